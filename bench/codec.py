@@ -12,8 +12,8 @@ from bench.row import Row
 from keystead.kmip.messages.headers import ProtocolVersion, ResponseHeader
 from keystead.kmip.messages.messages import ResponseBatchItem, ResponseMessage, decode_response, encode_response
 from keystead.kmip.messages.objects import raw_key
-from keystead.kmip.payloads.get import GetResponsePayload
-from keystead.kmip.payloads.locate import LocateResponsePayload
+from keystead.kmip.messages.payloads.get import GetResponsePayload
+from keystead.kmip.messages.payloads.locate import LocateResponsePayload
 from keystead.kmip.ttlv.enums import CryptographicAlgorithm, ObjectType, Operation, ResultStatus
 
 if TYPE_CHECKING:
@@ -25,12 +25,12 @@ SECONDS = 0.04
 
 
 def get_answer(count: int = 1) -> bytes:
-    """The answer to ``count`` Gets of AES-256 keys in one batch, KMIP 1.4."""
+    """Return the answer to ``count`` Gets of AES-256 keys in one batch, KMIP 1.4."""
     return _answer(Operation.GET, [_key(number) for number in range(count)])
 
 
 def locate_answer(count: int) -> bytes:
-    """The answer to a Locate that found ``count`` objects, KMIP 1.4."""
+    """Return the answer to a Locate that found ``count`` objects, KMIP 1.4."""
     found = LocateResponsePayload(unique_identifier=tuple(_identifier(number) for number in range(count)))
     return _answer(Operation.LOCATE, [found])
 

@@ -27,7 +27,10 @@ from keystead.kmip.messages.messages import (
     encode_request,
     encode_response,
 )
-from keystead.kmip.payloads.discover_versions import DiscoverVersionsRequestPayload, DiscoverVersionsResponsePayload
+from keystead.kmip.messages.payloads.discover_versions import (
+    DiscoverVersionsRequestPayload,
+    DiscoverVersionsResponsePayload,
+)
 from keystead.kmip.transport.connect import Address, connect_tcp
 from keystead.kmip.transport.tls import handshake
 from keystead.kmip.ttlv.enums import Operation, ResultStatus
@@ -47,7 +50,7 @@ def connect_cpu() -> Row:
 
 
 def connect_cpu_uvloop() -> Row:
-    """The same on uvloop, which the service runs on: watched, without a budget of its own."""
+    """Measure the same on uvloop, which the service runs on: watched, without a budget of its own."""
     return _measured(uvloop.run, None)
 
 

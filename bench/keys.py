@@ -53,7 +53,7 @@ from keystead.kmip.ttlv.enums import KeyFormatType, ObjectType, SecretDataType
 from keystead.service.context import Call, Caller
 from keystead.service.keys.reading.cache import KeyCache
 from keystead.service.keys.reading.restore import Filters
-from keystead.service.keys.topology import digest_key_place
+from keystead.service.keys.topology import digest_key_context
 from keystead.settings import Settings
 from tests.peers import canned, keystead, pykmip
 from tests.peers.certificates import Authority, Credentials, client, client_context
@@ -134,7 +134,7 @@ async def _prepare(made: Home, count: int) -> None:
 
 
 def _store(tx: Transaction, open_: Running, manager: KeyManager, started: list[Program], count: int) -> list[str]:
-    """The rows of keys with one proven copy on each server, whose Unique Identifier is the key's uuid; their ids."""
+    """Add rows of keys with one proven copy on each server, its Unique Identifier the key's uuid. Return their ids."""
     now = SystemClock().now()
     incarnation = tx.incarnation()
     assert incarnation is not None
@@ -145,7 +145,7 @@ def _store(tx: Transaction, open_: Running, manager: KeyManager, started: list[P
     secret = Secret(bytes(range(digests.DIGEST_KEY_BYTES)))
     tx.add_key_manager(manager)
     tx.add_key_servers(servers)
-    tx.add_digest_key(manager.uuid, open_.sealer.seal(secret, digest_key_place(manager.uuid)))
+    tx.add_digest_key(manager.uuid, open_.sealer.seal(secret, digest_key_context(manager.uuid)))
     for server in servers:
         profile = ServerProfile(server.uuid, KeyForm.SECRET_DATA, "", (), b"", now)
         tx.put_profile(replace(profile, batches=True, locate_by_name=True))
@@ -162,7 +162,7 @@ def _store(tx: Transaction, open_: Running, manager: KeyManager, started: list[P
 
 
 def key(manager: str, secret: Secret) -> Key:
-    """A committed key whose material is what servers of canned answers return for its uuid."""
+    """Return a committed key whose material is what servers of canned answers return for its uuid."""
     uuid, now = str(uuid4()), SystemClock().now()
     return Key(
         uuid=uuid,
@@ -254,7 +254,7 @@ async def _nobody_listens(_: OntapError) -> None:
 
 
 def _pykmips_gets(folder: Path, port: int, count: int = 500) -> float:
-    """Gets a second of PyKMIP's client."""
+    """Return how many Gets a second PyKMIP's client does."""
     from kmip.pie.client import ProxyKmipClient
 
     (folder / "none.conf").touch()  # or PyKMIP reads the user's own
@@ -308,7 +308,7 @@ def create_on_four(answer_s: float) -> Row:
 
 
 def create_on_four_pykmip() -> Row:
-    """The same on four PyKMIP servers. They share two cores with us, so that this measures what they take of them."""
+    """Measure the same on four PyKMIP servers. They share two cores with us, so this mostly measures them."""
     with home(0, 4, pykmip.start) as made:
         value, register_s = uvloop.run(_created(made))
     return Row(value, "x", None, "lower", f"one Register at PyKMIP's server ({register_s * 1000:.1f} ms), on two cores")
@@ -348,7 +348,7 @@ async def _bare(made: Home) -> AsyncIterator[Client]:
 
 
 def preferred_server_dies() -> Row:
-    """What the slowest read takes longer than usual when the server that is asked first dies."""
+    """Measure how much longer the slowest read takes when the server that is asked first dies."""
     with home(ROUNDS * 2, 2) as made:
         usual_s, slowest_s = uvloop.run(_dying(made))
     return Row((slowest_s - usual_s) * 1000, "ms", None, "lower", f"usually {usual_s * 1000:.1f} ms")
@@ -367,7 +367,7 @@ async def _dying(made: Home) -> tuple[float, float]:
 
 
 def memory() -> Row:
-    """What 100,000 keys in memory take, of a new process."""
+    """Measure the memory that 100,000 keys take in a new process."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         kibibytes, count = pool.submit(_kept_in_memory).result()
     return Row(kibibytes / 1024, "MiB", None, "lower", f"VmRSS of {count} keys")

@@ -56,7 +56,7 @@ def pages_of_many(engine: str) -> Row:
 
 @contextlib.contextmanager
 def _databases(engine: str, sizes: tuple[int, ...] = (FEW, MANY)) -> Iterator[list[Settings]]:
-    """Data directories whose databases hold so many key managers."""
+    """Make data directories whose databases hold so many key managers."""
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         server = stack.enter_context(postgres_server(None)) if engine == "postgresql" else None

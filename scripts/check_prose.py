@@ -129,9 +129,9 @@ def of_python(path: Path) -> tuple[list[Sentence], list[str]]:
     for owner, line, text in docstrings(path):
         found += [Sentence(path, line, each) for each in sentences(text)]
         first = re.match(r"\W*(\w+)", text)
-        if isinstance(owner, ast.FunctionDef | ast.AsyncFunctionDef) and first and not _is_property(owner):
-            if first.group(1).lower() in NOT_A_VERB:
-                wrong.append(f"{path.relative_to(ROOT)}:{line}: begins with {first.group(1)!r}, not with a verb")
+        is_function = isinstance(owner, ast.FunctionDef | ast.AsyncFunctionDef) and not _is_property(owner)
+        if is_function and first and first.group(1).lower() in NOT_A_VERB:
+            wrong.append(f"{path.relative_to(ROOT)}:{line}: begins with {first.group(1)!r}, not with a verb")
     return found, wrong
 
 

@@ -106,7 +106,7 @@ class Demo:
 
 
 def tell(demo: Demo, reader: Demo, servers: Servers, pki: Pki, folder: Path) -> None:
-    """The story: certificates, a key manager, servers added, refused and lost, and a key kept on them.
+    """Tell the story: certificates, a key manager, servers added, refused and lost, and a key kept on them.
 
     ``reader`` is somebody who may read keys.
     """

@@ -138,7 +138,7 @@ def _merge_values(kind: str, name: str, registries: list[dict[str, Any]]) -> dic
 
 
 def _merge(kind: str, tables: list[dict[str, Any]], corrections: dict[int, str]) -> dict[int, str]:
-    """Number to name: all versions, the latest name, ordered by number."""
+    """Return names by number, in the order of the numbers: those of all versions, by their latest name."""
     merged: dict[int, str] = {}
     for table in tables:
         merged |= {int(number, 16): " ".join(name.split()) for name, number in table[kind].items()}

@@ -68,8 +68,8 @@ class Settings:
     cached_keys: int = _setting("Keys whose material a node keeps in memory, so that they can be read again.", 100_000)
     fail_closed: bool = _setting(
         "If `true`, no key is read while the database is unavailable or answers too late. If `false`, keys in memory"
-        " are still read, and their audit records wait on the node's disk. Then a key that another node retired less"
-        " than a minute before may still be read from memory. A key that this node retired is not read.",
+        " are still read, and their audit records wait on the node's disk. A key that another node retired in the last"
+        " minute before the database failed may be among them. A key that this node retired is not read.",
         default=False,
     )
     key_recovery_days: int = _setting(

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
 
 from keystead.api.app import create_app
-from keystead.app.initialise import initialise
 from keystead.app.wiring import running
 from keystead.core.model import Account, Role
 from keystead.settings import Settings
 from tests.peers.documented import DocumentedClient
+from tests.peers.keystead import PASSWORD
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -23,8 +22,8 @@ if TYPE_CHECKING:
     from keystead.service.services import Services
     from keystead.store import SqlStore
     from tests.peers.fixtures import Pki
+    from tests.peers.keystead import Installation
 
-PASSWORD = "correct-horse-9"
 ABSENT = "00000000-0000-4000-8000-000000000000"
 
 
@@ -67,25 +66,15 @@ class Api:
         return answer.headers["location"].rpartition("/")[2]
 
 
-@pytest.fixture(scope="session")
-def made_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data directory as ``keystead init`` makes it, to be copied."""
-    home = tmp_path_factory.mktemp("api") / "home"
-    initialise(Settings(data=home), f"{PASSWORD}\n".encode(), terminal=False)
-    return home
-
-
 @pytest.fixture
-def home(made_home: Path, tmp_path: Path) -> Path:
-    """A copy of it: once a directory is served, what is copied from it counts as a clone."""
-    home = tmp_path / "home"
-    shutil.copytree(made_home, home)
-    return home
+def home(installation: Installation) -> Path:
+    """A data directory of the test's own: once it is served, what is copied from it counts as a clone."""
+    return installation.data
 
 
 @pytest.fixture
 async def api(home: Path) -> AsyncIterator[Api]:
-    """The service on a fresh database, with an account ``auditor`` of the role readonly."""
+    """Yield the service on a fresh database, with an account ``auditor`` of the role readonly."""
     async with running(Settings(data=home, egress_allow=("127.0.0.0/8",))) as open_:
         app = create_app(open_.services)
 

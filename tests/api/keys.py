@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from keystead.core.model import Account, Role, Svm
-from tests.api.conftest import PASSWORD
 from tests.peers.documented import DocumentedClient
+from tests.peers.keystead import PASSWORD
 
 if TYPE_CHECKING:
     from keystead.service.ports.store import Transaction
@@ -37,13 +37,13 @@ class Served:
         return f"{self.path}/volume-keys"
 
     async def svm(self, name: str) -> Svm:
-        """An SVM."""
+        """Return an SVM."""
         made = Svm(str(uuid4()), name)
         await self.api.store.write(lambda tx: tx.add_svm(made))
         return made
 
     async def account(self, name: str, role: Role, svm: Svm | None = None) -> DocumentedClient:
-        """An account, and its client."""
+        """Return an account, and its client."""
 
         def add(tx: Transaction) -> None:
             admin = tx.account("admin")
@@ -54,7 +54,7 @@ class Served:
         return DocumentedClient(self.api.admin.app, name, PASSWORD)
 
     async def vsadmin(self, svm: str) -> DocumentedClient:
-        """An SVM with an administrator."""
+        """Return an SVM with an administrator."""
         return await self.account(f"{svm}-admin", Role.VSADMIN, await self.svm(svm))
 
     async def create(self, name: str, **more: Any) -> str:
@@ -64,12 +64,12 @@ class Served:
         return made.headers["location"].rpartition("/")[2]
 
     async def shown(self, key_id: str, fields: str = "*") -> Any:
-        """A key as it is shown."""
+        """Return a key as it is shown."""
         answer = await self.api.admin.get(f"{self.url}/{key_id}?fields={fields}", headers=PLAIN)
         assert answer.status == 200, answer.content
         return answer.body
 
 
 async def serve_keys(api: Api, pki: Pki, group: Group, primaries: int = 2) -> Served:
-    """A key manager with this many real primaries: with two, each key must be on both."""
+    """Return a key manager with this many real primaries: with two, each key must be on both."""
     return Served(api, await api.key_manager(pki, [server.address for server in group.primaries[:primaries]]))

@@ -33,8 +33,9 @@ from keystead.core.model import (
 )
 from keystead.core.server_address import ServerAddress
 from keystead.service.ports.page import Page
-from tests.api.conftest import ABSENT, PASSWORD
+from tests.api.conftest import ABSENT
 from tests.peers.asgi import AsgiClient, Response
+from tests.peers.keystead import PASSWORD
 
 if TYPE_CHECKING:
     from keystead.core.model import Cluster, Node
@@ -191,11 +192,11 @@ class Matrix:
     nobodys: Owned
 
     def client(self, role: str) -> AsgiClient:
-        """The client of a role."""
+        """Return the client of a role."""
         return AsgiClient(self.api.admin.app, ROLES[role], PASSWORD)
 
     def path(self, template: str, owned: Owned) -> str:
-        """A path to what an owner has."""
+        """Return a path to what an owner has."""
         of_path = {
             "/api/cluster/jobs": owned.job,
             "/api/cluster/nodes": self.node.uuid,
@@ -312,7 +313,7 @@ def _certificate(owned: Owned, pem: str) -> Certificate:
 
 @pytest.fixture
 async def matrix(api: Api, pki: Pki) -> Matrix:
-    """The same things for vs1, vs2 and the cluster, and an account for each role; written through the store."""
+    """Return the same things for vs1, vs2 and the cluster, and an account for each role; written through the store."""
 
     def fill(tx: Transaction) -> Matrix:
         admin, cluster, (node,) = tx.account("admin"), tx.cluster(), tx.nodes()
@@ -379,7 +380,8 @@ async def test_every_cell(matrix: Matrix, role: str, method: str) -> None:
         for owner in ("vs2", "cluster", "vs1") if "{" in template else ("vs1",):
             owned = matrix.owned[owner]
             answer = await matrix.call(role, method, template, owned)
-            nothing = await matrix.call(role, method, template, matrix.nobodys) if "{" in template else None
+            compared = "{" in template and answer.status >= 400 and answer.status not in {403, 405}
+            nothing = await matrix.call(role, method, template, matrix.nobodys) if compared else None
             expected = _expected(role, method, template, owner, grant)
             found = _found(answer, nothing, owned, matrix.nobodys)
             if found != expected:
@@ -392,7 +394,7 @@ async def test_every_cell(matrix: Matrix, role: str, method: str) -> None:
 
 
 def _expected(role: str, method: str, template: str, owner: str, grant: str) -> str:
-    """What a cell must be: ``forbidden``, ``missing``, ``no method`` or ``served``."""
+    """Return what a cell must be: ``forbidden``, ``missing``, ``no method`` or ``served``."""
     if method not in GRANTS[grant]:
         return "forbidden"
     served = {*PATHS[template], "OPTIONS"} | ({"HEAD"} if "GET" in PATHS[template] else set())
@@ -413,7 +415,7 @@ def _expected(role: str, method: str, template: str, owner: str, grant: str) -> 
 
 
 def _found(answer: Response, nothing: Response | None, owned: Owned, nobodys: Owned) -> str:
-    """What a cell is."""
+    """Return what a cell is."""
     if answer.status == 405:
         return "no method"
     if answer.status == 403:
@@ -421,13 +423,13 @@ def _found(answer: Response, nothing: Response | None, owned: Owned, nobodys: Ow
     if answer.status >= 500:
         unreadable = str(errors.VOLUME_KEY_NOT_RESTORED.code)  # no key server answers here
         return "served" if answer.body["error"]["code"] == unreadable else "broken"
-    if nothing is not None and answer.status >= 400 and _plain(answer, owned) == _plain(nothing, nobodys):
+    if nothing is not None and _plain(answer, owned) == _plain(nothing, nobodys):
         return "missing"
     return "served" if answer.status in {200, 201, 202, 400, 409} else f"status {answer.status}"
 
 
 def _plain(answer: Response, owned: Owned) -> tuple[int, bytes, dict[str, str]]:
-    """An answer without the ids that the request named."""
+    """Return an answer without the ids that the request named."""
     content = answer.content
     ids = (owned.key_manager, owned.certificate, owned.job, *owned.keys.values(), owned.owner, owned.account)
     for identifier in ids:

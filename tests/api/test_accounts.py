@@ -12,8 +12,9 @@ from keystead.api.resources.roles import ROLES as ROLES_RESOURCE
 from keystead.core import errors
 from keystead.core.access import PRIVILEGES, Access
 from keystead.core.model import Role
-from tests.api.conftest import ABSENT, PASSWORD
+from tests.api.conftest import ABSENT
 from tests.peers.asgi import AsgiClient, Response, assert_error
+from tests.peers.keystead import PASSWORD
 
 if TYPE_CHECKING:
     from keystead.core.errors import ErrorKind
@@ -41,7 +42,7 @@ class Owners:
     vsadmin: AsgiClient
 
     def client(self, name: str, password: str = PASSWORD) -> AsgiClient:
-        """A client with this account's credential."""
+        """Return a client with this account's credential."""
         return AsgiClient(self.api.admin.app, name, password)
 
     async def create(self, name: str, owner: str | dict[str, str] | None = None, **more: object) -> Response:
@@ -51,11 +52,11 @@ class Owners:
         return await self.api.admin.post(ACCOUNTS, body | ({"owner": named} if named else {}))
 
     def path(self, name: str, owner: Svm | Cluster | None = None) -> str:
-        """The path of an account."""
+        """Return the path of an account."""
         return f"{ACCOUNTS}/{(owner or self.cluster).uuid}/{name}"
 
     async def last_record(self) -> AuditRecord:
-        """The newest audit record."""
+        """Return the newest audit record."""
         return (await self.api.audit())[-1]
 
 

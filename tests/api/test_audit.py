@@ -8,8 +8,9 @@ import pytest
 
 from keystead.core import errors
 from keystead.core.model import Account, Role, Svm
-from tests.api.conftest import ABSENT, PASSWORD
+from tests.api.conftest import ABSENT
 from tests.peers.asgi import AsgiClient, assert_error
+from tests.peers.keystead import PASSWORD
 
 if TYPE_CHECKING:
     from typing import Any
@@ -22,7 +23,7 @@ SVMS = "/api/svm/svms"
 
 
 async def messages(client: AsgiClient, query: str = "fields=**") -> list[dict[str, Any]]:
-    """The records that a client sees."""
+    """Return the records that a client sees."""
     answer = await client.get(f"{MESSAGES}?{query}")
     assert answer.status == 200, answer.content
     records: list[dict[str, Any]] = answer.body["records"]
@@ -31,7 +32,7 @@ async def messages(client: AsgiClient, query: str = "fields=**") -> list[dict[st
 
 
 async def vsadmin(api: Api, svm: Svm) -> AsgiClient:
-    """A client that logs in as the administrator of an SVM."""
+    """Return a client that logs in as the administrator of an SVM."""
     admin = await api.store.read(lambda tx: tx.account("admin"))
     assert admin is not None
     account = Account(f"{svm.name}-admin", Role.VSADMIN, admin.password_hash, svm=svm)

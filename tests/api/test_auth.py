@@ -12,9 +12,10 @@ from keystead.core import errors
 from keystead.core.errors import OntapError
 from keystead.core.model import Account, Role
 from keystead.core.secret import Secret
-from tests.api.conftest import PASSWORD
+from keystead.sealing.passwords import Argon2Hasher
 from tests.peers.asgi import AsgiClient, assert_error
 from tests.peers.certificates import Authority
+from tests.peers.keystead import PASSWORD
 
 if TYPE_CHECKING:
     from keystead.service.ports.store import Transaction
@@ -24,7 +25,7 @@ SVMS = "/api/svm/svms"
 
 
 def basic(text: bytes) -> str:
-    """A Basic credential."""
+    """Return a Basic credential."""
     return f"Basic {base64.b64encode(text).decode()}"
 
 
@@ -76,7 +77,9 @@ def test_a_refused_credential_is_not_repeated() -> None:
 
 async def test_a_password_outside_ascii_logs_in(api: Api) -> None:
     """Both encodings of one password are the same credential."""
-    hashed = await api.services.logins._hasher.hash(Secret("pässwörd"))
+    hasher = Argon2Hasher()
+    hashed = await hasher.hash(Secret("pässwörd"))
+    hasher.close()
 
     def add(tx: Transaction) -> None:
         tx.put_account(Account("umlaut", Role.ADMIN, hashed))

@@ -11,9 +11,10 @@ from keystead.core import errors
 from keystead.core.keys.model import KeyType
 from keystead.core.keys.names import key_id
 from keystead.core.model import Account, KeyManager, Role, Svm
-from tests.api.conftest import ABSENT, PASSWORD
+from tests.api.conftest import ABSENT
 from tests.peers.asgi import assert_error
 from tests.peers.documented import DocumentedClient
+from tests.peers.keystead import PASSWORD
 
 if TYPE_CHECKING:
     from keystead.service.ports.store import Transaction
@@ -26,12 +27,12 @@ OF_VS1 = "44444444-4444-4444-8444-444444444444"
 
 
 def auth_keys(key_manager: str) -> str:
-    """The path of a key manager's authentication keys."""
+    """Return the path of a key manager's authentication keys."""
     return f"/api/security/key-managers/{key_manager}/auth-keys"
 
 
 async def add_svm(api: Api) -> DocumentedClient:
-    """An SVM with a key manager of its own, and its administrator."""
+    """Return an SVM with a key manager of its own, and its administrator."""
     vs1 = Svm(str(uuid4()), "vs1")
 
     def fill(tx: Transaction) -> None:
@@ -47,7 +48,7 @@ async def add_svm(api: Api) -> DocumentedClient:
 
 @pytest.fixture
 async def url(api: Api, pki: Pki, pykmip_group: Group) -> str:
-    """The authentication keys of the cluster's key manager, which has two key servers."""
+    """Return the authentication keys of the cluster's key manager, which has two key servers."""
     return auth_keys(await api.key_manager(pki, [server.address for server in pykmip_group.primaries[:2]]))
 
 

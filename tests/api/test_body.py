@@ -171,7 +171,7 @@ def test_any_clean_object_survives(value: dict[str, Any]) -> None:
 
 
 def receiver(*messages: Message) -> Receive:
-    """A receive channel that yields these messages and then stays silent."""
+    """Return a receive channel that yields these messages and then stays silent."""
     left = list(messages)
 
     async def receive() -> Message:
@@ -183,12 +183,12 @@ def receiver(*messages: Message) -> Receive:
 
 
 def chunk(data: bytes, *, more: bool = True) -> Message:
-    """A piece of a request body."""
+    """Return a piece of a request body."""
     return {"type": "http.request", "body": data, "more_body": more}
 
 
 def scope(**headers: str) -> dict[str, Any]:
-    """A scope with these headers."""
+    """Return a scope with these headers."""
     return {"headers": [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]}
 
 

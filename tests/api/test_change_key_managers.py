@@ -9,8 +9,9 @@ import pytest
 
 from keystead.core import errors
 from keystead.core.model import Account, Node, Release, Role
-from tests.api.conftest import ABSENT, PASSWORD
+from tests.api.conftest import ABSENT
 from tests.peers.asgi import AsgiClient, assert_error
+from tests.peers.keystead import PASSWORD
 
 if TYPE_CHECKING:
     from tests.api.conftest import Api
@@ -28,7 +29,7 @@ async def renewed(api: Api, pki: Pki, **more: Any) -> str:
 
 
 async def external(api: Api, uuid: str) -> dict[str, Any]:
-    """The ``external`` of a key manager as Ansible compares it."""
+    """Return the ``external`` of a key manager as Ansible compares it."""
     shown = await api.admin.get(f"{KEY_MANAGERS}/{uuid}?fields=external", headers={"accept": "application/json"})
     return dict(shown.body["external"])
 

@@ -28,7 +28,7 @@ async def made(api: Api, *names: str) -> None:
 
 
 async def names(api: Api) -> set[str]:
-    """The names of all SVMs."""
+    """Return the names of all SVMs."""
     return {record["name"] for record in (await api.admin.get(SVMS)).body["records"]}
 
 

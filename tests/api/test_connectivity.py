@@ -22,12 +22,12 @@ MANAGERS = "/api/security/key-managers"
 
 @pytest.fixture
 async def manager(api: Api, pki: Pki, pykmip_servers: list[Program]) -> str:
-    """A key manager with two servers, just created."""
+    """Return a key manager with two servers, just created."""
     return await api.key_manager(pki, [server.address for server in pykmip_servers[:2]])
 
 
 async def own_node(api: Api) -> Node:
-    """The node of this process."""
+    """Return the node of this process."""
     return next(node for node in await api.store.read(lambda tx: tx.nodes()) if node != SECOND)
 
 
@@ -46,7 +46,7 @@ async def observe(api: Api, manager: str, node: Node, state: State) -> None:
 
 
 async def shown(api: Api, manager: str, query: str) -> Any:
-    """The records of the key servers."""
+    """Return the records of the key servers."""
     return (await api.admin.get(f"{MANAGERS}/{manager}/key-servers?{query}")).body["records"]
 
 

@@ -11,15 +11,15 @@ from structlog.testing import capture_logs
 
 from keystead.api.app import create_app
 from keystead.api.body import ClientGoneError
-from keystead.api.errors import ErrorBoundary, described, error_reply
+from keystead.api.errors import ErrorBoundary, error_reply, log_fields_of
 from keystead.api.request import CALLER
 from keystead.core import errors
 from keystead.core.errors import OntapError
 from keystead.core.model import Role
 from keystead.service.context import Caller
-from tests.api.conftest import PASSWORD
 from tests.peers.asgi import AsgiClient, assert_error
 from tests.peers.fault_servers import FaultServer, silence
+from tests.peers.keystead import PASSWORD
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -65,15 +65,15 @@ def test_the_log_tells_where_and_not_what() -> None:
 
     with pytest.raises(RuntimeError) as caught:
         fail()
-    fields = described(caught.value)
+    fields = log_fields_of(caught.value)
     assert fields["error"] == ["RuntimeError", "ValueError"]
     assert any("fail" in place for place in fields["at"])  # type: ignore[attr-defined]
     assert CANARY not in str(fields)
 
 
-async def test_a_dead_store_is_500_without_a_trace(api: Api, pki: Pki, tmp_path: Path) -> None:
+async def test_a_dead_store_is_500_without_a_trace(api: Api, pki: Pki, home: Path) -> None:
     """262145, and the log says where; a write's failure is an error for the audit log too, if it still works."""
-    destroy(tmp_path / "home", "certificates")
+    destroy(home, "certificates")
     with capture_logs() as logs:
         assert_error(await api.admin.get(CERTIFICATES), errors.INTERNAL_ERROR)
         new = {"name": CANARY, "type": "server_ca", "public_certificate": pki.server_ca.pem}
@@ -85,7 +85,7 @@ async def test_a_dead_store_is_500_without_a_trace(api: Api, pki: Pki, tmp_path:
 
 
 async def test_a_fault_about_an_svm_is_recorded_as_such(
-    api: Api, pki: Pki, sound_ports: list[int], tmp_path: Path
+    api: Api, pki: Pki, sound_ports: list[int], home: Path
 ) -> None:
     """An unexpected exception while an SVM's things are changed: 500, and the record names the SVM."""
     assert (await api.admin.post(SVMS, {"name": "vs0"})).status == 201
@@ -94,7 +94,7 @@ async def test_a_fault_about_an_svm_is_recorded_as_such(
     path = f"/api/security/key-managers/{uuid}"
     before = len(await api.audit())
 
-    with sqlite3.connect(tmp_path / "home" / "keystead.db", isolation_level=None) as database:
+    with sqlite3.connect(home / "keystead.db", isolation_level=None) as database:
         database.executescript("""
             CREATE TRIGGER t1 BEFORE UPDATE ON key_servers BEGIN SELECT * FROM nowhere; END;
             CREATE TRIGGER t2 BEFORE DELETE ON key_servers BEGIN SELECT * FROM nowhere; END;
@@ -114,29 +114,29 @@ async def test_a_fault_about_an_svm_is_recorded_as_such(
     assert recorded == [(str(errors.INTERNAL_ERROR.code), "vs0")] * 4
 
 
-async def test_unreadable_accounts_are_500(api: Api, tmp_path: Path) -> None:
+async def test_unreadable_accounts_are_500(api: Api, home: Path) -> None:
     """Nobody is let in, and nobody is told that the password was wrong."""
-    destroy(tmp_path / "home", "accounts")
+    destroy(home, "accounts")
     with capture_logs() as logs:
         assert_error(await api.admin.get(SVMS), errors.INTERNAL_ERROR)
     assert PASSWORD not in str(logs)
 
 
 async def test_unreadable_key_servers_are_65536834(
-    api: Api, pki: Pki, pykmip_servers: list[Program], tmp_path: Path
+    api: Api, pki: Pki, pykmip_servers: list[Program], home: Path
 ) -> None:
     """500 with its own code when accounts can be read but key servers cannot."""
     uuid = await api.key_manager(pki, [pykmip_servers[0].address])
-    destroy(tmp_path / "home", "key_servers")
+    destroy(home, "key_servers")
     path = f"/api/security/key-managers/{uuid}/key-servers"
     assert_error(await api.admin.get(path), errors.KEY_SERVERS_UNREADABLE)
     assert_error(await api.admin.get(f"{path}/a"), errors.KEY_SERVERS_UNREADABLE)
     assert_error(await api.admin.post(path, {"server": "a"}), errors.KEY_SERVERS_UNREADABLE)
 
 
-async def test_a_refusal_stands_without_its_record(api: Api, tmp_path: Path) -> None:
+async def test_a_refusal_stands_without_its_record(api: Api, home: Path) -> None:
     """When the audit log cannot be written the caller still gets the refusal."""
-    destroy(tmp_path / "home", "audit_records")
+    destroy(home, "audit_records")
     with capture_logs() as logs:
         assert_error(await api.readonly.post(SVMS, {"name": "x"}), errors.NOT_AUTHORIZED)
     assert logs
@@ -170,7 +170,7 @@ class Unwritable:
 
 
 def failing(*events: object) -> ASGIApp:
-    """An application that sends these messages or raises these exceptions, with a caller known."""
+    """Return an application that sends these messages or raises these exceptions, with a caller known."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         del receive

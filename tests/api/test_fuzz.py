@@ -59,7 +59,7 @@ headers = st.fixed_dictionaries(
 
 @st.composite
 def paths(draw: st.DrawFn) -> str:
-    """A path that is served, its values replaced; or any."""
+    """Return a path that is served, its values replaced; or any."""
     path = draw(st.sampled_from(sorted(PATHS)) | segments.map(lambda text: f"/api/{text}"))
     for value in ("{uuid}", "{server}", "{key_id}", "{node_uuid}", "{report_uuid}"):
         path = path.replace(value, draw(segments))

@@ -12,8 +12,8 @@ from keystead.app.wiring import running
 from keystead.core import errors
 from keystead.core.model import Account, Role
 from keystead.settings import Settings
-from tests.api.conftest import PASSWORD
 from tests.peers.asgi import AsgiClient, assert_error
+from tests.peers.keystead import PASSWORD
 
 if TYPE_CHECKING:
     from pathlib import Path

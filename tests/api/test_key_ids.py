@@ -27,7 +27,7 @@ async def served(api: Api, pki: Pki, pykmip_group: Group) -> Served:
 
 @pytest.fixture
 async def node(served: Served) -> str:
-    """The uuid of the one node."""
+    """Return the uuid of the one node."""
     (record,) = (await served.api.admin.get("/api/cluster/nodes")).body["records"]
     return str(record["uuid"])
 

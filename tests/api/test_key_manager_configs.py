@@ -8,8 +8,8 @@ import pytest
 
 from keystead.core import errors
 from keystead.core.model import Account, KeyManager, Node, Release, Role
-from tests.api.conftest import PASSWORD
 from tests.peers.asgi import AsgiClient, assert_error
+from tests.peers.keystead import PASSWORD
 
 if TYPE_CHECKING:
     from tests.api.conftest import Api

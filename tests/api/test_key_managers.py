@@ -111,7 +111,7 @@ async def test_an_svm_has_a_key_manager_of_its_own(api: Api, pki: Pki, pykmip_se
 
 
 def record_external(answer: Any) -> dict[str, Any]:
-    """An ``external`` object as a client would send back what it read."""
+    """Return an ``external`` object as a client would send back what it read."""
     external = answer.body["external"]
     del external["client_certificate"]["name"]
     external["servers"] = [{"server": found["server"], "_links": found["_links"]} for found in external["servers"]]

@@ -21,7 +21,7 @@ NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 @pytest.fixture
 async def path(api: Api, pki: Pki, sound_ports: list[int]) -> str:
-    """A key manager of the cluster, with a server on which there is no key yet."""
+    """Return a key manager of the cluster, with a server on which there is no key yet."""
     return f"/api/security/key-managers/{await api.key_manager(pki, [f'127.0.0.1:{sound_ports[0]}'])}"
 
 

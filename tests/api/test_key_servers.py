@@ -22,13 +22,13 @@ CANARY = "c4nary-s3cret"
 
 @pytest.fixture
 async def servers_path(api: Api, pki: Pki, pykmip_servers: list[Program]) -> str:
-    """The key servers of a cluster key manager that has one, the first of the session's."""
+    """Return the key servers of a cluster key manager that has one, the first of the session's."""
     uuid = await api.key_manager(pki, [pykmip_servers[0].address])
     return f"/api/security/key-managers/{uuid}/key-servers"
 
 
 def link(path: str, address: str) -> str:
-    """The path of a server as clients encode it."""
+    """Return the path of a server as clients encode it."""
     return f"{path}/{address.replace(':', '%3A')}"
 
 

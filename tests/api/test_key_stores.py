@@ -22,7 +22,7 @@ KEY_STORES = "/api/security/key-stores"
 
 
 async def new_body(api: Api, pki: Pki, servers: list[Program], **more: Any) -> dict[str, Any]:
-    """A key manager of the first server, as a body."""
+    """Return a key manager of the first server, as a body."""
     client, server_ca = await api.certificates(pki)
     external = {
         "client_certificate": {"uuid": client},

@@ -24,7 +24,7 @@ SERVERS = ("b.example:5696", "10.0.0.1:5696", "Host.example:9", "[::1]:5696")
 
 
 def server(manager: int, at: int, address: str) -> KeyServer:
-    """A key server whose values all depend on its place."""
+    """Return a key server whose values all depend on its place."""
     uuids = UUID.format(manager * 10 + at), UUID.format(manager)
     return KeyServer(*uuids, at, ServerAddress.parse(address), 10 * at, 10, "", ("x", "y")[:at])
 
@@ -49,7 +49,7 @@ async def listed(api: Api) -> Api:
 
 
 async def names(api: Api, url: str) -> list[str]:
-    """What the records of a list are called, through all its pages; nothing comes twice."""
+    """Return what the records of a list are called, through all its pages; nothing comes twice."""
     found: list[str] = []
     while url:
         answer = await api.admin.get(url)

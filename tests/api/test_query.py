@@ -68,7 +68,7 @@ def test_broken_parameters_are_refused(query: bytes, kind: ErrorKind, target: st
 
 
 def conditions(where: Where) -> list[list[tuple[str, str, object]]]:
-    """A tree as a table can hold it; a negation is marked by ``!``."""
+    """Return a tree as a table can hold it; a negation is marked by ``!``."""
     return [[(item.name, "!" * item.negated + item.op.value, item.operand) for item in clause] for clause in where]
 
 
@@ -235,6 +235,7 @@ def test_booleans_have_any_case(value: str) -> None:
         ({"query": "a", "query_fields": "nosuch"}, errors.INVALID_FIELDS_VALUE, "query_fields"),
         ({"query": "a", "query_fields": "password"}, errors.FIELD_NOT_READABLE, "query_fields"),
         ({"fields": "a.{b"}, errors.FIELDS_BRACES, "fields"),
+        ({"query": "a", "query_fields": "a.{b"}, errors.FIELDS_BRACES, "query_fields"),
         ({"Fields": "*"}, errors.UNEXPECTED_ARGUMENT, "Fields"),
         ({"dry_run": "true"}, errors.UNEXPECTED_ARGUMENT, "dry_run"),
         ({"start.uuid": UUID}, errors.UNEXPECTED_ARGUMENT, "start.uuid"),

@@ -22,8 +22,8 @@ from keystead.core.certificates import subjects as certificates_subjects
 from keystead.core.model import KeyManager, Svm
 from keystead.core.query.filter import COMPARISON_LIMIT, WORD_LIMIT
 from keystead.settings import Settings
-from tests.api.conftest import PASSWORD
 from tests.peers.asgi import AsgiClient, assert_error
+from tests.peers.keystead import PASSWORD
 from tests.store import samples
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ SHAPES = ("{0}", "!{0}", "<{0}", "{0}..{0}", "*{0}*", "!null")
 
 @pytest.fixture
 def settings(tmp_path: Path, database_url: str) -> Settings:
-    """A node's, on a database of each engine in turn."""
+    """Return a node's, on a database of each engine in turn."""
     made = Settings(data=tmp_path / "home", database=database_url)
     initialise(made, f"{PASSWORD}\n".encode(), terminal=False)
     return made
@@ -70,7 +70,7 @@ def settings(tmp_path: Path, database_url: str) -> Settings:
 
 @pytest.fixture
 async def client(settings: Settings) -> AsyncIterator[AsgiClient]:
-    """A client of a service that holds a few records."""
+    """Yield a client of a service that holds a few records."""
 
     def fill(tx: Transaction) -> None:
         svm = Svm(UUID, "vs0")
@@ -84,7 +84,7 @@ async def client(settings: Settings) -> AsyncIterator[AsgiClient]:
 
 
 def operand(declared: Field) -> str:
-    """A text that is a value of the field's type."""
+    """Return a text that is a value of the field's type."""
     words: tuple[str, ...] = (*OPERANDS, *re.findall(r"\w+", declared.type.text))
     return next(filter(partial(_parses, declared), words))
 
@@ -98,7 +98,7 @@ def _parses(declared: Field, word: str) -> bool:
 
 
 def alternatives(name: str, shapes: list[str]) -> str:
-    """A filter of as many alternatives as can be, and fit into a URL."""
+    """Return a filter of as many alternatives as can be, and fit into a URL."""
     filled = shapes * COMPARISON_LIMIT
     room = QUERY_LIMIT - len(f"{name}=&order_by=svm.name")
     return f"{name}=" + "|".join(filled[: min(COMPARISON_LIMIT, room // (max(map(len, shapes)) + 1))])
@@ -119,7 +119,6 @@ def filters(resource: Resource) -> Iterator[str]:
 
 
 @pytest.mark.sweep
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("path", COLLECTIONS)
 async def test_the_most_that_can_be_asked_for_is_answered(client: AsgiClient, path: str) -> None:
     """On every collection and both engines, also ordered by the owner's name."""
@@ -204,7 +203,7 @@ async def test_a_value_is_taken_once_for_all_that_is_asked_of_it(
 
 @pytest.fixture
 async def listed(api: Api, pki: Pki) -> int:
-    """How many certificates there are."""
+    """Return how many certificates there are."""
 
     def fill(tx: Transaction) -> None:
         for number in range(40):

@@ -32,12 +32,12 @@ WAIT = "return_timeout=60"
 
 
 def of(*names: str) -> dict[str, Any]:
-    """A body that names SVMs."""
+    """Return a body that names SVMs."""
     return {"records": [{"name": name} for name in names]}
 
 
 async def svms(api: Api) -> dict[str, str]:
-    """The uuids of all SVMs, by name."""
+    """Return the uuids of all SVMs, by name."""
     return {record["name"]: record["uuid"] for record in (await api.admin.get(SVMS)).body["records"]}
 
 

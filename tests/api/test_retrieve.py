@@ -34,7 +34,7 @@ async def served(api: Api, pki: Pki, pykmip_group: Group) -> Served:
 
 @pytest.fixture
 async def reader(served: Served) -> DocumentedClient:
-    """An account of the cluster that may read keys."""
+    """Return an account of the cluster that may read keys."""
     return await served.account("reader", Role.KEY_READER)
 
 
@@ -144,7 +144,7 @@ async def test_a_stop_ends_the_waiting_for_key_servers(
     done, _ = await asyncio.wait([read], timeout=0.2)
     assert not done
     served.api.services.key_reader.stop()
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(15):
         assert_error(await read, errors.SHUTTING_DOWN)
     assert_error(await reader.post(waiting), errors.SHUTTING_DOWN)
     assert (await reader.post(held)).status == 200

@@ -11,8 +11,9 @@ from keystead.api.tunnelling import NAME_HEADER, _header
 from keystead.core import errors
 from keystead.core.errors import OntapError
 from keystead.core.model import Account, Role
-from tests.api.conftest import ABSENT, PASSWORD
+from tests.api.conftest import ABSENT
 from tests.peers.asgi import AsgiClient, assert_error
+from tests.peers.keystead import PASSWORD
 
 if TYPE_CHECKING:
     from keystead.core.model import Svm
@@ -51,7 +52,7 @@ async def tunnels(api: Api, pki: Pki) -> Tunnels:
 
 
 async def names(client: AsgiClient, query: str = "", **headers: str) -> list[str | None]:
-    """The SVMs of the certificates that a call lists; None is the cluster."""
+    """Return the SVMs of the certificates that a call lists; None is the cluster."""
     answer = await client.get(
         f"{CERTIFICATES}?fields=svm{query}", headers={name.replace("_", "-"): value for name, value in headers.items()}
     )

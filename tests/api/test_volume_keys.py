@@ -26,10 +26,11 @@ from keystead.core.keys.model import (
 from keystead.core.keys.names import key_id
 from keystead.core.model import Account, KeyManager, KeyServer, Role, Svm
 from keystead.core.server_address import ServerAddress
-from tests.api.conftest import ABSENT, PASSWORD
+from tests.api.conftest import ABSENT
 from tests.api.keys import PLAIN, serve_keys
 from tests.peers.asgi import assert_error
 from tests.peers.documented import DocumentedClient
+from tests.peers.keystead import PASSWORD
 
 if TYPE_CHECKING:
     from keystead.service.ports.store import Transaction
@@ -45,7 +46,7 @@ MANAGER = "33333333-3333-4333-8333-333333333333"
 
 
 def key(name: str, svm: Svm | None, **changes: Any) -> Key:
-    """A committed key of the cluster's key manager."""
+    """Return a committed key of the cluster's key manager."""
     uuid = str(uuid4())
     made = Key(
         uuid=uuid,
@@ -65,7 +66,7 @@ def key(name: str, svm: Svm | None, **changes: Any) -> Key:
 
 
 def attempt(of: Key, number: int, state: AttemptState) -> Attempt:
-    """How a copy came to be."""
+    """Return how a copy came to be."""
     return Attempt(of.uuid, number, Purpose.CREATE, "incarnation", "token", "node", state, NOON, NOON)
 
 

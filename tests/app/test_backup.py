@@ -47,14 +47,14 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def saved(tmp_path: Path) -> Settings:
-    """An installation on SQLite, in its data directory."""
+    """Return an installation on SQLite, in its data directory."""
     settings = Settings(data=tmp_path / "saved")
-    initialise(settings, b"a password of the tests", terminal=False)
+    initialise(settings, b"a password of 1 test", terminal=False)
     return settings
 
 
 def incarnation(settings: Settings) -> tuple[Incarnation | None, list[Event]]:
-    """The incarnation of an installation, and what was announced of it."""
+    """Return the incarnation of an installation, and what was announced of it."""
 
     async def read() -> tuple[Incarnation | None, list[Event]]:
         store = open_store(settings.database_url)
@@ -233,7 +233,7 @@ def test_a_backup_that_could_not_be_opened_is_not_made(saved: Settings, tmp_path
 
 
 async def _configured(home: Home) -> list[object]:
-    """What a bundle must bring back."""
+    """Return what a bundle must bring back."""
     managers = list(await home.store.read(lambda tx: tx.page(KeyManager, Page())))
     servers = [row for each in managers for row in await home.servers(each.uuid)]
     svms = list(await home.store.read(lambda tx: tx.page(Svm, Page())))

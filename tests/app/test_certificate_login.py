@@ -59,12 +59,12 @@ class Door:
         starts: timedelta = -DAY,
         ends: timedelta = 10 * DAY,
     ) -> Credentials:
-        """A client certificate in this name."""
+        """Return a client certificate in this name."""
         issuer = authority or self.authority
         return issuer.issue((), common_name=name, purpose="client", starts=starts, ends=ends)
 
     def connect(self, credentials: Credentials | None, version: str = "1.3") -> http.client.HTTPSConnection:
-        """A connection with a certificate, or without one."""
+        """Return a connection with a certificate, or without one."""
         context = ssl.create_default_context(cafile=self.service.installation.data / "tls.crt")
         context.minimum_version = context.maximum_version = VERSIONS[version]
         if credentials is not None:
@@ -93,7 +93,7 @@ def ask(connection: http.client.HTTPSConnection, **headers: str) -> Response:
 
 @pytest.fixture
 def door(shared_service: Service) -> Iterator[Door]:
-    """A CA, an account of the role readonly; the CAs are gone at the end, so that the others are not asked."""
+    """Yield a CA, an account of the role readonly; the CAs are gone at the end, so that the others are not asked."""
     name, authority = f"op-{uuid4().hex[:8]}", Authority(f"Login CA {uuid4().hex[:8]}")
     with shared_service.client() as admin:
         made = Door(shared_service, admin, authority, "", name, "")

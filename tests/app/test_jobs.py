@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from tests.peers.fixtures import Pki
     from tests.peers.keystead import Installation, Service
 
-STOP_S = 5
+STOP_S = 30
 
 
 @pytest.fixture
 def running_job(installation: Installation, pki: Pki, sound_ports: list[int]) -> Iterator[tuple[Service, str, str]]:
-    """A service that runs a job, whose probe is in a black hole; the job's path, and that of its results."""
+    """Yield a service that runs a job, whose probe is in a black hole; the job's path, and that of its results."""
     with contextlib.ExitStack() as held:
         hole = held.enter_context(black_hole())
         service = held.enter_context(installation.serving())

@@ -112,7 +112,7 @@ class Round:
         return len(stored)
 
 
-def run_rounds(installation: Installation, pki: Pki, ports: list[int], rounds: int) -> None:
+def check_rounds(installation: Installation, pki: Pki, ports: list[int], rounds: int) -> None:
     """Serve, load, kill, check; the next round serves what the last one left."""
     settings = Settings(data=installation.data, database=installation.database)
     body = {
@@ -136,11 +136,10 @@ def run_rounds(installation: Installation, pki: Pki, ports: list[int], rounds: i
 
 def test_a_service_killed_under_load(installation: Installation, pki: Pki, sound_ports: list[int]) -> None:
     """Each call's servers are all there with one record, or none; a 201 was never in vain; the chain holds."""
-    run_rounds(installation, pki, sound_ports, 3)
+    check_rounds(installation, pki, sound_ports, 3)
 
 
 @pytest.mark.long
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize(("engine", "rounds"), [("sqlite", 100), ("postgresql", 40)])
 def test_a_service_killed_under_load_a_hundred_times(
     request: pytest.FixtureRequest, tmp_path: Path, pki: Pki, sound_ports: list[int], engine: str, rounds: int
@@ -149,4 +148,4 @@ def test_a_service_killed_under_load_a_hundred_times(
     with ExitStack() as stack:
         postgresql = engine == "postgresql"
         url = stack.enter_context(request.getfixturevalue("postgres").database()) if postgresql else ""
-        run_rounds(Installation(tmp_path / "data", url).init(), pki, sound_ports, rounds)
+        check_rounds(Installation(tmp_path / "data", url).init(), pki, sound_ports, rounds)

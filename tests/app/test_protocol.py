@@ -36,7 +36,7 @@ ENDLESS = {
 
 @pytest.fixture(scope="module")
 def service(initialised: Installation, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A service with short limits."""
+    """Yield a service with short limits."""
     installation = initialised.copy(tmp_path_factory.mktemp("small") / "data")
     program = [sys.executable, "-c", SMALL, *installation.command("serve", "--listen", "127.0.0.1:0")[3:]]
     with installation.serving(program) as running:
@@ -45,7 +45,7 @@ def service(initialised: Installation, tmp_path_factory: pytest.TempPathFactory)
 
 @contextlib.contextmanager
 def connected(service: Service) -> Iterator[ssl.SSLSocket]:
-    """A TLS connection that has sent nothing."""
+    """Yield a TLS connection that has sent nothing."""
     context = ssl.create_default_context(cafile=service.installation.data / "tls.crt")
     with (
         socket.create_connection(("127.0.0.1", service.port), timeout=10) as plain,
@@ -55,7 +55,7 @@ def connected(service: Service) -> Iterator[ssl.SSLSocket]:
 
 
 def received(connection: socket.socket) -> bytes:
-    """All that comes until the end of the connection."""
+    """Return all that comes until the end of the connection."""
     parts = []
     with contextlib.suppress(ConnectionError, ssl.SSLError):
         while part := connection.recv(65536):
@@ -64,13 +64,13 @@ def received(connection: socket.socket) -> bytes:
 
 
 def credential(service: Service) -> str:
-    """The header that names admin."""
+    """Return the header that names admin."""
     with service.client() as call:
         return f"Authorization: {call.headers['Authorization']}\r\n"
 
 
 def memory(service: Service) -> int:
-    """The most memory that the process has had, in kB."""
+    """Return the most memory that the process has had, in kB."""
     status = Path(f"/proc/{service.pid}/status").read_text()
     return int(status.partition("VmHWM:")[2].split()[0])
 
@@ -174,7 +174,7 @@ def test_a_kept_connection_may_be_silent_for_longer(service: Service) -> None:
 
 
 def served(service: Service) -> bool:
-    """Whether a new connection gets its answer."""
+    """Return True if a new connection gets its answer."""
     with service.client() as call, contextlib.suppress(OSError):
         return call("GET", "/cluster").status == 200
     return False

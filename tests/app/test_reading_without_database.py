@@ -45,7 +45,7 @@ def test_keys_in_memory_are_read_while_the_database_is_away(pki: Pki, tmp_path: 
                 assert stat.S_IMODE(spool.stat().st_mode) == 0o600
                 assert first.body["material"].encode() not in spool.read_bytes()
                 _away(installation.data, "")
-                until = time.monotonic() + 20
+                until = time.monotonic() + 120
                 while spool.exists() and time.monotonic() < until:
                     time.sleep(0.1)
             messages = admin.get("/security/audit/messages?message=retrieval*&fields=message")

@@ -117,7 +117,7 @@ async def test_the_way_back_from_real_key_servers(
 
 
 async def uuid_of(lost: Lost, server: Server) -> str:
-    """The uuid of a key server's row."""
+    """Return the uuid of a key server's row."""
     return next(row.uuid for row in await lost.world.servers(lost.manager) if str(row.address) == server.proxied)
 
 

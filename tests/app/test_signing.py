@@ -28,7 +28,7 @@ SAID = "key that signs reports, public part "
 
 
 def said(lines: list[str]) -> str:
-    """The key in what init said."""
+    """Return the key in what init said."""
     (line,) = [line for line in lines if line.startswith(SAID)]
     return line.removeprefix(SAID)
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def service(initialised: Installation, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A service of the module's own, that answers on every loopback address."""
+    """Yield a service of the module's own, that answers on every loopback address."""
     installation = initialised.copy(tmp_path_factory.mktemp("service") / "data")
     with installation.serving(installation.command("serve", "--listen", "0.0.0.0:0")) as running:
         yield running
@@ -41,7 +41,7 @@ def folder(tmp_path: Path, pki: Pki, service: Service) -> Path:
 
 @pytest.fixture
 def environment(folder: Path, service: Service) -> dict[str, str]:
-    """The environment of a user who has set up everything; ``keystead`` is on the PATH."""
+    """Return the environment of a user who has set up everything; ``keystead`` is on the PATH."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("KEYSTEAD_")}
     return inherited | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",

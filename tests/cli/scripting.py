@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-SECONDS = 60
+SECONDS = 120
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
 _KEY_ID = re.compile(r"\b[0-9a-f]{32}[0-9a-f]{32}0{16}\b")
@@ -91,7 +91,7 @@ def _replaced(text: str, numbers: Mapping[str, str]) -> str:
 
 
 def _settled(text: str, uuids: dict[str, str]) -> str:
-    """The output without what differs from run to run, every column where it was."""
+    """Return the output without what differs from run to run, every column where it was."""
     text = _UUID.sub(
         lambda found: uuids.setdefault(found.group(), f"00000000-0000-4000-8000-{len(uuids) + 1:012}"), text
     )

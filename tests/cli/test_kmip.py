@@ -29,7 +29,7 @@ SERVER, CLIENT = SERVER_CA.issue(), client(CLIENT_CA)
 
 @pytest.fixture
 def server() -> Iterator[fault.FaultServer]:
-    """A sound key server."""
+    """Yield a sound key server."""
     with fault.FaultServer(fault.tls(server_context(SERVER, CLIENT_CA), answers.answering())) as opened:
         yield opened
 
@@ -186,7 +186,7 @@ def test_help_needs_no_heavy_import() -> None:
         "import sys; from click.testing import CliRunner; from keystead.cli.kmip import kmip;"
         " CliRunner().invoke(kmip, ['probe', '--help']); print({'cryptography', 'asyncio', 'rich'} & set(sys.modules))"
     )
-    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
     assert ended.stdout == "set()\n"
 
 

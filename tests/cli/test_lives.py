@@ -25,7 +25,7 @@ RELEASE = ("keystead", "security", "key-manager", "incarnation", "release")
 
 @pytest.fixture
 def theirs(installation: Installation, pki: Pki, pykmip_group: Group) -> str:
-    """The address of a key server on which another installation keeps a key."""
+    """Return the address of a key server on which another installation keeps a key."""
     address = pykmip_group.primaries[0].address
     with installation.serving() as other, other.client() as call:
         path = create_key_manager(call, install_certificates(call, pki.client, pki.server_ca), address)

@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from tests.peers.groups import Group
 
 PAGE = Path(__file__).parents[2] / "docs" / "quickstart.md"
-SECONDS = 50
+SECONDS = 120
 _BLOCK = re.compile(r"^```(bash|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _SERVE = "{} > serve.out 2> serve.err &\nuntil grep -qs '^listening on' serve.out; do kill -0 $!; sleep 0.05; done\n"
 
 
 def _script(port: int) -> str:
-    """The blocks after the first (which names the reader's servers) as one shell script."""
+    """Return the blocks after the first (which names the reader's servers) as one shell script."""
     pieces = ["set -eu -o pipefail\n"]
     _, *blocks = _BLOCK.findall(PAGE.read_text().replace("8443", str(port)))
     for language, text in blocks:

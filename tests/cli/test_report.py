@@ -45,7 +45,7 @@ REPORT: dict[str, Any] = {
 
 
 def signed(said: dict[str, Any], purpose: str = FORMAT) -> str:
-    """A report's file, signed by the cluster."""
+    """Return a report's file, signed by the cluster."""
     return written(said, SIGNER.public, SIGNER.sign(purpose, canonical(said)))
 
 
@@ -179,7 +179,7 @@ def test_verifying_needs_no_service(tmp_path: Path) -> None:
 
 @pytest.fixture
 def svm(service: Service, pki: Pki, pykmip_group: Group) -> str:
-    """An SVM that has a key on four key servers."""
+    """Return an SVM that has a key on four key servers."""
     with service.client() as call:
         certificates = install_certificates(call, pki.client, pki.server_ca)
         path = create_key_manager(call, certificates, *(server.address for server in pykmip_group.primaries))
@@ -195,7 +195,9 @@ def keystead(environment: dict[str, str], folder: Path, *words: str) -> subproce
 
 def ended(command: list[str], environment: dict[str, str], folder: Path) -> subprocess.CompletedProcess[str]:
     """Run any command."""
-    return subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run(
+        command, env=environment, cwd=folder, capture_output=True, text=True, check=False, timeout=180
+    )
 
 
 def test_a_proof_is_made_saved_and_verified(
@@ -252,7 +254,7 @@ def test_whoever_does_not_wait_is_told_that_the_job_goes_on(
                 time.sleep(0.05)
         time.sleep(0.5)  # the command has its job's uuid by now
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=30)
+        _, said = process.communicate(timeout=120)
     finally:
         pykmip_group.primaries[0].resume()
     assert said == f"job {running[0]['uuid']} goes on: `keystead job show` tells how it ends\n"
@@ -278,7 +280,7 @@ def test_what_there_is_no_report_of(environment: dict[str, str], folder: Path, s
         ("prove",): (1, "Error: the cluster has no key manager"),
         ("save", "--vserver", svm, "-"): (1, "Error: there is no report yet: `keystead report prove` makes one"),
         ("save", "--vserver", svm, "--kind", "proof", "-"): (1, "Error: there is no proof yet"),
-        ("save", "--uuid", "7", "--kind", "proof", "-"): (2, "Error: --uuid names one report: "),
+        ("save", "--uuid", "7", "--kind", "proof", "-"): (2, "Error: --uuid already names one report: "),
         ("save", "--vserver", svm, "--uuid", "7" * 8 + "-7777" * 3 + "-" + "7" * 12, "-"): (1, "Error 4: "),
         ("verify", "absent.json", "--public-key", "x"): (2, "Error: absent.json: No such file or directory"),
     }

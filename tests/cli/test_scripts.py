@@ -26,7 +26,7 @@ SCRIPTS = sorted((Path(__file__).parent / "scripts").glob("*.txt"))
 
 @pytest.fixture(scope="module")
 def ports(pki: Pki, sound_ports: list[int], service: Service) -> Iterator[dict[str, int]]:
-    """The ports that scripts name: 40001-40006 sound servers, 40011 of another CA, 40012 of another client CA."""
+    """Yield the ports that scripts name: 40001-40006 sound servers, 40011 of another CA, 40012 of another client CA."""
     contexts: dict[str, ssl.SSLContext] = {
         "40011": server_context(Authority("Another CA").issue(), pki.client_ca),
         "40012": server_context(pki.server_ca.issue(), Authority("Another CA")),

@@ -26,7 +26,7 @@ def run(redirections: str, command: list[str], environment: dict[str, str]) -> s
         capture_output=True,
         text=True,
         check=False,
-        timeout=30,
+        timeout=120,
     )
 
 
@@ -61,8 +61,8 @@ def test_init(tmp_path: Path, redirections: str) -> None:
 
 
 def client(installation: Installation, port: int, password: str = PASSWORD) -> Client:
-    """A client of a service that may not listen yet."""
-    deadline = time.monotonic() + 20
+    """Return a client of a service that may not listen yet."""
+    deadline = time.monotonic() + 120
     while True:
         try:
             socket.create_connection(("127.0.0.1", port)).close()
@@ -90,7 +90,7 @@ def test_serving_does_not_need_its_streams(installation: Installation, streams: 
         with client(installation, port, password="a wrong one") as stranger:
             assert stranger("GET", "/cluster").status == 401
         process.terminate()
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
     finally:
         process.kill()
         process.wait()

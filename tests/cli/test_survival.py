@@ -16,7 +16,7 @@ SERVERS = {"a": ["ks1:5696"], "b": ["ks2:5696", "ks3:5696"], "c": ["ks4:5696"]}
 
 
 def survival(covers: Sequence[str]) -> dict[str, Any]:
-    """What the service says of keys; each is named by the domains that hold a proven copy of it."""
+    """Return what the service says of keys; each is named by the domains that hold a proven copy of it."""
     sets = [failed for number in (1, 2, 3) for failed in combinations("abc", number)]
     lost = {failed: sum(set(cover) <= set(failed) for cover in covers) for failed in sets}
     return {
@@ -53,7 +53,7 @@ def test_keys_with_one_domain_left(covers: list[str], removed: list[str], sole: 
 
 
 def server(address: str, *states: str) -> dict[str, Any]:
-    """A key server as nodes see it."""
+    """Return a key server as nodes see it."""
     return {"server": address, "connectivity": {"node_states": [{"state": state} for state in states]}}
 
 

@@ -24,7 +24,7 @@ BOLD = "\x1b[1m"
 
 @pytest.fixture
 def asked(environment: dict[str, str]) -> dict[str, str]:
-    """An environment without a password."""
+    """Return an environment without a password."""
     return {name: value for name, value in environment.items() if name != "KEYSTEAD_PASSWORD"}
 
 

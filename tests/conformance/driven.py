@@ -22,7 +22,7 @@ def public_names(resource: type[Resource]) -> set[str]:
 
 
 @contextlib.contextmanager
-def every_method(resource: type[Resource]) -> Iterator[None]:
+def expect_every_method(resource: type[Resource]) -> Iterator[None]:
     """Fail at the end of the block if one of the class's public methods or properties was not used in it."""
     used: set[str] = set()
     names = public_names(resource)

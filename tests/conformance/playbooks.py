@@ -59,7 +59,7 @@ class Playbooks:
         assert not outcome.failures, outcome.failures
         return outcome.changed
 
-    def converge(self, steps: str, **variables: Any) -> None:
+    def expect_change_once(self, steps: str, **variables: Any) -> None:
         """Check mode announces the changes and makes none, a run makes them all, the next has none to make."""
         outcomes = self._run("converge", steps, variables)
         assert not any(outcome.failures for outcome in outcomes), outcomes

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tests.peers.keystead import Service
     from tests.peers.processes import Program
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.long
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "ansible.md"
 _BLOCK = re.compile(r"^```yaml\n(.*?)^```$", re.MULTILINE | re.DOTALL)

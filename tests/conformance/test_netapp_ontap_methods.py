@@ -18,7 +18,7 @@ from netapp_ontap.resources import (
 )
 
 from tests.conformance.conftest import BOTH_DATABASES
-from tests.conformance.driven import every_method
+from tests.conformance.driven import expect_every_method
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -233,13 +233,13 @@ LIVES: dict[type[Resource], Callable[[Installed], None]] = {
 @pytest.mark.parametrize("resource", LIVES, ids=lambda resource: resource.__name__)
 def test_every_method(installed: Installed, resource: type[Resource]) -> None:
     """All that the class offers is used, with what is expected of it: the client's method list decides, not ours."""
-    with every_method(resource):
+    with expect_every_method(resource):
         LIVES[resource](installed)
 
 
 def test_what_is_not_used_is_named(connection: HostConnection) -> None:
     """The check of the methods can fail."""
-    with pytest.raises(AssertionError, match="mediator_ping"), every_method(Cluster), connection:
+    with pytest.raises(AssertionError, match="mediator_ping"), expect_every_method(Cluster), connection:
         Cluster().get()
 
 

@@ -202,7 +202,6 @@ def test_mutated_messages(golden: list[oasis.Golden], draw: st.DataObject) -> No
 
 
 @pytest.mark.long
-@pytest.mark.timeout(600)
 @given(draw=st.data())
 @settings(max_examples=20_000, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_many_mutated_messages(golden: list[oasis.Golden], draw: st.DataObject) -> None:

@@ -1,4 +1,4 @@
-"""Keys that nobody has: written number by number, for what a library would compute with them."""
+"""Hostile keys, written number by number, that would make a library compute for a long time."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ P256_OID = bytes.fromhex("06082a8648ce3d030107")
 
 
 def tlv(tag: int, *content: bytes) -> bytes:
-    """One value in DER."""
+    """Return one value in DER."""
     whole = b"".join(content)
     size = len(whole).to_bytes((len(whole).bit_length() + 7) // 8)
     return bytes([tag]) + (bytes([len(whole)]) if len(whole) < 128 else bytes([0x80 | len(size)]) + size) + whole
 
 
 def numbers(*values: int) -> bytes:
-    """A SEQUENCE of INTEGERs."""
+    """Return a SEQUENCE of INTEGERs."""
     return tlv(0x30, *(tlv(2, value.to_bytes(value.bit_length() // 8 + 1)) for value in values))
 
 
@@ -33,28 +33,28 @@ def _source(seed: int) -> random.Random:
 
 
 def number(bits: int) -> int:
-    """An odd number of so many bits, always the same."""
+    """Return an odd number of so many bits, always the same."""
     return _source(bits).getrandbits(bits) | 1 | 1 << (bits - 1)
 
 
 def pem(label: str, der: bytes) -> bytes:
-    """A PEM block."""
+    """Return a PEM block."""
     return f"-----BEGIN {label}-----\n{base64.encodebytes(der).decode()}-----END {label}-----\n".encode()
 
 
 def pkcs8(oid: bytes, parameters: bytes, key: bytes) -> bytes:
-    """A PrivateKeyInfo (RFC 5958)."""
+    """Return a PrivateKeyInfo (RFC 5958)."""
     return pem("PRIVATE KEY", tlv(0x30, tlv(2, b"\0"), tlv(0x30, oid, parameters), tlv(4, key)))
 
 
 def rsa_spki(modulus: int, exponent: int) -> bytes:
-    """A SubjectPublicKeyInfo of RSA."""
+    """Return a SubjectPublicKeyInfo of RSA."""
     return tlv(0x30, tlv(0x30, RSA_OID, b"\5\0"), tlv(3, b"\0", numbers(modulus, exponent)))
 
 
 @cache
 def composite_rsa(bits: int) -> tuple[int, ...]:
-    """The eight numbers of an RSA private key (RFC 8017 A.1.2) that belong together but for p and q being no primes."""
+    """Return the numbers of an RSA private key (RFC 8017 A.1.2) that are consistent, but p and q are not primes."""
     e, source = 65537, _source(bits)
     while True:
         half = source.getrandbits(bits // 2 - 2) | 3 << (bits // 2 - 2)

@@ -1,4 +1,4 @@
-"""What a function of one value returns, or the OntapError that it raises; nothing else may come out of it."""
+"""The outcome of a function of one value: its result or its OntapError, and no other exception."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Given = TypeVar("Given")
 
 
 def outcome(read: Callable[[Given], T], given: Given) -> T | OntapError:
-    """Call it; any other exception is the test's failure."""
+    """Return the result of the call; any other exception fails the test."""
     try:
         return read(given)
     except OntapError as error:

@@ -18,7 +18,7 @@ from keystead.core.model import Role
 
 
 def allowed(role: Role, path: str) -> str:
-    """The initials of the methods that a role may call."""
+    """Return the initials of the methods that a role may call."""
     return "".join(method[0] for method in ("GET", "POST", "PATCH", "DELETE") if is_allowed(role, method, path))
 
 
@@ -55,7 +55,7 @@ def allowed(role: Role, path: str) -> str:
     ],
 )
 def test_the_longest_path_that_fits_counts(role: Role, path: str, expected: Access) -> None:
-    """A privilege is for its path and what lies beneath, not for names that begin alike; elsewhere ``/api`` counts."""
+    """A privilege holds for its path and the paths below it; names with the same beginning do not count."""
     assert access_to(role, path) is expected
 
 
@@ -75,7 +75,7 @@ def test_an_access_is_for_some_methods(role: Role, path: str, methods: str) -> N
 
 
 def test_create_and_modify_are_told_apart() -> None:
-    """A POST is not allowed where only PATCH is, and the other way round; an unknown method needs all."""
+    """read_create does not allow PATCH, read_modify does not allow POST, and an unknown method needs all."""
     accounts, password = "/api/security/accounts", "/api/security/authentication/password"
     assert is_allowed(Role.READONLY, "PATCH", accounts)
     assert not is_allowed(Role.READONLY, "POST", accounts)
@@ -105,7 +105,7 @@ def test_every_role_has_rows_in_order_and_one_scope() -> None:
 
 @pytest.mark.parametrize("role", Role)
 def test_one_role_alone_reads_keys(role: Role) -> None:
-    """No other role implies it, however much that may do; what lies beneath goes with it."""
+    """Only one role reads key material, with the paths below it; no other role implies it."""
     path = RETRIEVE.replace("*", "x")
     assert is_allowed(role, "POST", path) is (role is Role.KEY_READER)
     assert is_allowed(role, "POST", f"{path}/x") is (role is Role.KEY_READER)
@@ -120,5 +120,5 @@ def test_one_role_alone_reads_keys(role: Role) -> None:
     ],
 )
 def test_where_key_material_leaves(path: str, expected: bool) -> None:
-    """At one path, and nothing beneath it."""
+    """Key material is returned at one path, and at none below it."""
     assert is_retrieval(path) is expected

@@ -95,7 +95,7 @@ def test_roles(name: str | None, svm: Svm | None, expected: object) -> None:
 
 
 def refusal(work: object) -> tuple[ErrorKind, str | None] | None:
-    """The error that a rule raises, and its target."""
+    """Return the error that a rule raises, and its target."""
     try:
         work()  # type: ignore[operator]
     except OntapError as error:
@@ -116,7 +116,7 @@ def refusal(work: object) -> tuple[ErrorKind, str | None] | None:
     ],
 )
 def test_a_new_account_logs_in_as_it_says(methods: set[str], password: Secret | None, expected: object) -> None:
-    """A password is there exactly when the method is, and one method at least."""
+    """An account has a password exactly when its method needs one, and at least one method."""
     new = NewAccount("joe", frozenset(methods), password=password, comment="c", locked=True, role="readonly")
     made: list[Account] = []
     refused = refusal(lambda: made.append(plan_create(new, None, "hash" if password else "")))
@@ -172,7 +172,7 @@ def test_a_new_account_obeys_the_other_rules() -> None:
     ],
 )
 def test_changes(account: Account, change: AccountChange, password_hash: str, expected: object) -> None:
-    """What is not named stays; the methods replace the old ones; somebody can always administer the cluster."""
+    """Fields that are not named stay; methods are replaced; one account can always administer the cluster."""
     made: list[Account] = []
     refused = refusal(lambda: made.append(plan_change(account, change, password_hash, [ADMIN])))
     assert (refused[0] if refused else made[0]) == expected
@@ -189,14 +189,14 @@ def test_changes(account: Account, change: AccountChange, password_hash: str, ex
     ],
 )
 def test_the_last_administrator_stays(other: Account, *, goes: bool) -> None:
-    """One account of the role admin, unlocked, with a password, must remain; others go as they like."""
+    """One unlocked account with role admin and a password must remain; other accounts may be removed."""
     assert (refusal(lambda: check_can_go(ADMIN, [ADMIN, other])) is None) is goes
     assert refusal(lambda: check_can_go(Account("joe", Role.READONLY, "hash"), [])) is None
     assert refusal(lambda: check_can_go(replace(ADMIN, locked=True), [])) is None
 
 
 def test_what_every_account_may_change() -> None:
-    """A password and nothing else."""
+    """Every account may change its password and nothing else."""
     assert AccountChange(password=PASSWORD).only_password
     assert not AccountChange().only_password
     assert not AccountChange(password=PASSWORD, comment="x").only_password

@@ -1,4 +1,4 @@
-"""Audit records: what is masked in them, and that no change to a chain stays unseen."""
+"""Audit records: the masking of secrets, and the detection of changes to the chain."""
 
 from __future__ import annotations
 
@@ -20,15 +20,16 @@ if TYPE_CHECKING:
 
 NOON = datetime(2026, 3, 1, 12, 0, 0, 5, tzinfo=UTC)
 NODE = "node-1"
+READ_ID = "0123456789abcdef"
 
 
 def mac(message: bytes) -> bytes:
-    """A MAC as the keyring's."""
+    """Compute a MAC like the keyring's."""
     return hmac.digest(b"key", message, "sha256")
 
 
 def chain(length: int) -> tuple[list[AuditRecord], AuditHead | None]:
-    """A chain of records that differ."""
+    """Return a chain of records that differ."""
     records: list[AuditRecord] = []
     head: AuditHead | None = None
     for number in range(length):
@@ -39,7 +40,7 @@ def chain(length: int) -> tuple[list[AuditRecord], AuditHead | None]:
 
 
 def broken_at(records: list[AuditRecord], head: AuditHead | None) -> int | None:
-    """Where the chain does not hold."""
+    """Return the place where the chain is broken."""
     try:
         audit.check_end(NODE, audit.follow(NODE, records, (0, b""), mac), head, mac)
     except audit.BrokenChainError as error:
@@ -69,7 +70,7 @@ def broken_at(records: list[AuditRecord], head: AuditHead | None) -> int | None:
     ],
 )
 def test_secrets_are_masked_at_any_depth(body: bytes, expected: str) -> None:
-    """In any spelling of their names that a parser reads, whatever their type; the rest stays."""
+    """Secrets are masked under any spelling of their names and in any type; other fields are unchanged."""
     assert audit.masked_input(body) == expected
 
 
@@ -90,7 +91,7 @@ def test_secrets_are_masked_at_any_depth(body: bytes, expected: str) -> None:
     ids=["cut", "more", "form", "text", "bytes", "nan", "digits", "deep", "large", "wide"],
 )
 def test_of_what_cannot_be_masked_only_the_length_is_kept(body: bytes) -> None:
-    """Malformed JSON, anything that is no object, and what is too large."""
+    """Of malformed JSON, of anything but an object, and of large bodies only the length is recorded."""
     assert audit.masked_input(body) == f"{len(body)} bytes"
 
 
@@ -109,7 +110,7 @@ json_values = st.recursive(
 
 @given(st.dictionaries(st.text(max_size=3), json_values, max_size=3))
 def test_masking_keeps_the_shape(value: dict[str, Any]) -> None:
-    """What is no secret is what it was, and masking what is masked changes nothing."""
+    """Fields that are not secret stay unchanged, and masking twice changes nothing."""
     once = audit.masked_input(json.dumps(value).encode())
     assert once.isascii()
     assert audit.masked_input(once.encode()) == once
@@ -128,7 +129,7 @@ def test_masking_keeps_the_shape(value: dict[str, Any]) -> None:
     ids=["plain", "control", "surrogate", "long"],
 )
 def test_a_callers_text_is_one_clean_line(text: str, expected: str) -> None:
-    """No byte of it can upset a terminal or a database."""
+    """A caller's text becomes one line without bytes that upset a terminal or a database."""
     assert audit.cleaned(text, 10) == expected
 
 
@@ -137,14 +138,14 @@ def test_a_callers_text_is_one_clean_line(text: str, expected: str) -> None:
 
 @pytest.mark.parametrize("length", [0, 1, 2, 5])
 def test_a_chain_as_it_was_written_holds(length: int) -> None:
-    """Indexes count from one."""
+    """An unchanged chain verifies, with indexes from one."""
     records, head = chain(length)
     assert [record.index for record in records] == list(range(1, length + 1))
     assert broken_at(records, head) is None
 
 
 def test_a_chain_holds_when_it_is_read_in_pages() -> None:
-    """Each page goes on where the last one ended."""
+    """A chain verifies in pages, each of which continues where the last one ended."""
     records, head = chain(5)
     last = audit.follow(NODE, records[:2], (0, b""), mac)
     last = audit.follow(NODE, records[2:], last, mac)
@@ -161,14 +162,44 @@ def _altered(value: Any) -> Any:
 
 @pytest.mark.parametrize("field", [item.name for item in fields(AuditRecord)])
 def test_every_altered_field_is_found_where_it_is(field: str) -> None:
-    """Time, node, index and MAC included."""
+    """A change of any field is found at its record, also of time, node, index and MAC."""
     records, head = chain(4)
     records[2] = replace(records[2], **{field: _altered(getattr(records[2], field))})
     assert broken_at(records, head) == 3
 
 
+@pytest.mark.parametrize(
+    ("state", "message", "expected"),
+    [
+        ("success", audit.read_message("00ff", READ_ID), READ_ID),
+        ("success", f"retrieval of key a, read {'f' * 16}, read {READ_ID}", READ_ID),
+        ("error", audit.read_message("00ff", READ_ID), None),
+        ("success", f"renamed SVM s from x, read {READ_ID}", None),
+        ("success", f"retrieval of key 00ff, read {READ_ID}0", None),
+        ("success", f"retrieval of key 00ff, read {READ_ID.upper()}", None),
+        ("success", f"retrieval of key 00ff, read {READ_ID}\n", None),
+        ("success", "retrieval of key 00ff", None),
+    ],
+)
+def test_only_a_record_of_a_read_has_a_read_id(state: str, message: str, expected: str | None) -> None:
+    """Text that a caller chose, as in an error or a name, is no read."""
+    texts = ("admin", "::1", "svm1", "POST", "/path", "", state, "", message)
+    assert audit.read_id_in_message(AuditRecord(NODE, 0, NOON, *texts)) == expected
+
+
+def test_a_read_id_that_is_not_the_one_in_the_message_is_found() -> None:
+    """The MAC does not cover the copy: without one, with one, or with another's."""
+    texts = ("reader", "::1", "svm1", "POST", "/path", "", "success", "", audit.read_message("00ff", READ_ID))
+    read, head = audit.append(AuditRecord(NODE, 0, NOON, *texts, read_id=READ_ID), None, mac)
+    assert audit.append(replace(read, read_id=None), None, mac)[0].mac == read.mac
+    assert broken_at([read], head) is None
+    for other in (None, "", "0" * 16, READ_ID.upper()):
+        with pytest.raises(audit.BrokenChainError, match=r"record 1: .*read_id is not the one in its message"):
+            audit.follow(NODE, [replace(read, read_id=other)], (0, b""), mac)
+
+
 def test_text_moved_between_fields_is_found() -> None:
-    """Fields are not simply joined."""
+    """Text that was moved from one field to the next is found, because fields are not simply joined."""
     records, head = chain(1)
     assert broken_at([replace(records[0], account="admin:", location=":1")], head) == 1
     assert broken_at([replace(records[0], method="", path="POST/path/0")], head) == 1
@@ -202,13 +233,13 @@ def test_text_moved_between_fields_is_found() -> None:
 def test_missing_and_moved_records_are_found(
     change: Callable[[list[AuditRecord]], list[AuditRecord]], expected: int
 ) -> None:
-    """At the first index that does not hold."""
+    """Missing and moved records are found at the first index that is wrong."""
     records, head = chain(5)
     assert broken_at(change(records), head) == expected
 
 
 def test_cutting_the_end_off_cannot_be_hidden_in_the_head() -> None:
-    """Pointing the head at an earlier record needs a MAC that only the key makes; losing the head is seen too."""
+    """A cut end is found, because a head for an earlier record needs the key; a missing head is found too."""
     records, head = chain(5)
     assert head is not None
     earlier = replace(head, index=3, mac=records[2].mac)
@@ -217,7 +248,7 @@ def test_cutting_the_end_off_cannot_be_hidden_in_the_head() -> None:
 
 
 def test_another_nodes_records_do_not_pass_for_its_own() -> None:
-    """The node is part of what is MACed."""
+    """Records of another node do not verify, because the node is part of the MAC."""
     records, head = chain(2)
     assert head is not None
     with pytest.raises(audit.BrokenChainError, match="record 1"):
@@ -227,14 +258,14 @@ def test_another_nodes_records_do_not_pass_for_its_own() -> None:
 
 
 def test_the_zone_of_a_time_does_not_matter() -> None:
-    """A database may give the same moment back in another one."""
+    """A time in another zone verifies, because a database may return another zone."""
     records, head = chain(1)
     there = records[0].timestamp.astimezone(timezone(timedelta(hours=-7)))
     assert broken_at([replace(records[0], timestamp=there)], head) is None
 
 
 def test_records_of_the_first_version_hold() -> None:
-    """A chain that was begun before roles and SVM uuids were recorded goes on."""
+    """Records of the first version, without roles and SVM uuids, verify, and the chain continues from them."""
     texts = ("admin", "::1", "svm1", "POST", "/path", "{}", "success", "", "made")
     old, head = audit.append(AuditRecord(NODE, 0, NOON, *texts), None, mac)
     parts = ["keystead audit record v1", NODE, "1", NOON.isoformat(timespec="microseconds"), *texts, ""]
@@ -243,3 +274,17 @@ def test_records_of_the_first_version_hold() -> None:
     assert broken_at([old, new], head) is None
     assert broken_at([old, replace(new, role="")], head) == 2
     assert broken_at([replace(old, svm_uuid="svm-1"), new], head) == 1
+
+
+def test_records_of_all_nodes_are_ordered_by_time() -> None:
+    """Whatever the zone; at one time by node, then by number, not by the number's text."""
+    at = [datetime(2026, 3, 1, 12, tzinfo=UTC), datetime(2026, 3, 1, 12, tzinfo=timezone(timedelta(hours=1)))]
+    ((record, *_), _head) = chain(1)
+    ordered = [
+        replace(record, timestamp=at[1], node="b", index=2),
+        replace(record, timestamp=at[0], node="a", index=9),
+        replace(record, timestamp=at[0], node="a", index=10),
+        replace(record, timestamp=at[0], node="b", index=1),
+    ]
+    shuffled = [ordered[index] for index in (2, 0, 3, 1)]
+    assert sorted(shuffled, key=audit.place) == ordered

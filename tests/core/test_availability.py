@@ -1,4 +1,4 @@
-"""From looks to states, events and connectivity, as tables of facts."""
+"""The rules from looks to states, events and connectivity, as tables."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from keystead.core.availability import (
     certificate_events,
     connectivity,
     is_announced,
-    looks,
     observed,
     own_certificate,
     peer_certificates,
+    results_by_address,
 )
 from keystead.core.events import sentence
 from keystead.core.model import (
@@ -55,20 +55,20 @@ LOST = observed("node-1", PLACE, None, BAD, NOW)
 
 
 def test_the_first_look_decides() -> None:
-    """An address that nobody looked at before is what the look showed, since then."""
+    """The first look decides the state of an address, and the state begins at that look."""
     assert Observation("node-1", "server-1", "", State.AVAILABLE, NOW, certificates=(LEAF,)) == AVAILABLE
     assert Observation("node-1", "server-1", "", State.NOT_RESPONDING, NOW, "connect", "connection_refused") == LOST
 
 
 @pytest.mark.parametrize("before", [AVAILABLE, LOST])
 def test_a_look_that_shows_nothing_new_changes_nothing(before: Observation) -> None:
-    """The observation stays equal, its time too: nothing is to be stored."""
+    """A look with the same result leaves the observation equal, with its time, so that nothing is stored."""
     again = GOOD if before is AVAILABLE else BAD
     assert observed("node-1", PLACE, before, again, LATER) == before
 
 
 def test_since_moves_with_the_state_only() -> None:
-    """Another reason, or other certificates, are new; since when the state holds is not."""
+    """Another reason or certificate changes the observation, but not the time since which the state holds."""
     other_reason = observed("node-1", PLACE, LOST, CheckResult("tls", "tls_timed_out"), LATER)
     assert (other_reason.since, other_reason.reason) == (NOW, "tls_timed_out")
     renewed = replace(LEAF, serial_number="0B")
@@ -79,7 +79,7 @@ def test_since_moves_with_the_state_only() -> None:
 
 
 def test_certificates_stay_as_last_seen() -> None:
-    """A server that cannot be reached shows none: those of the last time stand."""
+    """A server that cannot be reached shows no certificates, so the last ones stay."""
     assert observed("node-1", PLACE, AVAILABLE, BAD, LATER).certificates == (LEAF,)
 
 
@@ -97,14 +97,14 @@ def test_certificates_stay_as_last_seen() -> None:
 def test_a_loss_is_announced_once_and_a_return_only_after_a_loss(
     before: Observation | None, after: Observation, name: str | None
 ) -> None:
-    """What is announced of each change."""
+    """A loss is announced once, and a return only after a loss."""
     assert is_announced(before, after) is (name is not None)
     if name is not None:
         assert announced(after, SVM, "vs0", "ks1:5696").name == name
 
 
 def test_an_event_says_what_it_is_about() -> None:
-    """ONTAP's parameters in their order and ONTAP's sentence; stage and reason come after them."""
+    """An event has ONTAP's parameters in order and ONTAP's sentence, and then stage and reason."""
     event = announced(replace(LOST, since=LATER), SVM, "vs0", "ks1:5696")
     assert event is not None
     assert (event.node, event.time, event.severity, event.svm) == ("node-1", LATER, "alert", SVM)
@@ -121,17 +121,17 @@ def test_an_event_says_what_it_is_about() -> None:
 
 
 def test_what_a_probe_of_a_server_found_at_each_address() -> None:
-    """The primary's result and each secondary's are looks of their own."""
+    """The result at the primary and the result at each secondary are separate observations."""
     server = KeyServer("server-1", "manager", 1, ServerAddress("ks1", 5696), 25, 10, "", ("ks2",))
     primary = ProbeResult(server.address, None, None, None, None, (), {}, (LEAF,))
-    assert looks(replace(server, secondary_key_servers=()), primary) == {PLACE: GOOD}
+    assert results_by_address(replace(server, secondary_key_servers=()), primary) == {PLACE: GOOD}
     secondary = ProbeResult(ServerAddress("ks2", 5696), errors.NETWORK, "connect", "connection_refused", None, ())
     both = replace(primary, addresses=(primary, secondary))
-    assert looks(server, both) == {PLACE: GOOD, WatchedAddress("server-1", "ks2"): BAD}
+    assert results_by_address(server, both) == {PLACE: GOOD, WatchedAddress("server-1", "ks2"): BAD}
 
 
 def test_connectivity_is_what_all_nodes_say_of_the_primary() -> None:
-    """A node that said nothing is ``unknown``; available in the cluster is what every node calls available."""
+    """A node without an observation is ``unknown``; the cluster is available if every node is."""
     nodes = [Node(f"node-{number}", f"n{number}", Release(9, 18, 1)) for number in (1, 2)]
     secondary = replace(LOST, host="ks2")
     others = replace(LOST, key_server="server-9")
@@ -157,7 +157,7 @@ def test_connectivity_is_what_all_nodes_say_of_the_primary() -> None:
     ],
 )
 def test_what_a_silent_node_said_does_not_count(behind: timedelta | None, state: State) -> None:
-    """Nobody knows what it would say now, so the cluster does not know either."""
+    """The observation of a silent node is ignored, so the state of the cluster is unknown."""
     heard = None if behind is None else NOW - behind
     nodes = [
         Node("node-1", "n1", Release(9, 18, 1), heard_at=heard),
@@ -172,12 +172,12 @@ def test_what_a_silent_node_said_does_not_count(behind: timedelta | None, state:
 
 
 def used(left: timedelta, **more: str) -> UsedCertificate:
-    """A certificate in use that ends so far from now."""
+    """Return a certificate in use that ends this long from now."""
     return replace(UsedCertificate("ks1", "0A", "CA", "server", SVM, "vs0", NOW + left, "ks1:5696"), **more)  # type: ignore[arg-type]
 
 
 def names(found: tuple[Event, ...]) -> list[str]:
-    """What is announced."""
+    """Return the names of the announced events."""
     return [event.name.removeprefix("mgmtgwd.certificate.") for event in found]
 
 
@@ -194,12 +194,12 @@ def names(found: tuple[Event, ...]) -> list[str]:
 def test_a_certificate_is_announced_thirty_days_before_its_end_and_at_its_end(
     left: timedelta, announced_as: list[str]
 ) -> None:
-    """Which event is due."""
+    """The event that is due depends on the time to the end of the certificate: 30 days, or none."""
     assert names(certificate_events("node-1", [used(left)], frozenset(), NOW)) == announced_as
 
 
 def test_a_certificate_is_announced_once_as_what_it_is() -> None:
-    """Not again while it expires, but when it has expired; one that several use the same way once, too."""
+    """A certificate is announced once when it expires soon and once when it has expired, however many use it."""
     expiring = certificate_events("node-1", [used(timedelta(days=2)), used(timedelta(days=2))], frozenset(), NOW)
     assert names(expiring) == ["expiring"]
     known = frozenset(map(announced_certificate, expiring))
@@ -210,7 +210,7 @@ def test_a_certificate_is_announced_once_as_what_it_is() -> None:
 
 
 def test_the_event_of_a_certificate() -> None:
-    """ONTAP's parameters, and which key server showed it."""
+    """The event has ONTAP's parameters and the key server that showed the certificate."""
     (event,) = certificate_events("node-1", [used(timedelta(days=2, hours=5))], frozenset(), NOW)
     assert dict(event.parameters) == {
         "common_name": "ks1",
@@ -240,13 +240,16 @@ def test_the_event_of_a_certificate() -> None:
 def test_a_certificate_made_for_weeks_is_announced_in_its_last_third(
     lifetime: timedelta, left: timedelta, announced_as: list[str]
 ) -> None:
-    """It is no error when it is new."""
+    """A certificate of short validity is announced in its last third, so a new one is no event."""
     found = replace(used(left), not_before=NOW + left - lifetime)
     assert names(certificate_events("node-1", [found], frozenset(), NOW)) == announced_as
 
 
 def test_a_ca_that_several_key_servers_show_is_announced_once() -> None:
-    """Also when it is one of ours, and after a restart; each server's own certificate is announced for itself."""
+    """A CA is announced once for all servers, also after a restart.
+
+    Each server's own certificate is announced separately.
+    """
     servers = [f"ks{number}:5696" for number in range(4)]
     cas = [used(timedelta(days=2), type="server_ca", key_server=server) for server in servers]
     found = certificate_events("node-1", cas, frozenset(), NOW)
@@ -258,7 +261,7 @@ def test_a_ca_that_several_key_servers_show_is_announced_once() -> None:
 
 
 def test_what_a_loss_looked_like_is_told_to_the_cluster_only() -> None:
-    """ONTAP's sentence comes first, and alone for an SVM."""
+    """Stage and reason of a loss are shown to the cluster only; an SVM sees ONTAP's sentence."""
     event = announced(replace(LOST, since=LATER), SVM, "vs0", "ks1:5696")
     assert sentence(event, whole_cluster=False) == event.log_message
     more = ' It failed in stage "connect", reason "connection_refused".'
@@ -266,7 +269,10 @@ def test_what_a_loss_looked_like_is_told_to_the_cluster_only() -> None:
 
 
 def test_whose_certificates_are_in_use() -> None:
-    """Ours as a key manager uses them; a key server's own as ``server``, those above it as ``server_ca``."""
+    """A key manager uses its own certificates.
+
+    A server's certificate is ``server``, and the chain above it is ``server_ca``.
+    """
     ours = Certificate(
         "uuid",
         SVM,

@@ -1,4 +1,4 @@
-"""keystead.core.client_login: which chains prove an account."""
+"""keystead.core.client_login: the certificate chains that authenticate an account."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
-from keystead.core.client_login import ClientProof, NotProvenError, account_named, prove
+from keystead.core.client_login import ClientProof, NotProvenError, account_named, prove, trusted_cas
 from tests.peers.certificates import DAY, Authority, Credentials
 
 NOW = datetime.now(UTC)
@@ -21,18 +21,18 @@ INTERMEDIATE = Authority("Login Intermediate", parent=CA)
 
 
 def pem(certificate: x509.Certificate) -> str:
-    """A certificate as text."""
+    """Return a certificate as text."""
     return certificate.public_bytes(Encoding.PEM).decode()
 
 
 def chain(credentials: Credentials, *, whole: bool = True) -> list[str]:
-    """What a client sends."""
+    """Return the chain that a client sends."""
     rest = credentials.intermediates if whole else ()
     return [pem(certificate) for certificate in (credentials.certificate, *rest)]
 
 
 def self_signed(*, names: tuple[str, ...] = ("alice",), ca: bool | None = None) -> str:
-    """A certificate that vouches for itself."""
+    """Return a self-signed certificate."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name) for name in names])
     builder = x509.CertificateBuilder(subject, subject, key.public_key(), 7, NOW - DAY, NOW + DAY)
@@ -42,7 +42,7 @@ def self_signed(*, names: tuple[str, ...] = ("alice",), ca: bool | None = None) 
 
 
 def test_the_account_is_the_common_name() -> None:
-    """One common name, no more and no less."""
+    """The account is the common name of the certificate, which must have exactly one."""
     assert account_named(self_signed()) == "alice"
     for names in ((), ("alice", "admin")):
         with pytest.raises(NotProvenError, match="exactly one common name"):
@@ -52,7 +52,7 @@ def test_the_account_is_the_common_name() -> None:
 
 
 def test_a_chain_to_an_authority_proves() -> None:
-    """Directly, through an intermediate that the client sends, or to an intermediate that is installed itself."""
+    """A chain is valid directly, through an intermediate that the client sends, or to an installed intermediate."""
     leaf = CA.issue((), common_name="alice", purpose="client")
     proof = prove(chain(leaf), {"o": OTHER.pem, "c": CA.pem}, NOW)
     assert proof.authority == "c"
@@ -96,7 +96,7 @@ def test_what_proves_nothing() -> None:
 
 
 def issued_by(key: ec.EllipticCurvePrivateKey, *, ca: bool | None, usage: bool = False) -> tuple[str, str]:
-    """A leaf and its issuer, which is less than a CA."""
+    """Return a leaf and an issuer that lacks a property of a CA."""
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "issuer")])
     issuer = x509.CertificateBuilder(subject, subject, key.public_key(), 7, NOW - DAY, NOW + DAY)
     if ca is not None:
@@ -128,9 +128,16 @@ def issued_by(key: ec.EllipticCurvePrivateKey, *, ca: bool | None, usage: bool =
 
 
 def test_a_proof_ends_with_its_certificates() -> None:
-    """It holds between the latest beginning and the earliest end, both included."""
+    """A chain is valid from its latest begin to its earliest end, both included."""
     proof = ClientProof("c", NOW, NOW + DAY)
     assert proof.holds(NOW)
     assert proof.holds(NOW + DAY)
     assert not proof.holds(NOW - timedelta(seconds=1))
     assert not proof.holds(NOW + DAY + timedelta(seconds=1))
+
+
+def test_an_svms_ca_cannot_hide_one_of_the_cluster() -> None:
+    """Of two CAs with one name, TLS trusts the cluster's. Each CA is there once."""
+    impostor = Authority("Login CA")
+    trusted = trusted_cas([CA.pem, CA.pem], [impostor.pem, OTHER.pem, OTHER.pem])
+    assert trusted == (CA.pem, OTHER.pem)

@@ -1,4 +1,4 @@
-"""The table of events: what each is made of, and who sees which parameters."""
+"""The table of events: parameters, texts, and the visibility of parameters."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ def test_a_text_uses_only_parameters_that_everybody_sees(kind: EventKind) -> Non
 
 
 def test_an_event_without_a_value_is_a_mistake() -> None:
-    """Every parameter needs its value."""
+    """An event that lacks the value of a parameter is refused."""
     with pytest.raises(KeyError):
         NOT_AVAILABLE.happened("node-1", NOW, None, {"vserver": "vs0"})
 
 
 def test_what_a_failure_looked_like_is_for_the_whole_cluster_only() -> None:
-    """Who is confined to an SVM does not see stage and reason; of an event that is not known any more, everything."""
+    """A caller of an SVM does not see stage and reason, but sees every parameter of an unknown event."""
     assert dict(shown(EVENT, whole_cluster=True)) == VALUES
     assert [name for name, _ in shown(EVENT, whole_cluster=False)] == ["vserver", "address", "keyserver_status"]
     assert shown(replace(EVENT, name="km.gone"), whole_cluster=False) == EVENT.parameters
 
 
 def test_the_order_of_events_is_that_of_time() -> None:
-    """The key that lists are in order by: time first, then node and index."""
+    """Lists of events are in the order of time, then node and index."""
     later = replace(EVENT, time=NOW.replace(hour=13), index=1)
     second = replace(EVENT, index=10)
     first = replace(EVENT, index=9)

@@ -14,14 +14,14 @@ RUNNING = Job("j", "n", None, "admin", "POST /api/x", JobState.RUNNING, "1 of 2 
 
 
 def test_success() -> None:
-    """A job that succeeded says so in state and message, and keeps its results."""
+    """A job that succeeded has that state and message, and keeps its results."""
     job = ended(RUNNING, JobOutcome(results='{"a":1}'), NOON)
     assert (job.state, job.message, job.code, job.end_time) == (JobState.SUCCESS, "success", 0, NOON)
     assert job.results == '{"a":1}'
 
 
 def test_failure() -> None:
-    """A failure is the error's text, code and target; results of the part that was done stay."""
+    """A failed job has the error's text, code and target, and keeps the results of the part that was done."""
     error = OntapError(errors.DUPLICATE_ENTRY, target="name")
     job = ended(RUNNING, JobOutcome(error, "{}"), NOON)
     assert (job.state, job.message, job.code, job.target) == (JobState.FAILURE, "duplicate entry", 1, "name")
@@ -29,13 +29,13 @@ def test_failure() -> None:
 
 
 def test_a_failure_with_detail() -> None:
-    """What a job's error says in its arguments stands in the text, since a job keeps none."""
+    """The arguments of a job's error are in its text, because a job stores no arguments."""
     job = ended(RUNNING, JobOutcome(OntapError(errors.TOO_FEW_COPIES), detail="ks1:5696"), NOON)
     assert job.message == "One or more key servers are unavailable. ks1:5696"
 
 
 def test_an_interrupted_job_says_so() -> None:
-    """A job whose node stopped failed, with a text and code of its own."""
+    """A job whose node stopped has failed, with a text and code of its own."""
     job = ended(RUNNING, interrupted(), NOON)
     assert (job.state, job.code, job.target) == (JobState.FAILURE, errors.JOB_INTERRUPTED.code, "")
     assert job.message == errors.JOB_INTERRUPTED.text

@@ -65,5 +65,5 @@ def test_refused(
     ],
 )
 def test_accepted(change: ConfigsChange, after: Options) -> None:
-    """What is given is changed, everything else stays; the mode that is off may be switched off."""
+    """A change sets the given settings and keeps the others; a mode that is off may be set to off."""
     assert plan_configs(KEPT, change, (NODE,), external=True) == after

@@ -37,7 +37,7 @@ KEY, OTHER_KEY = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_ke
 
 
 def pem(key: ec.EllipticCurvePrivateKey) -> str:
-    """A certificate of this key, another one each time."""
+    """Return a certificate of this key, another one each time."""
     name, now = x509.Name([]), datetime(2026, 1, 1, tzinfo=UTC)
     made = (
         x509.CertificateBuilder()
@@ -53,17 +53,17 @@ def pem(key: ec.EllipticCurvePrivateKey) -> str:
 
 
 def client(uuid: str, key: ec.EllipticCurvePrivateKey = KEY) -> Certificate:
-    """An installed client certificate of the cluster."""
+    """Return an installed client certificate of the cluster."""
     return replace(certificate(uuid, CLIENT), public_certificate=pem(key))
 
 
 def found(*certificates: Certificate) -> dict[CertificateName, tuple[Certificate, ...]]:
-    """Certificates that are named by their uuids."""
+    """Return certificates by their uuids."""
     return {CertificateName(each.uuid): (each,) for each in certificates}
 
 
 def named(*uuids: str) -> tuple[CertificateName, ...]:
-    """Certificates as a body names them."""
+    """Return certificates as a body names them."""
     return tuple(map(CertificateName, uuids))
 
 
@@ -98,7 +98,7 @@ def test_incomplete(change: dict[str, object]) -> None:
 
 
 def old_node(release: str) -> tuple[Node, ...]:
-    """A node of this release beside one of the newest."""
+    """Return an older node beside one of the newest release."""
     return (NODE, Node("o", "o", Release(*map(int, release.split(".")))))
 
 
@@ -189,7 +189,7 @@ def test_creation_accepted() -> None:
 
 
 def test_the_first_certificate_of_the_type_is_meant() -> None:
-    """A name is the SVM's own before the cluster's; one of another type is passed over."""
+    """A name finds the SVM's own certificate before the cluster's; a certificate of another type is skipped."""
     name = CertificateName(name="same")
     own, of_cluster = (replace(certificate(uuid, CA, svm), name="same") for uuid, svm in (("own", VS0), ("its", None)))
     asked = replace(ASKED, server_ca_certificates=(name,))
@@ -199,7 +199,7 @@ def test_the_first_certificate_of_the_type_is_meant() -> None:
 
 
 def test_what_is_named() -> None:
-    """All certificates that a request names are to be looked up."""
+    """All certificates that a request names are looked up."""
     assert ASKED.named == named("client", "ca")
     assert KeyManagerChange().named == ()
     assert KeyManagerChange(server_ca_certificates=named("ca")).named == named("ca")
@@ -213,7 +213,7 @@ RENEWED = found(client("renewed"), client("other", OTHER_KEY), certificate("ca2"
 
 
 def change(client: str | None = None, *cas: str, **more: Any) -> KeyManagerChange:
-    """A change as a caller asks for it."""
+    """Return a change as a caller asks for it."""
     return KeyManagerChange(CertificateName(client) if client else None, named(*cas) if cas else None, **more)
 
 
@@ -257,7 +257,7 @@ def test_change_refused(case: tuple[ServersState, KeyManagerChange, ErrorKind, s
 
 
 def test_change_accepted() -> None:
-    """What is not named stays; certificates are proved, a policy and copies are not; the owner may be said again."""
+    """Fields that are not named stay, and the same owner is accepted; changed certificates must be proved."""
     plan = plan_change(CURRENT, RENEWED, change("renewed", scope="svm", svm_name="vs0", svm_uuid=VS0.uuid))
     assert plan.key_manager == replace(key_manager(), client_certificate="renewed")
     assert plan.proves
@@ -275,7 +275,7 @@ def test_change_accepted() -> None:
 
 
 def test_a_client_certificate_that_is_gone_can_be_replaced() -> None:
-    """There is no key pair to compare with; a CA that is gone is replaced in the same way."""
+    """Certificates that are gone can be replaced, although there is no key pair to compare with."""
     gone = replace(CURRENT, certificates={"ca": certificate("ca", CA)})
     assert plan_change(gone, RENEWED, change("other")).key_manager.client_certificate == "other"
     both = replace(CURRENT, certificates={})
@@ -291,7 +291,7 @@ def test_a_client_certificate_that_is_gone_can_be_replaced() -> None:
     ],
 )
 def test_what_is_blamed(asked: KeyManagerChange, of_ca: str, of_others: str) -> None:
-    """A server's refusal is about what the request has brought."""
+    """If a server refuses, the error names the field that the request changes."""
     assert asked.blamed(errors.SERVER_CA_REFUSED) == of_ca
     for kind in (errors.CLIENT_CERTIFICATE_REFUSED, errors.NETWORK, errors.KMIP_VERSIONS):
         assert asked.blamed(kind) == of_others
@@ -301,7 +301,7 @@ def test_what_is_blamed(asked: KeyManagerChange, of_ca: str, of_others: str) -> 
 
 
 def test_what_is_not_deleted() -> None:
-    """65536828 for one that is not enabled, 65536867 for one with keys, be they not known, or objects of ended ones."""
+    """A disabled key manager is refused with 65536828; one with keys, or with objects of ended keys, with 65536867."""
     check_delete(key_manager(), {KeyState.PURGED: 2}, 0, held=False)
     refused(errors.NOT_ENABLED, None, lambda: check_delete(key_manager(None, enabled=False), {}, 0, held=False))
     refused(errors.KEYS_IN_USE, None, lambda: check_delete(key_manager(), {KeyState.RETIRED: 1}, 0, held=False))
@@ -310,7 +310,7 @@ def test_what_is_not_deleted() -> None:
 
 
 def test_who_serves_an_svm() -> None:
-    """Its own key manager, else the cluster's, else none."""
+    """An SVM is served by its own key manager, else the cluster's, else none."""
     own, of_cluster = key_manager(VS0), key_manager(None)
     both = (VS0.uuid, VS1.uuid)
     assert serving(both, [of_cluster, own]) == {VS0.uuid: own, VS1.uuid: of_cluster}

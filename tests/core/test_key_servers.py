@@ -137,14 +137,14 @@ def test_refused(case: tuple[ServersState, AddRequest, ErrorKind, str | None]) -
 
 @pytest.mark.parametrize("case", ORDER.values(), ids=ORDER)
 def test_order(case: tuple[ServersState, AddRequest, ErrorKind]) -> None:
-    """Of two rules broken, the earlier one speaks."""
+    """Of two broken rules, the earlier one is reported."""
     with pytest.raises(OntapError) as raised:
         plan_add(*case[:2])
     assert raised.value.kind is case[2]
 
 
 def test_accepted() -> None:
-    """An accepted add keeps the request's order and goes on after the last position."""
+    """An accepted add keeps the order of the request and continues after the last position."""
     request = bulk(new("a", username="u", password="p", secondaries=("x", "[::1]")), new("b"))
     plan = plan_add(state(server("c", 7), server("d", 3, ("y",))), request)
     assert plan.servers == request.servers
@@ -153,13 +153,13 @@ def test_accepted() -> None:
 
 
 def test_cluster_scope_is_never_multitenant() -> None:
-    """The cluster's own key manager minds neither old nodes nor MetroCluster."""
+    """Older nodes and MetroCluster do not matter to the cluster's own key manager."""
     given = state(manager=key_manager(None), nodes=(OLD_NODE,), cluster=METROCLUSTER)
     assert plan_add(given, A).servers == A.servers
 
 
 def test_certificates_of_the_svm_itself() -> None:
-    """An SVM's key manager may use its own certificates or the cluster's; the cluster's only the cluster's."""
+    """An SVM's key manager may use certificates of the SVM or the cluster; the cluster's only those of the cluster."""
     own = (certificate("client", CLIENT, VS0), certificate("ca", CA))
     assert plan_add(state(certificates=own), A).servers == A.servers
     with pytest.raises(OntapError) as raised:
@@ -175,14 +175,14 @@ def test_secondary_on_another_port_is_another_server() -> None:
 
 
 def test_existing_is_named() -> None:
-    """A repeat after a lost answer can see in the arguments which server exists."""
+    """The refusal of a repeated add names the server that exists, so that a lost answer can be repeated."""
     with pytest.raises(OntapError) as raised:
         plan_add(state(server("a")), single(new("A")))
     assert raised.value.arguments == (("server", "A:5696"),)
 
 
 def test_find() -> None:
-    """A path finds its server by comparison, not by spelling."""
+    """A server is found by its compared address, not by its spelling."""
     servers = (server("HOST"), server("[::1]", 2))
     assert find(servers, ServerAddress.parse("host:5696")) is servers[0]
     assert find(servers, ServerAddress.parse("[0::1]")) is servers[1]
@@ -291,7 +291,7 @@ def test_change_refused(case: tuple[ServersState, ModifyRequest, ErrorKind, str 
 
 @pytest.mark.parametrize("case", CHANGE_ORDER.values(), ids=CHANGE_ORDER)
 def test_change_order(case: tuple[ServersState, ModifyRequest, ErrorKind]) -> None:
-    """Of two rules broken, the earlier one speaks, in the order of an add."""
+    """Of two broken rules, the earlier one is reported, in the order of an add."""
     with pytest.raises(OntapError) as raised:
         plan_modify(*case[:2])
     assert raised.value.kind is case[2]
@@ -326,7 +326,7 @@ CHANGES: dict[str, tuple[ModifyRequest, dict[str, Any], bool]] = {
 
 @pytest.mark.parametrize("case", CHANGES.values(), ids=CHANGES)
 def test_change_accepted(case: tuple[ModifyRequest, dict[str, Any], bool]) -> None:
-    """What was asked differs afterwards and nothing else; the new password goes with the plan; who must be proved."""
+    """A change sets what was asked and nothing else; the plan has the new password and the servers to be proved."""
     request, differs, proves = case
     plan = plan_modify(state(STORED, server("b", 2)), request)
     expected = replace(STORED, **differs)
@@ -337,20 +337,20 @@ def test_change_accepted(case: tuple[ModifyRequest, dict[str, Any], bool]) -> No
 
 
 def test_the_spelling_of_the_host_stays() -> None:
-    """The path finds a server however it is spelled, and the stored spelling is shown on."""
+    """A server is found by any spelling of its host, and is shown in the stored spelling."""
     plan = plan_modify(state(server("Host.Example.")), change("host.example", port=7))
     assert str(plan.server.address) == "Host.Example.:7"
 
 
 def test_no_credential_cleared_again() -> None:
-    """Clearing what is clear changes nothing, and nothing is proved."""
+    """Clearing an absent credential changes nothing, and nothing must be proved."""
     for request in (change(username=""), change(password=""), change(username="", password="")):
         plan = plan_modify(state(server("a")), request)
         assert (plan.server, plan.password, plan.proves) == (server("a"), None, False)
 
 
 def test_an_old_node_allows_what_it_knows() -> None:
-    """No secondaries at all, or those that are there, ask for no release; time-outs never do."""
+    """An older node forbids only new secondaries; removals, unchanged secondaries and time-outs are allowed."""
     given = state(server("a", 1, ("x",)), nodes=(BEFORE_SECONDARIES,))
     assert plan_modify(given, change(secondary_key_servers=())).server.secondary_key_servers == ()
     assert plan_modify(given, TIMEOUT).server.secondary_key_servers == ("x",)
@@ -358,7 +358,7 @@ def test_an_old_node_allows_what_it_knows() -> None:
 
 
 def test_a_change_of_four() -> None:
-    """The most servers that there may be can be changed: a change is no fifth."""
+    """A server can be changed when there are as many servers as permitted."""
     assert plan_modify(state(*FOUR), change("s3", port=7)).server.position == 3
 
 
@@ -384,5 +384,5 @@ def test_removal_refused(case: tuple[ServersState, ErrorKind]) -> None:
 
 @pytest.mark.parametrize("servers", [(server("A."),), (*FOUR[:2], server("a", 5))], ids=["the last", "one of many"])
 def test_removal_accepted(servers: tuple[KeyServer, ...]) -> None:
-    """A server may go, also the last one, and also when certificates are gone."""
+    """A server may be removed, also the last one, and also when its certificates are gone."""
     assert plan_remove(state(*servers, certificates=()), HOST) is servers[-1]

@@ -21,7 +21,7 @@ ENABLED = state(server("a"), manager=key_manager(None))
 
 
 def among(given: ServersState, *release: int) -> ServersState:
-    """The same with a node of this release."""
+    """Return the same state with a node of this release."""
     return replace(given, nodes=(NODE, Node("old", "old", Release(*release))))
 
 
@@ -43,7 +43,7 @@ def test_not_enabled(given: ServersState, enabled: bool, kind: ErrorKind) -> Non
 
 
 def test_enabled() -> None:
-    """It is the same configuration, enabled."""
+    """Enabling a configuration changes nothing else."""
     assert plan_enable(INACTIVE, enabled=True) == key_manager(None)
 
 
@@ -63,5 +63,5 @@ def test_not_discarded(given: ServersState, kind: ErrorKind) -> None:
 
 
 def test_discarded() -> None:
-    """One that is not enabled may go."""
+    """A configuration that is not enabled may be discarded."""
     check_discard(INACTIVE.key_manager, INACTIVE.nodes)

@@ -1,9 +1,15 @@
-"""keystead.core.probing: what a result says, and what of it an account of an SVM may know."""
+"""keystead.core.probing: the content of a result, and how much of it an account of an SVM may see."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
 from keystead.core import errors
-from keystead.core.probing import ProbeResult, StageResult
+from keystead.core.probing import ProbeResult, StageResult, TlsIdentity
+from keystead.core.secret import Secret
 from keystead.core.server_address import ServerAddress
 
 SERVER, SECONDARY = ServerAddress.parse("ks1.example.com"), ServerAddress.parse("ks2.example.com")
@@ -13,13 +19,13 @@ ACCEPTED = ProbeResult(
 
 
 def refused(stage: str, reason: str, server: ServerAddress = SERVER) -> ProbeResult:
-    """A failure of a stage."""
+    """Return a failure of a stage."""
     stages = (StageResult(stage, "failed", 2.0),)
     return ProbeResult(SERVER, errors.NETWORK, stage, reason, server, stages, {"address": "192.0.2.1:5696"})
 
 
 def test_a_record_says_all() -> None:
-    """Code and reason of a failure, the stages and what was learned."""
+    """A full record has code, reason, stages and what was learned."""
     assert ACCEPTED.record() == {
         "server": "ks1.example.com:5696",
         "accepted": True,
@@ -38,7 +44,7 @@ def test_a_record_says_all() -> None:
 
 
 def test_a_coarse_record_says_code_and_stage() -> None:
-    """No reason, no times, nothing that was learned."""
+    """A coarse record has code and stage, without reason, times and what was learned."""
     assert ACCEPTED.coarse().record() == {"server": "ks1.example.com:5696", "accepted": True}
     assert refused("connect", "connection_refused").coarse().record() == {
         "server": "ks1.example.com:5696",
@@ -51,3 +57,21 @@ def test_a_coarse_record_says_code_and_stage() -> None:
 def test_an_address_that_is_not_allowed_looks_like_a_name_that_leads_nowhere() -> None:
     """The two results are equal, so that an SVM's account cannot map a network that it may not reach."""
     assert refused("egress", "address_not_allowed").coarse() == refused("resolve", "name_not_resolved").coarse()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"certificate": "other"},
+        {"private_key": Secret("other")},
+        {"intermediates": ("a", "b"), "server_cas": ()},
+        {"intermediates": (), "server_cas": ("a", "b")},
+        {"intermediates": ("ab",)},
+        {"server_cas": ("b", "b")},
+    ],
+)
+def test_the_digest_tells_identities_apart(change: dict[str, Any]) -> None:
+    """Each value counts, and where one text ends and the next begins."""
+    identity = TlsIdentity("certificate", Secret("key"), ("a",), ("b",))
+    assert replace(identity).digest == identity.digest
+    assert replace(identity, **change).digest != identity.digest

@@ -35,6 +35,6 @@ def test_equality_and_truth() -> None:
 
 @pytest.mark.parametrize("act", [hash, pickle.dumps, copy.copy])
 def test_refuses_to_leak_by_accident(act: object) -> None:
-    """It is not hashed, pickled or copied."""
+    """A Secret cannot be hashed, pickled or copied."""
     with pytest.raises(TypeError, match="Secret"):
         act(Secret("a"))  # type: ignore[operator]

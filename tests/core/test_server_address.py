@@ -1,4 +1,4 @@
-"""Key server addresses: what is accepted, shown, and held to be the same server."""
+"""Key server addresses: which are accepted, how they are shown, and which are equal."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ REFUSED = [
 
 @pytest.mark.parametrize(("text", "shown"), SHOWN.items())
 def test_shown(text: str, shown: str) -> None:
-    """What is shown is the caller's spelling plus the port, and reads back as the same server."""
+    """An address is shown in the caller's spelling with its port, and reads back as the same server."""
     assert str(ServerAddress.parse(text)) == shown
     assert ServerAddress.parse(shown) == ServerAddress.parse(text)
 
@@ -60,13 +60,13 @@ def test_same(one: str, other: str) -> None:
 
 @pytest.mark.parametrize(("one", "other"), DIFFERENT)
 def test_different(one: str, other: str) -> None:
-    """Ports, names and address families make different servers."""
+    """Different ports, names and address families are different servers."""
     assert ServerAddress.parse(one) != ServerAddress.parse(other)
 
 
 @pytest.mark.parametrize("text", REFUSED)
 def test_refused(text: str) -> None:
-    """Nothing is trimmed, completed or guessed, and the error is a fixed text."""
+    """An address is never trimmed, completed or guessed, and the error has a fixed text."""
     with pytest.raises(ValueError, match=r"^(a port is|an? IPv6 address|an address with|not an? |only an IPv6)"):
         ServerAddress.parse(text)
 
@@ -86,7 +86,7 @@ def test_secondary_refused(text: str) -> None:
 
 @given(st.text(max_size=300))
 def test_any_text(text: str) -> None:
-    """Any text is either refused by ValueError or shown in a form that reads back as the same server."""
+    """Any text raises ValueError or is shown in a form that reads back as the same server."""
     try:
         address = ServerAddress.parse(text)
     except ValueError:
@@ -100,12 +100,12 @@ def test_any_text(text: str) -> None:
     [("", ""), ("KMS.Example.", "KMS.Example."), ("10.0.0.1", "10.0.0.1"), ("::1", "::1"), ("[::1]", "::1")],
 )
 def test_a_server_name_is_a_host_or_nothing(text: str, name: str) -> None:
-    """What a certificate may name: a host name or an address, never a port; the spelling stays, brackets go."""
+    """A TLS server name is a host name or an address without a port; its spelling stays, brackets are dropped."""
     assert server_name(text) == name
 
 
 @pytest.mark.parametrize("wrong", ["a:1", "[::1]:1", "a b", "*.example", "1.2.3", "é", "a" * 300, 5, None])
 def test_not_a_server_name(wrong: object) -> None:
-    """The rules are those of a host in ``server``."""
+    """A TLS server name is refused by the rules of a host in ``server``."""
     with pytest.raises(ValueError, match=r"."):
         server_name(wrong)

@@ -1,4 +1,4 @@
-"""Cases for the table of failures: a peer that causes each row, what we show it, and what must be found."""
+"""Cases for the table of failures: a peer that causes each row, our identity, and the expected row."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ CLIENT, STRANGER = client(CLIENT_CA), client(OTHER_CA)
 
 
 def identity(credentials: Credentials = CLIENT, *cas: Authority, key: str | None = None) -> TlsIdentity:
-    """What we show, and whom we believe."""
+    """Return the identity that we show, and the CAs that we trust."""
     return TlsIdentity(
         credentials.certificate_pem, Secret(key or credentials.key_pem), (), tuple(ca.pem for ca in cas or (SERVER_CA,))
     )
 
 
 def target(port: int, host: str = "127.0.0.1", timeout_s: float = PATIENCE_S, **more: Any) -> ProbeTarget:
-    """A key server on loopback."""
+    """Return a key server on loopback."""
     return ProbeTarget(ServerAddress(host, port), timeout_s, **more)
 
 
@@ -63,14 +63,14 @@ class Case:
 
 
 def serving(script: Any, host: str = "127.0.0.1") -> Callable[[], fault.FaultServer]:
-    """A fault server with this script."""
+    """Return a fault server with this script."""
     return lambda: fault.FaultServer(script, host)
 
 
 def kmip_server(
     answers: Any = None, *, credentials: Credentials = SERVER, versions: Versions = "both", clock: float = 0
 ) -> Callable[[], fault.FaultServer]:
-    """A server that does TLS well and answers by the table."""
+    """Return a server that does TLS well and answers by the table."""
     context = server_context(credentials, CLIENT_CA, versions=versions)
     return serving(fault.tls(context, kmip.answering(answers, clock=clock)))
 
@@ -119,17 +119,17 @@ def _with_root(credentials: Credentials) -> Credentials:
 
 
 def _issued_by_a_leaf() -> Credentials:
-    """A chain whose middle certificate is no CA."""
+    """Return a chain whose middle certificate is no CA."""
     middle = SERVER_CA.issue()
     usurper = Authority("Usurper")
     usurper.key = middle.key
-    usurper._name = middle.certificate.subject
+    usurper.subject = middle.certificate.subject
     leaf = usurper.issue()
     return Credentials(leaf.certificate, leaf.key, (middle.certificate,))
 
 
 def _prime_field_only() -> Any:
-    """A server's context that agrees on keys by Diffie-Hellman over a prime field and in no other way."""
+    """Return a server's context that agrees on keys by Diffie-Hellman over a prime field and in no other way."""
     ciphers = "DHE-RSA-AES128-GCM-SHA256:@SECLEVEL=0"
     return server_context(SERVER_CA.issue(key="rsa"), CLIENT_CA, versions="1.2", ciphers=ciphers)
 
@@ -210,7 +210,7 @@ def network_cases() -> Iterator[Case]:
 
 
 def nothing() -> AbstractContextManager[int]:
-    """No peer: a port that nobody listens on."""
+    """Return a port that nobody listens on."""
     return contextlib.nullcontext(1)
 
 
@@ -298,7 +298,7 @@ def kmip_cases(version: Versions) -> Iterator[Case]:
 
 
 def without_tickets(version: Versions) -> Any:
-    """A server's context that sends no session tickets."""
+    """Return a server's context that sends no session tickets."""
     context = server_context(SERVER, CLIENT_CA, versions=version)
     context.num_tickets = 0
     return context
@@ -355,7 +355,7 @@ def accepted_cases(version: Versions) -> Iterator[Case]:
 
 
 def all_cases() -> Iterator[Any]:
-    """Each case once; those that depend on TLS, on each version."""
+    """Yield each case once; those that depend on TLS, on each version."""
     for case in network_cases():
         yield pytest.param(case, id=case.name)
     for version in ("1.2", "1.3"):

@@ -1,8 +1,9 @@
-"""What the tests of objects on key servers are made with: a scripted server, and how it is reached."""
+"""Helpers for the tests of objects on key servers: a scripted server, and sessions with it."""
 
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,7 +20,7 @@ from tests.keyservers.cases import CLIENT_CA, LOOPBACK, SERVER, identity, target
 from tests.peers.certificates import server_context
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from keystead.core.probing import TlsIdentity
     from keystead.kmip.server.profile import Profile
@@ -28,13 +29,13 @@ if TYPE_CHECKING:
 TIMEOUT_S = 20.0
 """Longer than anything that is not meant to run out of time."""
 
-SHORT_S = 0.2
+SHORT_S = 1.0
 
 MATERIAL = Secret(bytes(range(64)))
 
 
 def endpoint(port: int, ours: TlsIdentity | None = None, host: str = "127.0.0.1", **more: Any) -> Endpoint:
-    """The way to a server on loopback."""
+    """Return the way to a server on loopback."""
     wanted = target(port, host, **more)
     return Endpoint("a-key-server", "", wanted.server, wanted, ours or identity())
 
@@ -51,15 +52,15 @@ async def objects(**options: Any) -> AsyncIterator[KeyObjects]:
 
 @contextlib.asynccontextmanager
 async def server(profile: Profile = PLAIN, **options: Any) -> AsyncIterator[KeyServer]:
-    """A scripted server that takes our identity."""
+    """Yield a scripted server that takes our identity."""
     context = server_context(SERVER, CLIENT_CA)
     async with KeyServer(context, Responder(profile=profile, **options)) as running:
         yield running
 
 
 @contextlib.contextmanager
-def fails(fault: Fault, reason: str) -> Iterator[None]:
-    """Within, exactly this must be raised, and its text must be made of those two words."""
+def expect_fault(fault: Fault, reason: str) -> Iterator[None]:
+    """Expect that the block raises exactly this fault, with a text of fault and reason."""
     with pytest.raises(KeyServerFault) as caught:
         yield
     assert (caught.value.fault, caught.value.reason) == (fault, reason)
@@ -77,30 +78,30 @@ class Clock:
 
 
 async def register(session: ObjectSession, name: str = "a") -> tuple[str, ...]:
-    """Bring the material to the server."""
+    """Register the material."""
     return await session.register(name, MATERIAL, KeyForm.SECRET_DATA, application_information=None)
 
 
 async def put(used: KeyObjects, way: Endpoint) -> tuple[str, ...]:
-    """The same, in a session of its own."""
+    """Register the material in a session of its own."""
     async with used.session(way, timeout_s=TIMEOUT_S) as session:
         return await register(session)
 
 
 async def read(used: KeyObjects, way: Endpoint, ids: tuple[str, ...], timeout_s: float = TIMEOUT_S) -> Secret:
-    """Read it, in a session of its own."""
+    """Read the material in a session of its own."""
     async with used.session(way, timeout_s=timeout_s) as session:
         return await session.get(ids)
 
 
 async def connect(used: KeyObjects, way: Endpoint, **options: Any) -> None:
-    """Have a session, and ask nothing."""
+    """Open a session and ask nothing."""
     async with used.session(way, **options):
         pass
 
 
 def handshakes(running: KeyServer) -> int:
-    """How many connections got as far as their first question, one for each of them being Discover Versions."""
+    """Return how many connections asked their first question, which is always Discover Versions."""
     return sum(request.batch_item[0].operation == Operation.DISCOVER_VERSIONS for request in running.requests)
 
 
@@ -108,7 +109,7 @@ def handshakes(running: KeyServer) -> int:
 async def talking(
     profile: Profile = PLAIN, timeout_s: float = TIMEOUT_S, **options: Any
 ) -> AsyncIterator[tuple[KeyServer, ObjectSession]]:
-    """A scripted server and a session with it."""
+    """Yield a scripted server and a session with it."""
     async with (
         server(profile, **options) as running,
         objects() as used,
@@ -118,7 +119,7 @@ async def talking(
 
 
 async def seeds(session: ObjectSession, *names: str) -> list[tuple[str, ...]]:
-    """Register a key under each of the names, each of other bytes."""
+    """Register a key under each of the names, each with other bytes."""
     return [
         await session.register(name, seed(number), KeyForm.SECRET_DATA, application_information=None)
         for number, name in enumerate(names)
@@ -126,10 +127,31 @@ async def seeds(session: ObjectSession, *names: str) -> list[tuple[str, ...]]:
 
 
 def seed(number: int) -> Secret:
-    """Material that tells its number."""
+    """Return material that contains this number."""
     return Secret(bytes([number]) * 64)
 
 
+def alter(running: KeyServer, change: Callable[[Any], Any], operation: Operation | None = None) -> None:
+    """Let the server change the items of its answers (all, or those to one operation). The requests are carried out."""
+    respond = running.responder.respond
+
+    def altered(request: Any, client: str | None = None) -> Any:
+        answer = respond(request, client)
+        return replace(
+            answer,
+            batch_item=tuple(
+                change(item) if operation in {None, item.operation} else item for item in answer.batch_item
+            ),
+        )
+
+    running.responder.respond = altered  # type: ignore[method-assign]
+
+
+def with_payload(**fields: Any) -> Callable[[Any], Any]:
+    """Return a change for :func:`alter` that sets fields of the response payload."""
+    return lambda item: replace(item, response_payload=replace(item.response_payload, **fields))
+
+
 def asked(running: KeyServer, operation: Operation) -> int:
-    """How often the server was asked for an operation; a batch counts once."""
+    """Return how often the server was asked for an operation; a batch counts once."""
     return sum(request.batch_item[0].operation == operation for request in running.requests)

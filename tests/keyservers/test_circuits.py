@@ -1,4 +1,4 @@
-"""Circuits by a clock of their own: what opens one, who is let in while it is open, and what closes it."""
+"""Circuit breakers with a clock of the test: what opens them, who is let in, and what closes them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from keystead.keyservers.circuits import (
     SAMPLES,
     Circuit,
     Latencies,
-    Pass,
+    Permission,
 )
 
 
@@ -27,36 +27,36 @@ class Clock:
 
 @pytest.fixture
 def clock() -> Clock:
-    """The circuit's clock."""
+    """Return the circuit's clock."""
     return Clock()
 
 
 @pytest.fixture
 def circuit(clock: Clock) -> Circuit:
-    """A circuit that is closed."""
+    """Return a circuit that is closed."""
     return Circuit(clock)
 
 
 def is_open(circuit: Circuit) -> bool:
-    """Whether it is open now."""
+    """Return True if it is open now."""
     return circuit.open
 
 
-def entered(circuit: Circuit) -> Pass:
-    """A leave that must be had."""
+def entered(circuit: Circuit) -> Permission:
+    """Return the permission to enter, which must be given."""
     leave = circuit.enter()
     assert leave is not None
     return leave
 
 
 def opened(circuit: Circuit) -> None:
-    """Open it by one time-out."""
+    """Open the circuit by one time-out."""
     entered(circuit).failed("no_answer", slow=True)
     assert is_open(circuit)
 
 
 def test_one_time_out_opens_it(circuit: Circuit) -> None:
-    """Nobody else pays for it, and they are told why."""
+    """One time-out opens the circuit; later sessions are refused with its reason."""
     leaves = entered(circuit), entered(circuit)
     leaves[0].failed("connect_timed_out", slow=True)
     assert circuit.enter() is None
@@ -65,7 +65,7 @@ def test_one_time_out_opens_it(circuit: Circuit) -> None:
 
 
 def test_an_open_one_may_be_tried_anew(circuit: Circuit, clock: Clock) -> None:
-    """Whatever the pause says: an answer closes it, a failure doubles the pause."""
+    """An explicit new try is let in during the pause; success closes the circuit, failure doubles the pause."""
     opened(circuit)
     leave = circuit.enter(anew=True)
     assert leave is not None
@@ -80,7 +80,7 @@ def test_an_open_one_may_be_tried_anew(circuit: Circuit, clock: Clock) -> None:
 
 
 def test_quick_failures_open_it_together(circuit: Circuit) -> None:
-    """A failure that costs nothing counts less, and an answer in between undoes them."""
+    """A quick failure counts less than a time-out; a success in between resets the count."""
     for _ in range(QUICK_FAILURES - 1):
         entered(circuit).failed("connection_refused", slow=False)
     entered(circuit).succeeded()
@@ -91,7 +91,7 @@ def test_quick_failures_open_it_together(circuit: Circuit) -> None:
 
 
 def test_one_trial_at_a_time(circuit: Circuit, clock: Clock) -> None:
-    """After the pause one session is let in, and the others not before it found out something."""
+    """After the pause one session is let in; the others are refused until it has a result."""
     opened(circuit)
     clock.now += FIRST_PAUSE_S
     trial = entered(circuit)
@@ -104,7 +104,7 @@ def test_one_trial_at_a_time(circuit: Circuit, clock: Clock) -> None:
 
 
 def test_a_trial_that_fails_doubles_the_pause(circuit: Circuit, clock: Clock) -> None:
-    """However it fails, and up to half a minute."""
+    """A failed trial doubles the pause, up to half a minute."""
     opened(circuit)
     pause_s = FIRST_PAUSE_S
     for slow in (True, False) * 5:
@@ -117,7 +117,7 @@ def test_a_trial_that_fails_doubles_the_pause(circuit: Circuit, clock: Clock) ->
 
 
 def test_a_trial_that_finds_out_nothing(circuit: Circuit, clock: Clock) -> None:
-    """The next one may try at once; ending again, or after an answer, means nothing."""
+    """A trial without a result lets the next one try at once; ending it twice means nothing."""
     opened(circuit)
     clock.now += FIRST_PAUSE_S
     trial = entered(circuit)
@@ -131,7 +131,7 @@ def test_a_trial_that_finds_out_nothing(circuit: Circuit, clock: Clock) -> None:
 
 
 def test_those_who_were_let_in_before(circuit: Circuit, clock: Clock) -> None:
-    """What fails late says nothing new, and what succeeds late closes it."""
+    """A late failure of an earlier session changes nothing, a late success closes the circuit."""
     late = entered(circuit)
     opened(circuit)
     late.failed("connection_closed", slow=True)
@@ -145,7 +145,7 @@ def test_those_who_were_let_in_before(circuit: Circuit, clock: Clock) -> None:
 
 
 def test_times_of_gets() -> None:
-    """The median and the 95th of 100, of the latest only; None when there are none."""
+    """Median and 95th percentile are of the latest 100 Gets; without any they are None."""
     times = Latencies()
     assert (times.median_s(), times.p95_s()) == (None, None)
     times.add(3.0)

@@ -1,4 +1,4 @@
-"""TLS contexts: settings, caching, our own certificate's faults, and where the private key does not go."""
+"""TLS contexts: settings, caching, faults of our own certificate, and protection of the private key."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SERVER_CONTEXTS = {
 def identity(
     credentials: Credentials = CLIENT, *, key: str | None = None, cas: tuple[str, ...] = (SERVER_CA.pem,)
 ) -> Any:
-    """An identity of test credentials, perhaps with another key."""
+    """Return an identity of test credentials, perhaps with another key."""
     return TlsIdentity(credentials.certificate_pem, Secret(key or credentials.key_pem), (), cas)
 
 
@@ -77,7 +77,7 @@ def test_our_certificate_is_shown(monkeypatch: pytest.MonkeyPatch, versions: Any
 
 
 def test_the_key_is_never_in_a_clear_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Without a memory file what is written is encrypted, readable by us alone, and gone afterwards."""
+    """Without a memory file the key is written encrypted, readable by us alone, and deleted afterwards."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     seen: list[tuple[int, bytes]] = []
 
@@ -95,7 +95,7 @@ def test_the_key_is_never_in_a_clear_file(monkeypatch: pytest.MonkeyPatch, tmp_p
 
 
 def test_the_validity_of_our_certificate_is_told() -> None:
-    """A cached context outlives its certificate, so the dates come with it."""
+    """A context has the dates of its certificate, because a cached context may outlive it."""
     context = build(identity())
     assert context.not_before == CLIENT.certificate.not_valid_before_utc
     assert context.not_after == CLIENT.certificate.not_valid_after_utc
@@ -117,7 +117,7 @@ def test_a_key_that_cannot_be_read(key: str) -> None:
 
 
 def test_an_encrypted_key_asks_nobody() -> None:
-    """OpenSSL would ask on the terminal: the callback answers instead."""
+    """An encrypted key is refused without asking for a password on the terminal."""
     encrypted = CLIENT.key.private_bytes(
         serialization.Encoding.PEM,
         serialization.PrivateFormat.PKCS8,
@@ -147,7 +147,7 @@ def test_contexts_are_shared_and_bounded() -> None:
 
 
 def test_a_context_that_is_held_is_not_built_again() -> None:
-    """What somebody still uses is found again, however many others came since: the watches of an identity share one."""
+    """A context that a caller holds is returned again, even after it left the cache."""
     known = Contexts(limit=1)
     held = known.get(identity(CLIENT))
     known.get(identity(client(CLIENT_CA)))
@@ -155,7 +155,7 @@ def test_a_context_that_is_held_is_not_built_again() -> None:
 
 
 def test_every_part_of_an_identity_counts() -> None:
-    """Two identities that differ in one part, or in where a part stands, have different contexts."""
+    """Identities that differ in one part, or in its position, have different contexts."""
     known = Contexts()
     ca = SERVER_CA.pem
     made = [

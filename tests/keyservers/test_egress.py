@@ -108,13 +108,13 @@ def test_the_full_list(address: str, permitted: bool) -> None:
 
 
 def test_the_full_list_may_name_loopback() -> None:
-    """What the full list names needs no exception."""
+    """A loopback address in the full list is permitted without an exception."""
     assert EgressRules.parse(only=["127.0.0.1"]).permits("127.0.0.1")
 
 
 @pytest.mark.parametrize("text", ["", "localhost", "10.0.0.0/33", "10.0.0.0-10.0.0.9", "1.2.3"])
 def test_a_malformed_network_is_refused(text: str) -> None:
-    """A list that cannot be read must not be half obeyed."""
+    """A list with a malformed network is refused as a whole."""
     with pytest.raises(ValueError, match=r"address|network"):
         EgressRules.parse(allow=[text])
 

@@ -1,4 +1,4 @@
-"""The table of failures as a table, and the symptoms that no peer here can cause."""
+"""The table of failures, and the symptoms that no peer in these tests can cause."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ from keystead.kmip.ttlv.errors import (
 
 
 def test_every_reason_has_its_advice() -> None:
-    """One line per reason, none without a row."""
+    """Each reason of the table has one line of advice, and no advice lacks a row."""
     assert {row.reason for row in TABLE} == set(ADVICE)
 
 
 def test_rows_speak_of_what_symptoms_have() -> None:
-    """A row that asks for an attribute that no symptom has could never match."""
+    """The conditions of a row name attributes that symptoms have."""
     attributes = {field.name for field in dataclasses.fields(Symptom)}
     assert all(set(row.when) <= attributes for row in TABLE)
     assert {row.stage for row in TABLE} <= {*STAGES, "any"}
 
 
 def test_only_the_last_row_takes_everything() -> None:
-    """An empty condition anywhere else would hide the rows behind it."""
+    """Only the last row has an empty condition, because one elsewhere would hide the rows after it."""
     assert [row.reason for row in TABLE if not row.when] == ["engine_error"]
     assert not TABLE[-1].when
 
@@ -73,7 +73,7 @@ def test_what_no_peer_here_can_cause(symptom: Symptom, reason: str, error: Any) 
 
 
 def test_the_stage_is_where_it_happened() -> None:
-    """A row of the kmip stage is reported as credential when Locate met it, and an alert at the first read as tls."""
+    """A kmip failure during Locate is reported as credential, an alert at the first read as tls."""
     late = Symptom("credential", Event.CLOSED, operation="Locate")
     assert stage_of(classify(late), late) == "credential"
     odd = Symptom("kmip", Event.OTHER, operation="DiscoverVersions")
@@ -96,7 +96,7 @@ def test_the_stage_is_where_it_happened() -> None:
     ids=itertools.count(),
 )
 def test_symptoms_of_connecting(cause: OSError | None, event: Event, stage: str) -> None:
-    """By the type of the exception; a reset means that the connection stood for a moment."""
+    """The symptom of a failed connection depends on the type of exception; a reset means that it was connected."""
     error = TransportError("connect", "text says nothing")
     error.__cause__ = cause
     assert connect_symptom(error) == Symptom(stage, event)
@@ -116,7 +116,7 @@ def test_symptoms_of_connecting(cause: OSError | None, event: Event, stage: str)
     ids=itertools.count(),
 )
 def test_symptoms_of_kmip(error: KMIPError, event: Event) -> None:
-    """By the type of the exception and its numbers."""
+    """The symptom of a KMIP failure depends on the type of the exception and its numbers."""
     symptom = kmip_symptom("kmip", "Query", error, username=True)
     assert symptom.event is event
     assert symptom.result_reason == (12 if isinstance(error, OperationFailed) else None)

@@ -1,4 +1,4 @@
-"""As what a key is kept: the objects of each form, and the material out of what comes back."""
+"""The objects of each key form, and the material read from returned objects."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_symmetric_keys(form: KeyForm, names: list[str], parts: list[bytes]) -> 
 
 @pytest.mark.parametrize("form", KeyForm)
 def test_attributes(form: KeyForm) -> None:
-    """A usage mask that every server knows, a Name, our information if wanted, and nothing that would activate it."""
+    """A new object has a usage mask, a Name, our information if wanted, and nothing that activates it."""
     mask = CryptographicUsageMask.ENCRYPT | CryptographicUsageMask.DECRYPT
     for information in (None, "of ours"):
         for new in new_objects("k", MATERIAL, form, information):
@@ -88,13 +88,13 @@ def test_attributes(form: KeyForm) -> None:
 
 @pytest.mark.parametrize("octets", [b"", bytes(33)])
 def test_material_without_two_halves(octets: bytes) -> None:
-    """It cannot be a pair."""
-    with pytest.raises(ValueError, match="halves"):
+    """Material of odd length cannot be stored as a pair."""
+    with pytest.raises(ValueError, match="cannot be halved"):
         new_objects("k", Secret(octets), KeyForm.SYMMETRIC_KEY_PAIR)
 
 
 def test_what_is_no_material() -> None:
-    """Objects of other types, wrapped keys, keys in parts, and blocks without a value."""
+    """Objects of other types, wrapped keys, split keys, and blocks without a value have no material."""
     seed = SecretData(SecretDataType.SEED, KeyBlock(KeyFormatType.RAW, key_value=KeyValue(OCTETS)))
     wrapped = replace(seed.key_block, key_wrapping_data=KeyWrappingData(WrappingMethod.ENCRYPT))
     for managed_object in (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +38,7 @@ def stubborn_peers() -> Iterator[Any]:
 
 @pytest.mark.parametrize("peer", list(stubborn_peers()))
 def test_a_probe_never_outlives_its_deadline(run: Any, peer: Any) -> None:
-    """Whatever the peer does, the answer comes in time; the overall deadline cuts a longer time-out."""
+    """A probe ends in time whatever the peer does; the overall deadline shortens a longer time-out."""
 
     async def timed(port: int, timeout_s: float, deadline_s: float) -> float:
         gateway, start = Gateway(LOOPBACK), time.monotonic()
@@ -47,26 +48,26 @@ def test_a_probe_never_outlives_its_deadline(run: Any, peer: Any) -> None:
 
     with peer() as opened:
         port = opened if isinstance(opened, int) else opened.port
-        assert run(timed(port, 0.3, 40)) < 1.3
-        assert run(timed(port, 40, 0.3)) < 1.3
+        assert run(timed(port, 0.3, 40)) < 20
+        assert run(timed(port, 40, 0.3)) < 20
 
 
 def test_a_hanging_resolver_obeys_the_deadline(run: Any) -> None:
-    """DNS that never answers is a name that was not resolved, in time."""
+    """A DNS lookup that never answers is reported in time as a name that was not resolved."""
 
     async def probe() -> tuple[ProbeResult, float]:
         start = time.monotonic()
-        gateway = Gateway(LOOPBACK, getaddrinfo=lambda *_, **__: time.sleep(3))  # type: ignore[arg-type]
+        gateway = Gateway(LOOPBACK, getaddrinfo=lambda *_, **__: time.sleep(30))  # type: ignore[arg-type]
         (result,) = await gateway.probe_all([target(1, "slow.example", 0.3)], identity(), 40)
         return result, time.monotonic() - start
 
     result, seconds = run(probe())
     assert result.reason == "name_not_resolved"
-    assert seconds < 1.3
+    assert seconds < 20
 
 
 def test_a_cancelled_probe_leaves_nothing_behind(run: Any) -> None:
-    """A shutdown in the middle ends every connection."""
+    """A cancelled probe closes all of its connections."""
 
     async def cancel(port: int) -> int:
         probing = asyncio.create_task(Gateway(LOOPBACK).probe_all([target(port)] * 4, identity(), 40))
@@ -81,27 +82,25 @@ def test_a_cancelled_probe_leaves_nothing_behind(run: Any) -> None:
 
 
 def test_four_servers_with_three_secondaries_each(run: Any) -> None:
-    """Sixteen addresses are probed side by side, a slow one delaying no other's result."""
+    """Sixteen addresses are probed side by side: each answers when all sixteen are connected."""
+    all_are_there = threading.Barrier(16)
 
-    def slowly(connection: Any) -> None:
-        time.sleep(0.3)
+    def together(connection: Any) -> None:
+        all_are_there.wait(30)
         kmip.answering()(connection)
 
-    async def probe(port: int) -> tuple[list[ProbeResult], float]:
+    async def probe(port: int) -> list[ProbeResult]:
         secondaries = tuple(ServerAddress(f"127.0.0.{number}", port) for number in (1, 1, 1))
-        gateway, start = Gateway(LOOPBACK), time.monotonic()
-        results = await gateway.probe_all([target(port, secondaries=secondaries)] * 4, identity(), 40)
-        return results, time.monotonic() - start
+        return await Gateway(LOOPBACK).probe_all([target(port, secondaries=secondaries)] * 4, identity(), 40)
 
-    with fault.FaultServer(fault.tls(server_context(SERVER, CLIENT_CA), slowly)) as server:
-        results, seconds = run(probe(server.port))
+    with fault.FaultServer(fault.tls(server_context(SERVER, CLIENT_CA), together)) as server:
+        results = run(probe(server.port))
         assert server.accepted == 16
     assert all(result.accepted for result in results)
-    assert seconds < 16 * 0.3 / 2
 
 
 def test_a_secondary_answers_for_its_primary(run: Any) -> None:
-    """The first refused secondary gives the primary's code; its address is named, and each is reported."""
+    """The first refused secondary gives the code of its primary; its address is named, and each is reported."""
 
     async def probe(port: int, *secondaries: ServerAddress) -> ProbeResult:
         one = target(port, "127.0.0.1", secondaries=secondaries)
@@ -123,7 +122,7 @@ def test_a_secondary_answers_for_its_primary(run: Any) -> None:
 
 
 def test_a_refused_primary_answers_for_itself(run: Any) -> None:
-    """The primary's own failure comes before those of its secondaries."""
+    """A failure of the primary comes before those of its secondaries."""
     port = fault.refused_port()
     one = target(port, secondaries=(ServerAddress("169.254.0.1", port),))
     (result,) = run(Gateway(LOOPBACK).probe_all([one], identity(), 40))
@@ -131,7 +130,7 @@ def test_a_refused_primary_answers_for_itself(run: Any) -> None:
 
 
 def test_no_session_is_resumed(run: Any) -> None:
-    """Each probe does a full handshake: a resumed one would prove nothing about a certificate."""
+    """Each probe does a full handshake, because a resumed one proves nothing about a certificate."""
     resumed: list[bool | None] = []
 
     def script(connection: Any) -> None:

@@ -28,7 +28,7 @@ from tests.keyservers.reaching import (
 
 
 async def test_many_keys_in_batches() -> None:
-    """In order, each with its own bytes or fault, in messages of at most 32."""
+    """Keys are read in order, each with its bytes or fault, in messages of at most 32."""
     async with talking() as (running, session):
         names = [f"k{number}" for number in range(40)]
         keys = await seeds(session, *names)
@@ -61,7 +61,7 @@ ONE_ANSWER = 400
 
 @pytest.mark.parametrize("how", ["no batches", closed_when_several, nonsense_when_several])
 async def test_a_server_without_batches(how: Any) -> None:
-    """It is asked singly, and not for several again, by later sessions either."""
+    """A server that fails on batches is asked for single objects, also by later sessions."""
     profile = PROFILES[how] if isinstance(how, str) else PLAIN
     async with server(profile) as running, objects() as used:
         way = endpoint(running.port)
@@ -81,7 +81,7 @@ async def test_a_server_without_batches(how: Any) -> None:
 
 
 async def test_a_batch_that_stops() -> None:
-    """What the server left out of its answer is asked for again, singly."""
+    """Objects that a batch left out are asked for again singly."""
     async with talking() as (running, session):
         keys = await seeds(session, "a", "b", "c")
         respond = running.responder.respond
@@ -96,7 +96,7 @@ async def test_a_batch_that_stops() -> None:
 
 
 async def test_silence_amid_many() -> None:
-    """What was read is kept; what was awaited is unanswered, and the rest is not asked for."""
+    """Objects read before a silence are kept; the awaited ones are unanswered, and the rest is not asked for."""
     async with talking(timeout_s=SHORT_S) as (running, session):
         keys = await seeds(session, *(f"k{number}" for number in range(70)))
         running.faults[Operation.GET] = after(1, testing.silence)
@@ -122,7 +122,7 @@ def after(count: int, fault: testing.Fault) -> testing.Fault:
 
 
 async def test_a_server_that_goes_amid_many() -> None:
-    """When no new connection is to be had, that is the fault of all that is left."""
+    """If no new connection can be made, all remaining objects have that fault."""
     async with contextlib.AsyncExitStack() as stack:
         running = await stack.enter_async_context(server())
         used = await stack.enter_async_context(objects())

@@ -1,4 +1,4 @@
-"""Operations on the objects of scripted key servers of every kind: what is checked, and what is a fault."""
+"""Operations on objects of scripted key servers of every kind: their results and faults."""
 
 from __future__ import annotations
 
@@ -10,14 +10,11 @@ import pytest
 
 from keystead.core.keys.model import KeyForm
 from keystead.core.secret import Secret
-from keystead.keyservers import object_session
 from keystead.keyservers.objects import Objects
-from keystead.kmip.client.client import Client
 from keystead.kmip.messages.objects import OpaqueObject
 from keystead.kmip.testing import server as testing
 from keystead.kmip.testing.profiles import PROFILES
 from keystead.kmip.ttlv.enums import ObjectType, Operation, ResultReason, ResultStatus
-from keystead.kmip.ttlv.errors import OperationFailed
 from keystead.kmip.ttlv.ttlv import Item, ItemType
 from keystead.service.ports.objects import Fault, KeyServerFault
 from tests.keyservers.cases import LOOPBACK
@@ -25,18 +22,24 @@ from tests.keyservers.reaching import (
     MATERIAL,
     SHORT_S,
     TIMEOUT_S,
+    alter,
     asked,
     endpoint,
-    fails,
+    expect_fault,
     objects,
     seed,
     seeds,
     server,
     talking,
+    with_payload,
 )
 
 if TYPE_CHECKING:
     from keystead.service.ports.objects import ObjectSession
+
+NO_KEY = OpaqueObject(0x8000_0000, b"not a key")
+NUMBER = Item(0x420094, ItemType.INTEGER, 7)
+"""A Unique Identifier that is a number, as KMIP 2.x permits."""
 
 # --- what is written comes back ---
 
@@ -61,13 +64,13 @@ async def test_a_key_from_register_to_destroy(form: KeyForm, version: tuple[int,
             expected = ObjectType.SECRET_DATA if form is KeyForm.SECRET_DATA else ObjectType.SYMMETRIC_KEY
             assert {(facts.names, facts.object_type) for facts in states} == {((name,), expected)}
             await session.destroy(id_)
-            with fails(Fault.NOT_FOUND, "item_not_found"):
+            with expect_fault(Fault.NOT_FOUND, "item_not_found"):
                 await session.get([id_])
         assert running.responder.objects == {}
 
 
 async def test_abilities() -> None:
-    """What Query says, in plain numbers; what a server does not say or permit is empty."""
+    """Capabilities are Query's numbers; they are empty where the server gives none or refuses."""
     async with talking(vendor="of\x07 note") as (_, session):
         found = await session.get_capabilities()
         assert (found.version, found.vendor) == ("2.1", "of\N{REPLACEMENT CHARACTER} note")
@@ -80,7 +83,7 @@ async def test_abilities() -> None:
             assert (found.operations, found.object_types, found.version, found.vendor) == ((), (), "2.1", "")
     async with talking() as (running, session):
         running.faults[Operation.QUERY] = testing.close
-        with fails(Fault.UNANSWERED, "connection_closed"):
+        with expect_fault(Fault.UNANSWERED, "connection_closed"):
             await session.get_capabilities()
 
 
@@ -93,39 +96,39 @@ REFUSALS = [
 
 @pytest.mark.parametrize(("profile", "fault", "reason", "versions"), REFUSALS)
 async def test_a_register_that_is_refused(profile: str, fault: Fault, reason: str, versions: Any) -> None:
-    """The server's answer is the fault, and the session goes on."""
+    """A refused Register raises the server's reason, and the session continues."""
     async with talking(PROFILES[profile], versions=versions) as (running, session):
         form = KeyForm.SYMMETRIC_KEY
         await session.register("taken", MATERIAL, form, application_information=None)
-        with fails(fault, reason):
+        with expect_fault(fault, reason):
             await session.register("taken", MATERIAL, KeyForm.SECRET_DATA, application_information=None)
         assert len(running.responder.objects) == 1
         assert len(await session.locate_all()) == 1
 
 
 async def test_half_a_pair() -> None:
-    """When the second of two is refused, something has happened: unanswered, and the session is over."""
+    """If the second object of a pair is refused, the fault is unanswered and the session ends."""
     async with talking() as (running, session):
         running.responder.capacity = 1
-        with fails(Fault.UNANSWERED, "general_failure"):
+        with expect_fault(Fault.UNANSWERED, "general_failure"):
             await session.register("pair", MATERIAL, KeyForm.SYMMETRIC_KEY_PAIR, application_information=None)
         assert len(running.responder.objects) == 1
-        with fails(Fault.UNREACHABLE, "connection_closed"):
+        with expect_fault(Fault.UNREACHABLE, "connection_closed"):
             await session.locate("pair-1")
         running.responder.store.forget_all()
     async with talking() as (running, session):
         running.responder.capacity = 0
-        with fails(Fault.REFUSED, "general_failure"):
+        with expect_fault(Fault.REFUSED, "general_failure"):
             await session.register("pair", MATERIAL, KeyForm.SYMMETRIC_KEY_PAIR, application_information=None)
         assert await session.locate_all() == ()
 
 
 async def test_material_that_is_of_no_use() -> None:
-    """An object without plain bytes of a key is a refusal, alone and among others."""
+    """An object without plain key bytes is refused, alone and among others."""
     async with talking() as (running, session):
         good, bad = await seeds(session, "good", "bad")
-        running.responder.objects[bad[0]].managed_object = OpaqueObject(0x8000_0000, b"not a key")
-        with fails(Fault.REFUSED, "unusable_material"):
+        running.responder.objects[bad[0]].managed_object = NO_KEY
+        with expect_fault(Fault.REFUSED, "unusable_material"):
             await session.get(bad)
         found = await session.get_many([good, bad])
         assert found[0] == seed(0)
@@ -137,7 +140,7 @@ async def test_material_that_is_of_no_use() -> None:
 
 
 def together(running: testing.KeyServer) -> list[list[str]]:
-    """The operations of each message since the connection was made."""
+    """Return the operations of each message since the connection was made."""
     messages = [[Operation(item.operation).name for item in request.batch_item] for request in running.requests]
     return [message for message in messages if message != ["DISCOVER_VERSIONS"]]
 
@@ -153,7 +156,7 @@ async def written(session: ObjectSession, name: str, form: KeyForm = KeyForm.SEC
 @pytest.mark.parametrize("form", KeyForm)
 @pytest.mark.parametrize("version", [(1, 0), (1, 4), (2, 1)])
 async def test_register_and_get(form: KeyForm, version: tuple[int, int]) -> None:
-    """One object is one message; a pair is registered as ever."""
+    """One object takes one message; a pair is only registered."""
     async with talking(versions=[version]) as (running, session):
         pair = form is KeyForm.SYMMETRIC_KEY_PAIR
         ids, returned = await written(session, "a", form)
@@ -163,9 +166,9 @@ async def test_register_and_get(form: KeyForm, version: tuple[int, int]) -> None
 
 
 async def test_batches_that_are_refused() -> None:
-    """It is the fault of the Register, which is not sent again; from then on it is sent alone."""
+    """A refused batch is the fault of its Register, which is not repeated; later ones are sent alone."""
     async with talking(PROFILES["no batches"]) as (running, session):
-        with fails(Fault.REFUSED, "invalid_message"):
+        with expect_fault(Fault.REFUSED, "invalid_message"):
             await written(session, "a")
         (id_,), returned = await written(session, "b")
         assert returned is None
@@ -174,53 +177,47 @@ async def test_batches_that_are_refused() -> None:
 
 
 async def test_a_register_that_is_refused_in_a_batch() -> None:
-    """It is the fault of both, and the server is not asked again; the session goes on."""
+    """A Register that is refused in a batch raises its reason, and the session continues with batches."""
     async with talking(PROFILES["unique names"], versions=[(2, 1)]) as (running, session):
         await written(session, "taken")
-        with fails(Fault.EXISTS, "non_unique_name_attribute"):
+        with expect_fault(Fault.EXISTS, "non_unique_name_attribute"):
             await written(session, "taken")
         assert together(running) == [BOTH, BOTH]
         assert len(await session.locate_all()) == 1
 
 
 @pytest.mark.parametrize("how", ["refused", "no placeholder", "another's", "unusable"])
-async def test_a_get_that_fails_in_a_batch(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was registered is known, and can be asked for by its identifier; another's bytes are not taken for it."""
-    real = Client.register_and_get
-
-    async def of_another(*arguments: Any, **options: Any) -> Any:
-        registered, got = await real(*arguments, **options)
-        return registered, replace(got, unique_identifier="another")  # type: ignore[type-var]
-
+async def test_a_get_that_fails_in_a_batch(how: str) -> None:
+    """The identifier is returned without material, and can be read later; bytes of another object are not taken."""
     async with talking() as (running, session):
+        respond = running.responder.respond
         if how == "unusable":
-            monkeypatch.setattr(object_session, "material_of", lambda _: None)
+            alter(running, with_payload(managed_object=NO_KEY, object_type=ObjectType.OPAQUE_OBJECT), Operation.GET)
         elif how == "another's":
-            monkeypatch.setattr(Client, "register_and_get", of_another)
+            alter(running, with_payload(unique_identifier="another"), Operation.GET)
         else:
             reason = ResultReason.PERMISSION_DENIED if how == "refused" else ResultReason.ITEM_NOT_FOUND
             running.responder.refusals[Operation.GET] = reason
         ids, returned = await written(session, "a")
         assert returned is None
         running.responder.refusals.clear()
-        monkeypatch.undo()
+        running.responder.respond = respond  # type: ignore[method-assign]
         assert await session.get(ids) == MATERIAL
 
 
 @pytest.mark.parametrize("reason", [ResultReason.RESPONSE_TOO_LARGE, ResultReason.GENERAL_FAILURE])
-async def test_a_register_is_sent_once(reason: ResultReason, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However the message fails, and whatever the server says of its items."""
-    real = Client.register_and_get
-
-    async def failed(*arguments: Any, **options: Any) -> Any:
-        await real(*arguments, **options)
-        failure = OperationFailed(Operation.REGISTER, ResultStatus.OPERATION_FAILED, reason)
-        return failure, failure
-
-    monkeypatch.setattr(Client, "register_and_get", failed)
+async def test_a_register_is_sent_once(reason: ResultReason) -> None:
+    """Register is not repeated when all items of its message fail, for whatever reason."""
     fault = Fault.UNANSWERED if reason is ResultReason.RESPONSE_TOO_LARGE else Fault.REFUSED
+
+    def failed(item: Any) -> Any:
+        if item.operation not in {Operation.REGISTER, Operation.GET}:
+            return item
+        return replace(item, result_status=ResultStatus.OPERATION_FAILED, result_reason=reason, response_payload=None)
+
     async with talking() as (running, session):
-        with fails(fault, reason.name.lower()):
+        alter(running, failed)
+        with expect_fault(fault, reason.name.lower()):
             await written(session, "a")
         assert together(running) == [BOTH]
         assert len(running.responder.objects) == 1
@@ -228,7 +225,7 @@ async def test_a_register_is_sent_once(reason: ResultReason, monkeypatch: pytest
 
 @pytest.mark.parametrize("fault", [testing.close, testing.silence])
 async def test_a_batch_whose_answer_is_lost(fault: testing.Fault) -> None:
-    """It may have happened; that server is not sent both together again, also when the caller gave up."""
+    """A lost answer is unanswered; later the server gets Register alone, also after a cancelled call."""
     async with server() as running, objects() as used:
         way = endpoint(running.port)
         running.faults[Operation.REGISTER] = fault
@@ -238,9 +235,9 @@ async def test_a_batch_whose_answer_is_lost(fault: testing.Fault) -> None:
                     async with asyncio.timeout(SHORT_S):
                         await written(session, "a")
             else:
-                with fails(Fault.UNANSWERED, "connection_closed"):
+                with expect_fault(Fault.UNANSWERED, "connection_closed"):
                     await written(session, "a")
-            with fails(Fault.UNREACHABLE, "connection_closed"):
+            with expect_fault(Fault.UNREACHABLE, "connection_closed"):
                 await session.locate_all()
         running.faults.clear()
         assert len(running.responder.objects) == 1
@@ -250,42 +247,42 @@ async def test_a_batch_whose_answer_is_lost(fault: testing.Fault) -> None:
 
 
 @pytest.mark.parametrize("register", [seeds, written], ids=["alone", "with a Get"])
-async def test_an_identifier_that_is_no_text(register: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was registered and cannot be named is unanswered, and the session is over."""
-    monkeypatch.setattr(object_session, "_text", lambda _: None)
-    async with talking() as (_, session):
-        with fails(Fault.UNANSWERED, "malformed_answer"):
+async def test_an_identifier_that_is_no_text(register: Any) -> None:
+    """A Register whose answer has no text as identifier is unanswered, and the session ends."""
+    async with talking(versions=[(2, 1)]) as (running, session):
+        alter(running, with_payload(unique_identifier=NUMBER), Operation.REGISTER)
+        with expect_fault(Fault.UNANSWERED, "malformed_answer"):
             await register(session, "a")
-        with fails(Fault.UNREACHABLE, "connection_closed"):
+        with expect_fault(Fault.UNREACHABLE, "connection_closed"):
             await session.locate_all()
 
 
 @pytest.mark.parametrize("method", ["activate", "revoke", "destroy"])
 async def test_the_wrong_state(method: str) -> None:
-    """What the state forbids is told apart from what is not there."""
+    """An operation that the state forbids raises another fault than one on an absent object."""
     async with talking() as (_, session):
         ((id_,),) = await seeds(session, "a")
         await session.activate(id_)
         if method == "revoke":
             await session.revoke(id_)
-        with fails(Fault.WRONG_STATE, "illegal_operation"):
+        with expect_fault(Fault.WRONG_STATE, "illegal_operation"):
             await getattr(session, method)(id_)
-        with fails(Fault.NOT_FOUND, "item_not_found"):
+        with expect_fault(Fault.NOT_FOUND, "item_not_found"):
             await getattr(session, method)("nothing")
 
 
 async def test_objects_without_a_state() -> None:
-    """A server that has no states has an empty one; one that cannot pick attributes is asked for all."""
+    """A server without states gives an empty state; one that refuses named attributes is asked for all."""
     async with talking(PROFILES["no states"]) as (running, session):
         ((id_,),) = await seeds(session, "a")
         assert (await session.get_attributes(id_)).state == ""
         before = asked(running, Operation.GET_ATTRIBUTES)
         running.responder.refusals[Operation.GET_ATTRIBUTES] = ResultReason.INVALID_FIELD
-        with fails(Fault.REFUSED, "invalid_field"):
+        with expect_fault(Fault.REFUSED, "invalid_field"):
             await session.get_attributes(id_)
         assert asked(running, Operation.GET_ATTRIBUTES) == before + 2
         running.responder.refusals[Operation.GET_ATTRIBUTES] = ResultReason.PERMISSION_DENIED
-        with fails(Fault.DENIED, "permission_denied"):
+        with expect_fault(Fault.DENIED, "permission_denied"):
             await session.get_attributes(id_)
         assert asked(running, Operation.GET_ATTRIBUTES) == before + 3
 
@@ -321,18 +318,18 @@ CUT_SHORT = {
 
 @pytest.mark.parametrize("profile", CUT_SHORT)
 async def test_a_list_that_is_cut_short(profile: str) -> None:
-    """A name that is missing in it is not known to be absent; one that is in it is found; there is no endless loop."""
+    """A name that is missing in an incomplete list is a fault, not absent; the search always ends."""
     async with talking(CUT_SHORT[profile]) as (running, session):
         first, second, *_ = await seeds(session, "a", "b", "c")
         assert set(await session.locate_all()) == {*first, *second}
         assert await session.locate("b") == second
-        with fails(Fault.REFUSED, "locate_incomplete"):
+        with expect_fault(Fault.REFUSED, "locate_incomplete"):
             await session.locate("c")
         assert asked(running, Operation.LOCATE) == 6
 
 
 async def test_a_locate_that_fails_on_a_later_page() -> None:
-    """Silence is no end of a list."""
+    """A failure on a later page is a fault, not the end of the list."""
     async with talking(PROFILES["pages of two"]) as (running, session):
         await seeds(session, "a", "b", "c")
 
@@ -346,40 +343,46 @@ async def test_a_locate_that_fails_on_a_later_page() -> None:
             return fault
 
         running.faults[Operation.LOCATE] = close_from(2)
-        with fails(Fault.UNANSWERED, "connection_closed"):
+        with expect_fault(Fault.UNANSWERED, "connection_closed"):
             await session.locate_all()
 
 
-async def test_too_many_for_one_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    """They are asked for in pages, with Maximum Items, once the whole list is too much."""
-    monkeypatch.setattr(object_session, "PAGE", 2)
-    async with talking() as (running, session):
+async def test_too_many_for_one_answer() -> None:
+    """Objects are asked for in pages, with Maximum Items, after an answer that was too large."""
+    async with (
+        server() as running,
+        objects(page=2) as used,
+        used.session(endpoint(running.port), timeout_s=TIMEOUT_S) as session,
+    ):
         keys = await seeds(session, "a", "b", "c")
         running.faults[Operation.LOCATE] = testing.first(1, testing.huge_length)
         assert set(await session.locate_all()) == {key[0] for key in keys}
         running.responder.refusals[Operation.LOCATE] = ResultReason.RESPONSE_TOO_LARGE
-        with fails(Fault.UNANSWERED, "response_too_large"):
+        with expect_fault(Fault.UNANSWERED, "response_too_large"):
             await session.locate("a")
-        with fails(Fault.UNREACHABLE, "connection_closed"):
+        with expect_fault(Fault.UNREACHABLE, "connection_closed"):
             await session.locate("a")
 
 
-async def test_more_objects_than_any_key_server_has(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server that goes on for ever is not listened to for ever."""
-    monkeypatch.setattr(object_session, "LOCATED", 3)
-    async with talking(PROFILES["pages of two"]) as (_, session):
+async def test_more_objects_than_any_key_server_has() -> None:
+    """A server that names objects without end is asked for no more pages above the limit."""
+    async with (
+        server(PROFILES["pages of two"]) as running,
+        objects(located=3) as used,
+        used.session(endpoint(running.port), timeout_s=TIMEOUT_S) as session,
+    ):
         await seeds(session, *"abcdefgh")
         assert len(await session.locate_all()) == 4
 
 
 async def test_an_object_that_goes_while_it_is_looked_at() -> None:
-    """It is not there any more, so it is not found; one that we may not look at is a fault."""
+    """An object that vanishes during the search is not found; one that we may not read is a fault."""
     async with talking() as (running, session):
         await seeds(session, "a")
         running.responder.refusals[Operation.GET_ATTRIBUTES] = ResultReason.ITEM_NOT_FOUND
         assert await session.locate("a") == ()
         running.responder.refusals[Operation.GET_ATTRIBUTES] = ResultReason.PERMISSION_DENIED
-        with fails(Fault.DENIED, "permission_denied"):
+        with expect_fault(Fault.DENIED, "permission_denied"):
             await session.locate("a")
 
 
@@ -387,7 +390,7 @@ async def test_an_object_that_goes_while_it_is_looked_at() -> None:
 
 
 async def test_nothing_shows_material() -> None:
-    """Neither what comes back nor a fault has it in its text."""
+    """Neither results nor faults contain material in their text."""
     async with talking() as (running, session):
         secret = Secret(b"CANARY-OF-THE-MATERIAL" * 2)
         ids = await session.register("a", secret, KeyForm.SECRET_DATA, application_information=None)
@@ -396,9 +399,10 @@ async def test_nothing_shows_material() -> None:
     assert "CANARY" not in repr(Objects(LOOPBACK))
 
 
-def test_identifiers_of_another_type() -> None:
-    """KMIP 2.x lets them be numbers; those are not ours."""
-    assert object_session._text("id") == "id"
-    assert object_session._text(Item(0x420094, ItemType.INTEGER, 7)) is None
-    with fails(Fault.REFUSED, "unusable_identifier"):
-        object_session._texts(["id", None])
+async def test_an_object_with_a_number_as_identifier() -> None:
+    """A list with an identifier that is a number (KMIP 2.x) is refused, because we never register such objects."""
+    async with talking(versions=[(2, 1)]) as (running, session):
+        await seeds(session, "a", "b")
+        alter(running, with_payload(unique_identifier=("a", NUMBER)), Operation.LOCATE)
+        with expect_fault(Fault.REFUSED, "unusable_identifier"):
+            await session.locate_all()

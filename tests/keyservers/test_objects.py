@@ -1,4 +1,4 @@
-"""Objects on key servers: circuits, who shares what, what is remembered and forgotten, and real servers that die."""
+"""Objects on key servers: circuits, sharing of connections, forgetting of peers, and real servers that die."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.keyservers.reaching import (
     Clock,
     connect,
     endpoint,
-    fails,
+    expect_fault,
     handshakes,
     objects,
     put,
@@ -48,31 +48,31 @@ if TYPE_CHECKING:
 
 
 async def test_a_dead_server_costs_one_time_out() -> None:
-    """The next sessions are refused at once, for its reason; after a pause one is let in, and it closes the circuit."""
+    """After a time-out, sessions are refused at once; after a pause one is let in and closes the circuit."""
     clock = Clock()
     async with server() as running, objects(clock=clock) as used:
         way = endpoint(running.port)
         ids = await put(used, way)
         running.faults[Operation.GET] = testing.silence
-        with fails(Fault.UNANSWERED, "no_answer"):
+        with expect_fault(Fault.UNANSWERED, "no_answer"):
             await read(used, way, ids, SHORT_S)
         asked = len(running.requests)
         for _ in range(3):
-            with fails(Fault.UNREACHABLE, "no_answer"):
+            with expect_fault(Fault.UNREACHABLE, "no_answer"):
                 await read(used, way, ids)
         assert len(running.requests) == asked
         clock.now += FIRST_PAUSE_S
         running.faults.clear()
         async with used.session(way, timeout_s=TIMEOUT_S) as trial:
-            with fails(Fault.UNREACHABLE, "no_answer"):
+            with expect_fault(Fault.UNREACHABLE, "no_answer"):
                 await read(used, way, ids)
             assert await trial.get(ids) == MATERIAL
-            assert not used.slow_or_dead(way)
+            assert not used.circuit_open(way)
             assert await read(used, way, ids) == MATERIAL
 
 
 async def test_those_who_wait_for_a_dead_server() -> None:
-    """Of many at once no more pay than have a connection; those who waited for one are refused at once."""
+    """Only sessions with a connection wait for a dead server; those that queue are refused at once."""
     with fault.black_hole() as port:
         async with objects() as used:
             began = asyncio.get_running_loop().time()
@@ -86,38 +86,38 @@ async def test_those_who_wait_for_a_dead_server() -> None:
 
 
 async def test_circuits_are_each_their_own() -> None:
-    """An identity that is refused does not stop another one, and a secondary is not its primary."""
+    """A circuit belongs to one identity at one address."""
     async with server() as running, objects() as used:
         bad, good = endpoint(running.port, identity(STRANGER)), endpoint(running.port)
         for _ in range(3):
-            with fails(Fault.UNREACHABLE, "client_certificate_untrusted"):
+            with expect_fault(Fault.UNREACHABLE, "client_certificate_untrusted"):
                 await put(used, bad)
-        assert used.slow_or_dead(bad)
-        assert not used.slow_or_dead(good)
+        assert used.circuit_open(bad)
+        assert not used.circuit_open(good)
         assert await put(used, good)
 
 
 async def test_a_trial_that_ends_without_a_question() -> None:
-    """It found out nothing, and the next session is the trial."""
+    """A trial session without a question has no result, and the next session is the trial."""
     clock = Clock()
     async with server() as running, objects(clock=clock) as used:
         way = endpoint(running.port)
         ids = await put(used, way)
         running.faults[Operation.GET] = testing.first(1, testing.silence)
         async with used.session(way, timeout_s=TIMEOUT_S), used.session(way, timeout_s=SHORT_S) as session:
-            with fails(Fault.UNANSWERED, "no_answer"):
+            with expect_fault(Fault.UNANSWERED, "no_answer"):
                 await session.get(ids)
         clock.now += FIRST_PAUSE_S
         await connect(used, way, timeout_s=TIMEOUT_S)
         assert await read(used, way, ids) == MATERIAL
-        assert not used.slow_or_dead(way)
+        assert not used.circuit_open(way)
 
 
 async def test_times() -> None:
-    """Of Gets that were answered, by peer; there are none before."""
+    """Latencies are measured per peer, of answered Gets; before any they are None."""
     async with server() as running, objects() as used:
         way = endpoint(running.port)
-        assert (used.latency_s(way), used.p95_s(way), used.slow_or_dead(way)) == (None, None, False)
+        assert (used.latency_s(way), used.p95_s(way), used.circuit_open(way)) == (None, None, False)
         ids = await put(used, way)
         assert (used.latency_s(way), used.p95_s(way)) == (None, None)
         running.faults[Operation.GET] = testing.delay(0.05)
@@ -139,7 +139,7 @@ DIFFERENT: dict[str, Callable[[Endpoint], Endpoint]] = {
 
 @pytest.mark.parametrize("what", DIFFERENT)
 async def test_nobody_shares_a_connection_with_another(what: str) -> None:
-    """What differs in one of these has connections of its own; another object of the same values has not."""
+    """Sessions share connections only if identity, CAs, credential and server name are equal."""
     async with server() as running, objects() as used:
         way = endpoint(running.port, username="user", password=Secret("a password"))
         ids = await put(used, way)
@@ -150,7 +150,7 @@ async def test_nobody_shares_a_connection_with_another(what: str) -> None:
 
 
 async def test_how_many_are_remembered() -> None:
-    """The longest unused goes first, with its connections; what is in use stays."""
+    """The longest unused peer is forgotten first, with its connections; a peer in use is not."""
     async with server() as running, objects(peers=2) as used:
         assert isinstance(used, Objects)
         ways = [endpoint(running.port, username=f"user-{number}") for number in range(4)]
@@ -158,53 +158,51 @@ async def test_how_many_are_remembered() -> None:
         async with used.session(ways[1], timeout_s=TIMEOUT_S) as session:
             for way in ways[2:]:
                 await read(used, way, ids)
-            assert len(used._peers) == 2
             assert await session.get(ids) == MATERIAL
         assert [used.latency_s(way) is not None for way in ways] == [False, True, False, True]
         assert handshakes(running) == 4
 
 
 async def test_what_is_not_used_is_forgotten() -> None:
-    """Idle connections are closed after a while though nobody comes, and peers later; a timer runs only meanwhile."""
+    """Idle connections are closed after a while, unused peers are forgotten later, and then the timer ends."""
     clock = Clock()
     async with server() as running, objects(clock=clock, tidying_s=0.01) as used:
         assert isinstance(used, Objects)
         way = endpoint(running.port)
-        await put(used, way)
-        (known,) = used._peers.values()
+        await read(used, way, await put(used, way))
         clock.now += 21
-        await until(lambda: known.pool.idle == 0)
+        await until(lambda: running.connections == 0)
         async with used.session(way, timeout_s=TIMEOUT_S):
             clock.now += objects_module.REMEMBERED_S
             await asyncio.sleep(0.05)
-            assert used._peers
-        await until(lambda: not used._peers)
-        assert used._tidying is None
+            assert used.latency_s(way) is not None
+        await until(lambda: used.latency_s(way) is None)
+        assert used._tidying is None  # because a timer that goes on shows nowhere else
 
 
 async def until(true: Callable[[], bool]) -> None:
-    """Wait for what a timer does."""
+    """Wait until a timer has made the condition true; raise TimeoutError otherwise."""
     async with asyncio.timeout(TIMEOUT_S):
         while not true():  # noqa: ASYNC110 - nothing tells
             await asyncio.sleep(0.01)
 
 
 async def test_the_end() -> None:
-    """Nothing is lent after it, and nothing stays open; ending twice, or before anything was lent, is fine."""
+    """After the end no connection is lent or open; ending twice is no error."""
     async with server() as running, objects() as used:
         way = endpoint(running.port)
         await put(used, way)
         async with used.session(way, timeout_s=TIMEOUT_S) as session:
             await used.close()
             assert await session.locate_all()
-        with fails(Fault.UNREACHABLE, "closed"):
+        with expect_fault(Fault.UNREACHABLE, "closed"):
             await put(used, way)
         await used.close()
-        await until(lambda: not running._serving)
+        await until(lambda: running.connections == 0)
 
 
 async def test_cancellation() -> None:
-    """A caller that goes leaves nothing behind: no answer for the next one, no place taken, no mark on the server."""
+    """A cancelled caller leaves no late answer, no taken place and no failure of the server."""
     async with server() as running, objects() as used:
         assert isinstance(used, Objects)
         way = endpoint(running.port)
@@ -213,23 +211,22 @@ async def test_cancellation() -> None:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.1):
                 await read(used, way, ids)
-        assert not used.slow_or_dead(way)
+        assert not used.circuit_open(way)
         assert await read(used, way, ids) == MATERIAL
-        (known,) = used._peers.values()
-        assert (known.pool.lent, known.pool.idle) == (0, 1)
+        await until(lambda: running.connections == 1)
 
 
 # --- real servers ---
 
 
 def real(pki: Pki, address: str) -> Endpoint:
-    """The way to a PyKMIP server."""
+    """Return the way to a PyKMIP server."""
     host, port = address.split(":")
     return endpoint(int(port), identity(pki.client, pki.server_ca), host)
 
 
 def test_real_servers_that_die(run: Run, pki: Pki, pykmip_group: Group) -> None:
-    """All operations; killed between the request and the answer; dead; back again; paused; cut off."""
+    """Real servers: all operations, then a kill during a request, a restart, a pause and a cut network."""
     first, other = pykmip_group.primaries[:2]
 
     async def work() -> None:
@@ -258,15 +255,15 @@ def test_real_servers_that_die(run: Run, pki: Pki, pykmip_group: Group) -> None:
                 asking = asyncio.create_task(register(session, "lost"))
                 await asyncio.sleep(0.2)
                 await asyncio.to_thread(first.kill)
-                with fails(Fault.UNANSWERED, "connection_closed"):
+                with expect_fault(Fault.UNANSWERED, "connection_closed"):
                     await asking
-            with fails(Fault.UNREACHABLE, "connection_refused"):
+            with expect_fault(Fault.UNREACHABLE, "connection_refused"):
                 await read(used, way, ids)
             away = real(pki, other.address)
             other.pause()
-            with fails(Fault.UNREACHABLE, "tls_timed_out"):
+            with expect_fault(Fault.UNREACHABLE, "tls_timed_out"):
                 await read(used, away, ids, SHORT_S)
-            with fails(Fault.UNREACHABLE, "tls_timed_out"):
+            with expect_fault(Fault.UNREACHABLE, "tls_timed_out"):
                 await read(used, away, ids)
 
     run(work())

@@ -1,4 +1,4 @@
-"""What a failed operation means: every Result Reason, and everything that breaks an exchange."""
+"""The faults of failed operations: every Result Reason, and everything that breaks an exchange."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ PEER_SAYS = "what the peer says"
 
 
 def answered(reason: int | None, status: ResultStatus = ResultStatus.OPERATION_FAILED) -> KeyServerFault:
-    """The fault of an answer."""
+    """Return the fault of an answer."""
     return objects_faults.fault_of(OperationFailed(Operation.GET, status, reason, PEER_SAYS))
 
 
 @pytest.mark.parametrize("reason", ResultReason)
 def test_result_reasons(reason: ResultReason) -> None:
-    """Each has one fault, and its own name is the reason; nothing of the peer's text is in it."""
+    """Each Result Reason has one fault and its own name as reason, without text of the peer."""
     faults = [fault for fault, reasons in objects_faults.RESULT_REASONS.items() if reason in reasons]
     assert len(faults) <= 1
     fault = answered(reason)
@@ -49,7 +49,7 @@ def test_result_reasons(reason: ResultReason) -> None:
     ],
 )
 def test_what_matters_most(reason: ResultReason, fault: Fault) -> None:
-    """What the next step depends on, spelled out."""
+    """The faults on which the next step depends."""
     assert answered(reason).fault is fault
     assert fault.sent == (fault is Fault.UNANSWERED)
 
@@ -59,20 +59,20 @@ def test_what_matters_most(reason: ResultReason, fault: Fault) -> None:
     [(None, "no_result_reason"), (0x8000_0001, "unknown_result_reason"), (0, "unknown_result_reason")],
 )
 def test_reasons_that_nobody_knows(reason: int | None, word: str) -> None:
-    """A failure without a reason, or with a vendor's, is a refusal with a fixed word."""
+    """A failure without a reason, or with a vendor's, is refused with a fixed word."""
     fault = answered(reason)
     assert (fault.fault, fault.reason) == (Fault.REFUSED, word)
 
 
 @pytest.mark.parametrize("status", [ResultStatus.OPERATION_PENDING, ResultStatus.OPERATION_UNDONE])
 def test_what_may_still_happen(status: ResultStatus) -> None:
-    """Pending and Undone are no answers: it may have happened, or happen later."""
+    """Pending and Undone are unanswered, because the operation may have happened or happen later."""
     fault = answered(None, status)
     assert (fault.fault, fault.reason) == (Fault.UNANSWERED, "operation_pending")
 
 
 def unsent(error: KMIPError) -> KMIPError:
-    """The same error, when nothing of the request left."""
+    """Return the same error, when nothing of the request left."""
     error.sent = False
     return error
 
@@ -90,14 +90,14 @@ def unsent(error: KMIPError) -> KMIPError:
     ],
 )
 def test_exchanges_that_break(error: KMIPError, fault: Fault, reason: str) -> None:
-    """What was sent may have happened; what was not sent has not."""
+    """A request that was sent may have been carried out, an unsent one was not."""
     found = objects_faults.fault_of(error)
     assert (found.fault, found.reason) == (fault, reason)
     assert PEER_SAYS not in str(found)
 
 
 def test_faults_without_an_error() -> None:
-    """Each has its own two words."""
+    """Each fault that has no exception has a fixed fault and reason."""
     made = [
         objects_faults.timed_out(),
         objects_faults.malformed(),

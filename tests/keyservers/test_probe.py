@@ -48,8 +48,11 @@ BATCH = 25
 
 
 @pytest.fixture(scope="module", autouse=True)
-def busy() -> Iterator[None]:
-    """Keep a processor busy: races show when the machine is not idle."""
+def busy(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Keep a processor busy in long runs: races show when the machine is not idle."""
+    if not request.config.getoption("--long"):
+        yield
+        return
     burner = subprocess.Popen([sys.executable, "-c", "while True: pass"])
     yield
     burner.kill()
@@ -71,7 +74,7 @@ async def probe_many(case: Case, port: int, repetitions: int) -> list[ProbeResul
 
 @pytest.mark.parametrize("case", list(all_cases()))
 def test_each_peer_has_its_row(run: Any, case: Case, request: pytest.FixtureRequest) -> None:
-    """The right code and reason, every time."""
+    """Each peer gives the expected code and reason at every probe."""
     with case.peer() as peer:
         port = peer if isinstance(peer, int) else peer.port
         results = run(probe_many(case, port, 50 if request.config.getoption("--long") else 5))
@@ -105,7 +108,7 @@ def assert_stages_agree(result: ProbeResult) -> None:
     ids=["TLS 1.3", "TLS 1.2", "plain RSA only"],
 )
 def test_openssl_as_the_server(run: Any, tmp_path: Path, options: list[str], reason: str | None, error: Any) -> None:
-    """An independent TLS server: it takes our certificate, and then it is no KMIP server, for it never answers."""
+    """OpenSSL's server passes TLS and fails at KMIP, because it never answers."""
     credentials = SERVER_CA.issue(key="rsa")
     with openssl.s_server(tmp_path, credentials, CLIENT_CA, *options) as server:
         (result,) = run(Gateway(LOOPBACK).probe_all([target(server.port, timeout_s=1)], identity(), 40))
@@ -125,7 +128,7 @@ def test_openssl_as_the_server(run: Any, tmp_path: Path, options: list[str], rea
 def test_openssl_refuses_our_certificate(
     run: Any, tmp_path: Path, version: str, ours: Credentials, alert: str, reason: str
 ) -> None:
-    """OpenSSL's own server names what it dislikes about a certificate, on both versions."""
+    """The reasons with which OpenSSL refuses a certificate are told apart on both versions."""
     assert alert
     with openssl.s_server(tmp_path, SERVER, CLIENT_CA, version) as server:
         (result,) = run(Gateway(LOOPBACK).probe_all([target(server.port)], identity(ours), 40))
@@ -133,7 +136,7 @@ def test_openssl_refuses_our_certificate(
 
 
 def test_pykmip_is_accepted(run: Any, pki: Pki, pykmip_servers: list[Program]) -> None:
-    """PyKMIP's server passes every stage, and tells what it is."""
+    """PyKMIP's server passes every stage and shows its vendor."""
     targets = [target(server.port) for server in pykmip_servers]
     results = run(Gateway(LOOPBACK).probe_all(targets, identity(pki.client, pki.server_ca), 40))
     for result, server in zip(results, pykmip_servers, strict=True):
@@ -152,7 +155,7 @@ def test_pykmip_is_accepted(run: Any, pki: Pki, pykmip_servers: list[Program]) -
 
 
 def test_pykmip_refuses(run: Any, pki: Pki, pykmip_servers: list[Program]) -> None:
-    """A stranger is told so in the handshake; a client whose certificate states no purpose is told so in KMIP."""
+    """A foreign certificate is refused in the handshake, a certificate without a purpose in KMIP."""
     (one,) = pykmip_servers[:1]
     unstated = pki.client_ca.issue((), common_name="keystead", purpose="unstated")
     for ours, reason, error, stage in [
@@ -164,7 +167,7 @@ def test_pykmip_refuses(run: Any, pki: Pki, pykmip_servers: list[Program]) -> No
 
 
 def test_every_reachable_row_has_a_case() -> None:
-    """A new row of the table needs a peer that causes it; what no peer can cause is listed with the reason."""
+    """Each row of the table has a peer that causes it, or a reason why none can."""
     caused = {(param.values[0].reason, param.values[0].error) for param in all_cases()}
     unreachable = {
         ("unreachable", errors.NETWORK): "needs a network without a route: tested in test_failures.py",
@@ -176,7 +179,7 @@ def test_every_reachable_row_has_a_case() -> None:
 
 
 def test_a_refused_certificate_is_shown_to_the_operator(run: Any) -> None:
-    """Whose certificate was refused is learned."""
+    """A refused certificate is in the result."""
     with kmip_server()() as server:
         (result,) = run(Gateway(LOOPBACK).probe_all([target(server.port)], identity(CLIENT, OTHER_CA), 40))
     certificate: Any = result.learned["certificate"]
@@ -197,7 +200,7 @@ def test_a_refused_certificate_is_shown_to_the_operator(run: Any) -> None:
     ids=["no Query", "no Locate", "Locate denied", "Discover Versions denied"],
 )
 def test_what_is_tolerated_is_told(run: Any, answers: Any, warning: str) -> None:
-    """A server that lacks something is accepted with a warning."""
+    """A server that lacks an operation is accepted with a warning."""
     with kmip_server(answers)() as server:
         (result,) = run(Gateway(LOOPBACK).probe_all([target(server.port)], identity(), 40))
     assert result.accepted
@@ -205,7 +208,7 @@ def test_what_is_tolerated_is_told(run: Any, answers: Any, warning: str) -> None
 
 
 def test_the_clock_is_compared(run: Any) -> None:
-    """The server's time stamp against ours, in seconds."""
+    """The result has the difference between the server's clock and ours, in seconds."""
     with kmip_server(clock=3600)() as server:
         (result,) = run(Gateway(LOOPBACK).probe_all([target(server.port)], identity(), 40))
     assert 3590 < int(str(result.learned["clock_skew_s"])) < 3610

@@ -18,7 +18,7 @@ from keystead.kmip.transport.connect import Address
 
 
 def answers(*addresses: str) -> Any:
-    """A lookup that answers with these addresses."""
+    """Return a lookup that answers with these addresses."""
 
     def getaddrinfo(_host: str, port: int, **_: Any) -> list[Any]:
         return [
@@ -32,7 +32,7 @@ def answers(*addresses: str) -> Any:
 
 
 def fails(error: Exception) -> Any:
-    """A lookup that fails."""
+    """Return a lookup that fails."""
 
     def getaddrinfo(*_: Any, **__: Any) -> Any:
         raise error
@@ -83,7 +83,7 @@ async def test_one_forbidden_address_refuses_the_answer(addresses: tuple[str, ..
 
 
 async def test_a_forbidden_literal_is_refused() -> None:
-    """Writing the address out changes nothing."""
+    """A forbidden address is refused as a literal, too."""
     with pytest.raises(AddressNotAllowedError):
         await resolve(Resolver(EgressRules()), "127.0.0.1")
 
@@ -113,7 +113,7 @@ async def test_the_real_lookup(host: str) -> None:
 
 
 async def test_an_answer_without_internet_addresses() -> None:
-    """No usable address is no answer."""
+    """An answer without a usable address is an error."""
     with pytest.raises(NameNotResolvedError):
         await resolve(Resolver(EgressRules(), getaddrinfo=answers()), "kms.example")
 
@@ -125,11 +125,11 @@ async def test_the_real_lookup_of_localhost() -> None:
 
 
 async def test_a_hanging_lookup_obeys_the_callers_deadline() -> None:
-    """The caller leaves at its deadline; a late answer is dropped without a word, and the place is free again."""
+    """The caller leaves at its deadline; a late answer is dropped, and the place is free again."""
     release = threading.Event()
 
     def hang(*_: Any, **__: Any) -> Any:
-        release.wait(10)
+        release.wait(60)
         return answers("10.0.0.1")("", 1)
 
     resolver = Resolver(EgressRules(), lookups=1, getaddrinfo=hang)
@@ -138,9 +138,9 @@ async def test_a_hanging_lookup_obeys_the_callers_deadline() -> None:
         await asyncio.wait_for(resolve(resolver, "slow.example"), 0.1)
     with pytest.raises(TimeoutError):  # the only place is taken: waiting for it obeys the deadline too
         await asyncio.wait_for(resolve(resolver, "other.example"), 0.1)
-    assert time.monotonic() - start < 2
+    assert time.monotonic() - start < 30
     release.set()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         assert await resolve(resolver, "third.example")
 
 
@@ -152,7 +152,7 @@ from keystead.keyservers.egress import EgressRules
 from keystead.keyservers.resolve import Resolver
 
 async def main():
-    resolver = Resolver(EgressRules(), getaddrinfo=lambda *_, **__: time.sleep(60))
+    resolver = Resolver(EgressRules(), getaddrinfo=lambda *_, **__: time.sleep(300))
     try:
         await asyncio.wait_for(resolver.look_up("slow.example", 1), 0.05)
     except TimeoutError:
@@ -161,7 +161,7 @@ async def main():
 asyncio.run(main())
 """
     start = time.monotonic()
-    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
     assert ended.stdout == "left\n"
     assert not ended.stderr
-    assert time.monotonic() - start < 20
+    assert time.monotonic() - start < 100

@@ -1,4 +1,4 @@
-"""The name that a probe expects of a certificate and asks for: the host's, or another one that was given."""
+"""The TLS server name of a probe: the host, or another name that was given."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NAME = "kms.example.com"
 
 @dataclass
 class Named:
-    """A sound server whose certificate names ``names``, and the names that clients asked it for (SNI)."""
+    """A sound server with a certificate for ``names``; it records the names that clients sent (SNI)."""
 
     names: tuple[str, ...]
     version: Versions
@@ -41,7 +41,7 @@ class Named:
 
 
 def probed(run: Any, port: int, host: str, server_name: str) -> ProbeResult:
-    """What one probe finds."""
+    """Return what one probe finds."""
     asked = target(port, host, server_name=server_name)
     (result,) = run(Gateway(LOOPBACK).probe_all([asked], identity(), 40))
     found: ProbeResult = result
@@ -80,7 +80,7 @@ def test_the_name_that_counts(
 
 
 def test_the_second_look_asks_for_the_same_name(run: Any) -> None:
-    """A server that refuses in silence is looked at again by the name that was given."""
+    """The second look at a server that refuses silently sends the given name, too."""
     with (peer := Named((NAME,), "1.3", fault.mute_tls)) as server:
         asked = target(server.port, server_name=NAME)
         stranger = identity(CLIENT_CA.issue((), purpose="server"))
@@ -90,7 +90,7 @@ def test_the_second_look_asks_for_the_same_name(run: Any) -> None:
 
 
 def test_secondaries_are_asked_for_it_too(run: Any) -> None:
-    """The name stands for primary and secondaries alike."""
+    """The name applies to primary and secondaries."""
     with (peer := Named((NAME,), "1.3")) as server:
         secondary = target(server.port, "localhost").server
         for name, accepted in (("", False), (NAME, True)):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def pieces(data: bytes) -> Iterator[list[bytes]]:
-    """The ways in which a transport may bring the same bytes."""
+    """Yield the ways in which a transport may bring the same bytes."""
     yield [data]
     yield [data[:8], data[8:]]
     yield [data[:-1], data[-1:]]
@@ -26,7 +26,7 @@ def pieces(data: bytes) -> Iterator[list[bytes]]:
 
 
 def request(data: bytes) -> RequestMessage:
-    """The request that ``data`` holds, the same in every way; what follows it waits for its turn."""
+    """Return the request that ``data`` holds, the same in every way; what follows it waits for its turn."""
     found = []
     for way in [*pieces(data), [data + data], [data + data[:5]]]:
         connection = ServerConnection()
@@ -44,7 +44,7 @@ def request(data: bytes) -> RequestMessage:
 
 
 def waiting(operation: int) -> ClientConnection:
-    """A client that asked for an operation."""
+    """Return a client that asked for an operation."""
     connection = ClientConnection()
     item = RequestBatchItem(operation, request_payload=Item(tags.REQUEST_PAYLOAD, ItemType.STRUCTURE, ()))
     connection.send_request(RequestMessage(RequestHeader(ProtocolVersion(1, 4), batch_count=1), (item,)))
@@ -52,7 +52,7 @@ def waiting(operation: int) -> ClientConnection:
 
 
 def response(data: bytes, operation: int) -> ResponseMessage:
-    """The answer that ``data`` holds, the same in every way; one byte after it is an error."""
+    """Return the answer that ``data`` holds, the same in every way; one byte after it is an error."""
     found = []
     for way in pieces(data):
         connection = waiting(operation)

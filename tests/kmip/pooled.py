@@ -51,7 +51,7 @@ class Site:
         self._options = options
 
     async def connect(self) -> Any:
-        """A client of it, as a pool wants it."""
+        """Return a client of it, as a pool wants it."""
         self.connections += 1
         sock = await connect_tcp([Address(socket.AF_INET, (self.server.host, self.server.port))])
         stream = await tls.handshake(sock, CONTEXT, server_name="localhost", sessions=self.sessions)
@@ -70,7 +70,7 @@ class Site:
 
 
 def with_pool(test: Callable[[Pool, Site], Awaitable[None]], **options: Any) -> Any:
-    """A test with a server of its own and a pool of connections to it, and nothing left over after it."""
+    """Return a test with a server of its own and a pool of connections to it, and nothing left over after it."""
 
     async def body() -> None:
         async with testing.KeyServer(SERVER) as server:
@@ -80,10 +80,10 @@ def with_pool(test: Callable[[Pool, Site], Awaitable[None]], **options: Any) -> 
             pool.close()
             assert (pool.lent, pool.idle) == (0, 0)
             for _ in range(500):
-                if not server._serving:
+                if not server.connections:
                     break
                 await asyncio.sleep(0.01)
-            assert not server._serving, "a connection was left open"
+            assert server.connections == 0, "a connection was left open"
 
     return body()
 

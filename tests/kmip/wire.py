@@ -19,32 +19,32 @@ def item(tag: int, kind: int, value: bytes) -> bytes:
 
 
 def structure(tag: int, *children: bytes) -> bytes:
-    """A Structure of finished items."""
+    """Return a Structure of finished items."""
     return item(tag, STRUCTURE, b"".join(children))
 
 
 def integer(tag: int, value: int) -> bytes:
-    """An Integer."""
+    """Return an Integer."""
     return item(tag, INTEGER, struct.pack(">i", value))
 
 
 def enumeration(tag: int, value: int) -> bytes:
-    """An Enumeration."""
+    """Return an Enumeration."""
     return item(tag, ENUMERATION, struct.pack(">I", value))
 
 
 def text(tag: int, value: str) -> bytes:
-    """A Text String."""
+    """Return a Text String."""
     return item(tag, TEXT, value.encode())
 
 
 def version(major: int, minor: int) -> bytes:
-    """A Protocol Version."""
+    """Return a Protocol Version."""
     return structure(0x420069, integer(0x42006A, major), integer(0x42006B, minor))
 
 
 def request(operation: int, payload: bytes, protocol: tuple[int, int] = (1, 4)) -> bytes:
-    """A Request Message with one batch item and the shortest header."""
+    """Return a Request Message with one batch item and the shortest header."""
     header = structure(0x420077, version(*protocol), integer(0x42000D, 1))
     return structure(0x420078, header, structure(0x42000F, enumeration(0x42005C, operation), payload))
 
@@ -52,7 +52,7 @@ def request(operation: int, payload: bytes, protocol: tuple[int, int] = (1, 4)) 
 def response(
     operation: int | None, payload: bytes = b"", protocol: tuple[int, int] = (1, 4), *, status: int = 0, reason: int = 0
 ) -> bytes:
-    """A Response Message with one batch item and the shortest header."""
+    """Return a Response Message with one batch item and the shortest header."""
     stamp = item(0x420092, 9, struct.pack(">q", 1_700_000_000))
     header = structure(0x42007A, version(*protocol), stamp, integer(0x42000D, 1))
     named = b"" if operation is None else enumeration(0x42005C, operation)

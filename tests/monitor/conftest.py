@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 CALL = Call(Caller("admin", Role.ADMIN, "127.0.0.1"), "POST", "/api/test")
 CHECK_S = 0.3
 PROBE_S = 1.5
-KNOWN_WITHIN_S = 10.0
+KNOWN_WITHIN_S = 60.0
 
 
 @dataclass
@@ -66,22 +66,22 @@ class Node:
         return (await self.open.services.key_managers.create(CALL, new)).key_manager.uuid
 
     async def observations(self) -> tuple[Observation, ...]:
-        """What the database says."""
+        """Return the stored observations of the node."""
         (node,) = await self.open.store.read(lambda tx: tx.nodes())
         return await self.open.store.read(lambda tx: tx.observations_of_node(node.uuid))
 
     async def observation(self) -> Observation:
-        """What the database says of the one address."""
+        """Return the stored observation of the one address."""
         (found,) = await self.observations()
         return found
 
     async def events(self, family: str = "km.") -> list[Event]:
-        """The events whose names begin so, in order."""
+        """Return the events whose names begin so, in order."""
         found = await self.open.store.read(lambda tx: tx.page(Event, Page()))
         return [event for event in found if event.name.startswith(family)]
 
-    async def until(self, holds: Callable[[Observation], bool], within_s: float = KNOWN_WITHIN_S) -> Observation:
-        """Wait until the one address is observed so."""
+    async def expect(self, holds: Callable[[Observation], bool], within_s: float = KNOWN_WITHIN_S) -> Observation:
+        """Wait until the observation of the one address has this property; fail after ``within_s`` seconds."""
         try:
             async with asyncio.timeout(within_s):
                 while not holds(found := await self.observation()):  # noqa: ASYNC110 - the database is polled
@@ -90,20 +90,20 @@ class Node:
             pytest.fail(f"not within {within_s} s: {await self.observation()}")
         return found
 
-    async def until_connected(self, count: int = 1) -> None:
-        """Wait until the monitor has so many kept connections."""
+    async def expect_connected(self, count: int = 1) -> None:
+        """Wait until the monitor has so many kept connections; raise TimeoutError if it has not in time."""
         async with asyncio.timeout(KNOWN_WITHIN_S):
             while self.open.monitor.connected != count:  # noqa: ASYNC110 - nothing tells
                 await asyncio.sleep(0.02)
 
 
 def lost(reason: str) -> Callable[[Observation], bool]:
-    """An observation of a server that does not respond, for this reason."""
+    """Return a condition: the server does not respond, for this reason."""
     return lambda found: found.state is State.NOT_RESPONDING and found.reason == reason
 
 
 def available(found: Observation) -> bool:
-    """An observation of a server that answers."""
+    """Return True if the observation is of a server that answers."""
     return found.state is State.AVAILABLE
 
 
@@ -118,7 +118,7 @@ async def watching(data: Path, pki: Pki, **settings: Any) -> AsyncIterator[Node]
 
 @pytest.fixture(scope="session")
 def watching_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data directory that init made, to be copied."""
+    """Return a data directory that init made, to be copied."""
     data = tmp_path_factory.mktemp("watching") / "data"
     initialise(Settings(data=data), b"password of admin", terminal=False)
     return data
@@ -126,14 +126,14 @@ def watching_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def node_home(watching_home: Path, tmp_path: Path) -> Path:
-    """A data directory of the test's own."""
+    """Return a data directory of the test's own."""
     shutil.copytree(watching_home, tmp_path / "data")
     return tmp_path / "data"
 
 
 @pytest.fixture
 def servers(pki: Pki) -> Iterator[list[FaultServer]]:
-    """Four sound key servers."""
+    """Yield four sound key servers."""
     context = server_context(pki.server, client_ca=pki.client_ca)
     with ExitStack() as stack:
         script = tls(context, answering())
@@ -142,7 +142,7 @@ def servers(pki: Pki) -> Iterator[list[FaultServer]]:
 
 @pytest.fixture
 async def node(node_home: Path, pki: Pki, servers: list[FaultServer]) -> AsyncIterator[Node]:
-    """A node that watches, and ends before its key servers do."""
+    """Yield a node that watches, and ends before its key servers do."""
     del servers
     async with watching(node_home, pki) as running_:
         yield running_

@@ -1,4 +1,4 @@
-"""When looks happen: spread evenly, paced, and aware of a process that was held up."""
+"""The times of looks: spread evenly, at a limited rate, and aware of a process that was held up."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CREDIT = int(CREDIT_S * 100)
 
 @pytest.mark.parametrize("count", [1, 7, 100, 4000])
 def test_grids_spread_evenly_however_many_there_are(count: int) -> None:
-    """No tenth of the interval has more than its share and one in five more, give or take two."""
+    """Each tenth of the interval has at most its share plus a fifth, with a margin of two."""
     times = [Grid(5.0, number).next(100.0) for number in range(count)]
     tenths = [sum(100 + tenth / 2 < at <= 100 + (tenth + 1) / 2 for at in times) for tenth in range(10)]
     assert sum(tenths) == count
@@ -22,7 +22,7 @@ def test_grids_spread_evenly_however_many_there_are(count: int) -> None:
 
 
 def test_a_grid_is_kept_whatever_looks_take() -> None:
-    """The next time is the first one after now, an interval from the last; times that were missed are left out."""
+    """The next time is the first grid point after now; missed points are skipped."""
     grid = Grid(5.0, 3)
     first = grid.next(100.0)
     assert 100.0 < first <= 105.0
@@ -32,7 +32,7 @@ def test_a_grid_is_kept_whatever_looks_take() -> None:
 
 
 async def test_turns_come_at_the_pace() -> None:
-    """What was not used for a while waits for nothing; then a hundred turns per second are a hundred."""
+    """Unused turns are saved for a burst; afterwards a hundred turns take a second."""
     pace = Pace(100)
     began = time.monotonic()
     await asyncio.gather(*(pace.turn() for _ in range(CREDIT)))
@@ -42,7 +42,7 @@ async def test_turns_come_at_the_pace() -> None:
 
 
 async def test_turns_that_cost_little_make_room_for_more() -> None:
-    """Five of them count as one."""
+    """Five cheap turns count as one."""
     pace = Pace(100)
     began = time.monotonic()
 
@@ -55,7 +55,7 @@ async def test_turns_that_cost_little_make_room_for_more() -> None:
 
 
 async def test_a_held_up_process_is_noticed() -> None:
-    """A loop that stood still counts as held up since any time before, and not since any later one."""
+    """A loop that stood still counts as held up since any earlier time, and not since a later one."""
     heartbeat = Heartbeat()
     beating = asyncio.create_task(heartbeat.run())
     clock = asyncio.get_running_loop().time

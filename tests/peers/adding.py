@@ -100,7 +100,7 @@ class Adder:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.communicate(timeout=20)
+        self._process.communicate(timeout=120)
 
     def add(self, key_manager: str, requests: Sequence[Sequence[str]]) -> None:
         """Order adds to a key manager, all at once, each of one or more addresses."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from keystead.kmip.server.responder import Responder
 
-STOP_S = 10
+STOP_S = 30
 
 
 class Appliance:

@@ -21,7 +21,7 @@ from keystead.kmip.messages.connection import ServerConnection
 from keystead.kmip.messages.headers import ProtocolVersion, ResponseHeader
 from keystead.kmip.messages.messages import ResponseBatchItem, ResponseMessage, encode_response
 from keystead.kmip.messages.objects import KeyBlock, KeyValue, SecretData
-from keystead.kmip.payloads.get import GetResponsePayload
+from keystead.kmip.messages.payloads.get import GetResponsePayload
 from keystead.kmip.server.responder import Responder
 from keystead.kmip.ttlv.enums import KeyFormatType, ObjectType, Operation, ResultStatus, SecretDataType
 from tests.peers.processes import Program, free_port

@@ -100,8 +100,10 @@ class Authority:
         self.parent = parent
         self._identifiers = identifiers
         issuer = parent or self
-        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        builder = _builder(self._name, issuer._name, self.key, datetime.now(UTC) - 30 * DAY, datetime.now(UTC) + ends)
+        self.subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        builder = _builder(
+            self.subject, issuer.subject, self.key, datetime.now(UTC) - 30 * DAY, datetime.now(UTC) + ends
+        )
         builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         usage = x509.KeyUsage(
             digital_signature=True,
@@ -139,7 +141,7 @@ class Authority:
         """Issue a leaf for a new key, or for one that is there; ``starts`` and ``ends`` count from now."""
         now = datetime.now(UTC)
         private_key = make_key(key) if isinstance(key, str) else key
-        builder = _builder(_subject(common_name), self._name, private_key, now + starts, now + ends)
+        builder = _builder(_subject(common_name), self.subject, private_key, now + starts, now + ends)
         if purpose != "unstated":
             builder = builder.add_extension(x509.ExtendedKeyUsage(_PURPOSES[purpose]), critical=False)
         builder = _with_names(builder, names)

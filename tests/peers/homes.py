@@ -12,7 +12,6 @@ import pytest
 import pytest_asyncio
 from sqlalchemy import create_engine, delete, insert, select, update
 
-from keystead.app.initialise import initialise
 from keystead.core.certificates.certificates import NewCertificate
 from keystead.core.model import KeyManager, KeyServer, Svm
 from keystead.core.secret import Secret
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
 
     from keystead.core.model import AuditRecord
     from tests.peers.fixtures import Pki
+    from tests.peers.keystead import Installation
 
 
 SQLITE = "sqlite:///"
@@ -78,11 +78,9 @@ class Home:
 
 
 @pytest.fixture(scope="session")
-def home_template(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+def home_template(initialised: Installation) -> Settings:
     """An installation as ``keystead init`` makes it, on SQLite: to be copied."""
-    settings = Settings(data=tmp_path_factory.mktemp("homes") / "home")
-    initialise(settings, b"a password of the tests", terminal=False)
-    return settings
+    return Settings(data=initialised.data)
 
 
 @pytest.fixture

@@ -23,6 +23,8 @@ from uuid import uuid4
 
 import pytest
 
+from keystead.app.initialise import initialise
+from keystead.settings import Settings
 from tests.peers.asgi import Response
 from tests.peers.certificates import Credentials, server_context
 from tests.peers.fault_servers import FaultServer, tls
@@ -37,9 +39,9 @@ if TYPE_CHECKING:
 
 COMMAND = (sys.executable, "-m", "keystead")
 EGRESS = "127.0.0.0/8,::1/128"
-PASSWORD = "a password of the tests"
+PASSWORD = "a password of 1 test"
 HOSTS = tuple(f"127.0.0.{number}" for number in range(1, 10))
-READY_S = 30
+READY_S = 120
 ANSWER_S = 45
 
 
@@ -263,8 +265,10 @@ def key_servers(pki: Pki, count: int = 1) -> Iterator[list[int]]:
 
 @pytest.fixture(scope="session")
 def initialised(tmp_path_factory: pytest.TempPathFactory) -> Installation:
-    """An installation on SQLite that nobody serves: to be copied, never changed."""
-    return Installation(tmp_path_factory.mktemp("keystead") / "data").init()
+    """An installation on SQLite that nobody serves, made in this process: to be copied, never changed."""
+    data = tmp_path_factory.mktemp("keystead") / "data"
+    initialise(Settings(data=data), f"{PASSWORD}\n".encode(), terminal=False)
+    return Installation(data)
 
 
 @pytest.fixture

@@ -47,7 +47,7 @@ class Harness:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._server.communicate(timeout=20)
+        self._server.communicate(timeout=120)
 
     def run(self, job: str, at: int | None = None, **arguments: Any) -> Outcome:
         """Run a job; kill it at the point of this number (the first is 0), if it comes so far."""

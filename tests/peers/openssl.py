@@ -38,7 +38,7 @@ def request(folder: Path, subject: str, *options: str) -> tuple[str, str]:
 
 
 def _checked(command: list[str]) -> str:
-    run = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    run = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert run.returncode == 0, run.stderr + run.stdout
     return run.stdout
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 ACCOUNTS = ("postgres", "nobody", "daemon")
 USER = "keystead"
-START_LIMIT_S = 60
+START_LIMIT_S = 180
 TEMPLATE = "keystead_template"
 OPTIONS = {
     "listen_addresses": "",
@@ -263,7 +263,7 @@ def _identity(account: pwd.struct_passwd | None) -> dict[str, Any]:
 def _runs(program: Path, account: pwd.struct_passwd | None, folder: Path) -> bool:
     try:
         done = subprocess.run(
-            [program, "--version"], capture_output=True, check=False, cwd=folder, timeout=20, **_identity(account)
+            [program, "--version"], capture_output=True, check=False, cwd=folder, timeout=120, **_identity(account)
         )
     except OSError:
         return False

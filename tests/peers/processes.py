@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-START_SECONDS = 60
+START_SECONDS = 120
 
 
 def kept_port() -> socket.socket:

@@ -63,7 +63,7 @@ def _tried(screen: str) -> subprocess.CompletedProcess[str]:
     assert exports
     assert read
     bash = ["bash", "-O", "expand_aliases"]  # as a person's shell does
-    return subprocess.run(bash, input=exports[0] + read[0], capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(bash, input=exports[0] + read[0], capture_output=True, text=True, timeout=180, check=False)
 
 
 def _killed(screen: str) -> str:

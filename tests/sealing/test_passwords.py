@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def hasher() -> Iterator[Argon2Hasher]:
-    """A hasher with its threads."""
-    made = Argon2Hasher()
+    """A hasher of the real cost, with its threads."""
+    made = Argon2Hasher(memory_kib=passwords.MEMORY_KIB, passes=passwords.PASSES)
     yield made
     made.close()
 

@@ -48,10 +48,10 @@ def test_a_root_key_that_cannot_be_written_or_read_is_a_seal_error(tmp_path: Pat
 
 @pytest.mark.parametrize("mode", [0o400, 0o600])
 def test_the_owners_modes_are_accepted(tmp_path: Path, mode: int) -> None:
-    """Read, or read and write."""
-    create_root_key(tmp_path / "root.key")
+    """A root key that its owner may read, or read and write, is accepted."""
+    key = create_root_key(tmp_path / "root.key")
     (tmp_path / "root.key").chmod(mode)
-    read_root_key(tmp_path / "root.key")
+    assert read_root_key(tmp_path / "root.key") == key
 
 
 @pytest.mark.parametrize("mode", [0o440, 0o404, 0o640, 0o644, 0o700, 0o420, 0o401])

@@ -127,7 +127,7 @@ def add(*servers: NewKeyServer) -> AddRequest:
 
 @pytest.fixture(scope="session")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data directory that init made."""
+    """Return a data directory that init made."""
     data = tmp_path_factory.mktemp("template") / "data"
     initialise(Settings(data=data), b"password of admin", terminal=False)
     return data
@@ -135,7 +135,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest_asyncio.fixture
 async def world(template: Path, tmp_path: Path, pki: Pki) -> AsyncIterator[World]:
-    """The services over a copy of the template."""
+    """Yield the services over a copy of the template."""
     data = tmp_path / "data"
     shutil.copytree(template, data)
     async with running(Settings(data=data, egress_allow=("127.0.0.0/8",))) as open_:
@@ -154,5 +154,5 @@ def servers(pki: Pki) -> Iterator[list[str]]:
 
 @pytest.fixture(scope="session")
 def closed() -> str:
-    """An address on which nothing listens."""
+    """Return an address on which nothing listens."""
     return f"127.0.0.1:{fault.refused_port()}"

@@ -25,7 +25,7 @@ async def test_a_failure_is_not_the_next_times() -> None:
     repeated = Periodic(work, 0.01, "it was not done")
     with structlog.testing.capture_logs() as logs:
         repeated.start()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await done.wait()
         await repeated.close()
     assert [(entry["event"], entry["log_level"], entry["why"]) for entry in logs] == [
@@ -35,32 +35,41 @@ async def test_a_failure_is_not_the_next_times() -> None:
 
 
 async def test_it_ends_in_the_middle_of_its_work() -> None:
-    """And nothing was begun that was not started."""
-    begun = asyncio.Event()
+    """A close cancels work under way, and does nothing before the start."""
+    begun, ended = asyncio.Event(), asyncio.Event()
 
     async def work() -> None:
         begun.set()
-        await asyncio.Event().wait()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
 
     repeated = Periodic(work, 0.01, "it was not done")
     await repeated.close()
+    assert not begun.is_set()
     repeated.start()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await begun.wait()
         await repeated.close()
+    assert ended.is_set()
 
 
 async def test_it_ends_after_work_that_does_not_hear_that_it_is_cancelled() -> None:
-    """As a transaction that is being committed."""
-    begun = asyncio.Event()
+    """Work that swallows its cancellation, as a commit does, is not begun once more."""
+    begun, times = asyncio.Event(), 0
 
     async def work() -> None:
+        nonlocal times
+        times += 1
         begun.set()
         with suppress(asyncio.CancelledError):
             await asyncio.Event().wait()
 
     repeated = Periodic(work, 0.01, "it was not done")
     repeated.start()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await begun.wait()
         await repeated.close()
+    await asyncio.sleep(0.05)
+    assert times == 1

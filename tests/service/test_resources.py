@@ -10,7 +10,7 @@ from keystead.core.key_managers import CertificateName, NewKeyManager
 from keystead.core.model import Certificate
 from keystead.core.secret import Secret
 from keystead.service.ports.page import Page
-from keystead.service.probing.prober import private_key_place
+from keystead.service.probing.prober import private_key_context
 from tests.service.configuration.test_key_servers import refused
 from tests.service.conftest import CALL, World, asked
 
@@ -27,7 +27,7 @@ async def test_private_key_is_sealed(world: World) -> None:
     assert stored is not None
     assert stored.sealed_private_key is not None
     assert b"PRIVATE" not in stored.sealed_private_key
-    opened = world.open.sealer.unseal(stored.sealed_private_key, private_key_place(client))
+    opened = world.open.sealer.unseal(stored.sealed_private_key, private_key_context(client))
     assert opened == Secret(world.pki.client.key_pem)
 
 

@@ -14,6 +14,6 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 async def filled(store: SqlStore) -> SqlStore:
-    """A store that holds the samples."""
+    """Return a store that holds the samples."""
     await store.write(samples.fill)
     return store

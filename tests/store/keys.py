@@ -22,7 +22,7 @@ from tests.store.samples import NOON, SVM
 
 
 def key(uuid: str = "key-1", **changes: Any) -> Key:
-    """A pending key of the first SVM."""
+    """Return a pending key of the first SVM."""
     values: dict[str, Any] = {
         "key_id": f"id of {uuid}",
         "key_manager": "km-1",
@@ -39,7 +39,7 @@ def key(uuid: str = "key-1", **changes: Any) -> Key:
 
 
 def attempt(key_uuid: str = "key-1", number: int = 1, **changes: Any) -> Attempt:
-    """A pending attempt that lasts a minute."""
+    """Return a pending attempt that lasts a minute."""
     values: dict[str, Any] = {
         "purpose": Purpose.CREATE,
         "incarnation": "inc-1",
@@ -53,13 +53,13 @@ def attempt(key_uuid: str = "key-1", number: int = 1, **changes: Any) -> Attempt
 
 
 def copy(key_uuid: str = "key-1", server: str = "server-1", **changes: Any) -> Copy:
-    """A copy that was sent in the first attempt."""
+    """Return a copy that was sent in the first attempt."""
     values: dict[str, Any] = {"attempt": 1, "presence": Presence.SENT}
     return Copy(key=key_uuid, key_server=server, **(values | changes))
 
 
 def receipt(key_uuid: str = "key-1", action: str = "destroyed", **changes: Any) -> Receipt:
-    """A receipt of an object's end."""
+    """Return a receipt of an object's end."""
     values: dict[str, Any] = {
         "attempt": 1,
         "key_server": "server-1",
@@ -73,7 +73,7 @@ def receipt(key_uuid: str = "key-1", action: str = "destroyed", **changes: Any) 
 
 
 def profile(server: str = "server-1", **changes: Any) -> ServerProfile:
-    """A profile of which no two fields are alike."""
+    """Return a profile of which no two fields are alike."""
     values: dict[str, Any] = {
         "form": KeyForm.SYMMETRIC_KEY_PAIR,
         "canary_name": "canary",

@@ -28,7 +28,7 @@ NODE = Node("node-1", "n1", Release(9, 18, 1))
 
 
 def certificate(uuid: str = "cert-1", svm: Svm | None = None, **changes: Any) -> Certificate:
-    """A client certificate whose texts all differ, so that columns cannot be mixed up unseen."""
+    """Return a client certificate whose texts all differ, so that columns cannot be mixed up unseen."""
     values: dict[str, Any] = {
         "name": f"name of {uuid}",
         "type": CertificateType.CLIENT,
@@ -49,12 +49,12 @@ def certificate(uuid: str = "cert-1", svm: Svm | None = None, **changes: Any) ->
 
 
 def key_manager(uuid: str = "km-1", svm: Svm | None = None, *, enabled: bool = True) -> KeyManager:
-    """A key manager with two server CA certificates."""
+    """Return a key manager with two server CA certificates."""
     return KeyManager(uuid, svm, enabled, "cert-1", ("ca-2", "ca-1"))
 
 
 def key_server(position: int = 0, address: str = "", manager: str = "km-1", **changes: Any) -> KeyServer:
-    """A key server with two secondaries."""
+    """Return a key server with two secondaries."""
     values = {"timeout": 25, "create_remove_timeout": 10, "username": "user", "sealed_password": b"\x01\x00"}
     return KeyServer(
         uuid=f"{manager}-server-{position}",
@@ -66,19 +66,19 @@ def key_server(position: int = 0, address: str = "", manager: str = "km-1", **ch
     )
 
 
-def audit_record(index: int, node: str = "node-1") -> AuditRecord:
-    """A record whose texts all differ."""
+def audit_record(index: int, node: str = "node-1", read_id: str | None = None) -> AuditRecord:
+    """Return a record whose texts all differ."""
     texts = ("account", "location", "svm", "method", "path", "input", "state", "code", "message")
-    return AuditRecord(node, index, NOON, *texts, mac=b"mac %d" % index)
+    return AuditRecord(node, index, NOON, *texts, mac=b"mac %d" % index, read_id=read_id)
 
 
 def audit_head(index: int, node: str = "node-1") -> AuditHead:
-    """The end of a chain."""
+    """Return the end of a chain."""
     return AuditHead(node, index, b"mac %d" % index, b"head %d" % index)
 
 
 def fill(tx: Transaction) -> None:
-    """Two SVMs, a certificate and a key manager of the first, and three key servers."""
+    """Store two SVMs, a certificate and a key manager of the first, and three key servers."""
     tx.add_svm(SVM)
     tx.add_svm(OTHER_SVM)
     tx.add_certificate(certificate(svm=SVM))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 async def test_an_account_comes_back_as_it_was(store: SqlStore) -> None:
-    """Every field, with the SVM's name; a change replaces all of them and counts up the version."""
+    """Every field is read back, with the SVM's name; a change replaces all fields and increments the version."""
     first = Account("joe", Role.VSADMIN, "hash", svm=SVM, certificate=True, locked=True, comment="c")
     second = Account("joe", Role.ADMIN, "")
     await store.write(lambda tx: (tx.add_svm(SVM), tx.put_account(first)))
@@ -31,14 +31,14 @@ async def test_an_account_comes_back_as_it_was(store: SqlStore) -> None:
 
 
 async def test_an_account_is_deleted(store: SqlStore) -> None:
-    """It and no other; one that is not there is deleted all the same."""
+    """Only the named account is deleted; the deletion of an absent account is no error."""
     await store.write(lambda tx: [tx.put_account(Account(name, Role.ADMIN, "h")) for name in ("joe", "joan")])
     await store.write(lambda tx: (tx.delete_account("joe"), tx.delete_account("nobody")))
     assert [account.name for account in await store.read(lambda tx: tx.page(Account, Page()))] == ["joan"]
 
 
 async def test_accounts_are_listed_by_name_and_by_what_they_are(store: SqlStore) -> None:
-    """Role, owner, lock."""
+    """Lists of accounts can be restricted by role, owner and lock."""
     accounts = [
         Account("zoe", Role.ADMIN, "h"),
         Account("joe", Role.VSADMIN, "h", svm=SVM),
@@ -56,14 +56,14 @@ async def test_accounts_are_listed_by_name_and_by_what_they_are(store: SqlStore)
 
 
 async def test_an_svm_with_accounts_cannot_go(store: SqlStore) -> None:
-    """The database itself refuses what the rules forgot."""
+    """The database refuses to delete an SVM that has accounts."""
     await store.write(lambda tx: (tx.add_svm(SVM), tx.put_account(Account("joe", Role.VSADMIN, "h", svm=SVM))))
     with pytest.raises(StoreConflict):
         await store.write(lambda tx: tx.delete_svm(SVM.uuid))
 
 
 async def test_accounts_have_one_writer_at_a_time(store: SqlStore) -> None:
-    """Who holds the cluster's row sees what the holder before did: two that leave one admin each leave one."""
+    """A transaction that holds the cluster's row sees the changes of the holder before it."""
     await store.write(
         lambda tx: (
             tx.put_cluster(Cluster("c", "c")),
@@ -84,7 +84,7 @@ async def test_accounts_have_one_writer_at_a_time(store: SqlStore) -> None:
 
 
 async def test_the_cas_that_vouch_for_accounts(store: SqlStore) -> None:
-    """The cluster's, and those of SVMs with accounts that log in by certificate; of no other type."""
+    """The CAs for logins are those of the cluster, and of SVMs with accounts that log in by certificate."""
 
     def authority(uuid: str, svm: Svm | None) -> Certificate:
         return samples.certificate(uuid, svm=svm, type=CertificateType.CLIENT_CA)

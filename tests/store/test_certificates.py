@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 async def test_a_certificate_is_renamed(filled: SqlStore) -> None:
-    """Its name and nothing else; a name is taken once per SVM, and once among the cluster's own."""
+    """A rename changes the name only; a name is unique per SVM, and among the cluster's certificates."""
     first = samples.certificate("one", SVM, name="first")
     await filled.write(lambda tx: tx.add_certificate(first))
     for uuid, svm in (("two", SVM), ("three", OTHER_SVM), ("four", None)):

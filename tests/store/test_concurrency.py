@@ -24,7 +24,7 @@ ADDING = Path(__file__).with_name("adding.py")
 
 
 async def test_two_processes_never_make_five_servers(store: SqlStore, database_url: str) -> None:
-    """Of eight attempts on each key manager, two of them for the same servers, exactly four are added."""
+    """Of eight concurrent attempts on each key manager, two for the same servers, exactly four add a server."""
     managers = [KeyManager(f"km-{number}", None, False, "c", ("ca",)) for number in range(ROUNDS)]
     await store.write(lambda tx: [tx.add_key_manager(manager) for manager in managers])
     start = str(time.time() + 0.8)
@@ -41,7 +41,7 @@ async def test_two_processes_never_make_five_servers(store: SqlStore, database_u
 
 
 async def test_writers_of_one_node_make_one_chain(store: SqlStore) -> None:
-    """However many append at once, no index is taken twice and none is left out."""
+    """Concurrent writers append records without a repeated or a missing index."""
 
     def work(tx: Transaction) -> None:
         record, head = append(samples.audit_record(0), tx.audit_head("node-1"), _mac)
@@ -55,7 +55,7 @@ async def test_writers_of_one_node_make_one_chain(store: SqlStore) -> None:
 
 
 async def test_what_one_process_creates_twice_at_once_exists_once(store: SqlStore) -> None:
-    """The loser of a race runs again, sees the winner's row and says so; it is no conflict."""
+    """The loser of a race runs again and sees the winner's row, so that no conflict is raised."""
 
     def create(tx: Transaction) -> str:
         if tx.svm_named("svm1") is not None:
@@ -72,7 +72,7 @@ def _mac(message: bytes) -> bytes:
 
 
 async def test_an_svm_is_not_deleted_under_what_is_made_for_it(store: SqlStore) -> None:
-    """Either the certificate is stored and the SVM stays, or the SVM is gone and nothing of it is left."""
+    """Either the certificate is stored and the SVM stays, or the SVM is deleted and no certificate of it is left."""
 
     def install(tx: Transaction, number: int) -> str:
         svm = tx.svm(f"svm-{number}")

@@ -1,4 +1,4 @@
-"""What every store must do, run on SQLite and on a real PostgreSQL."""
+"""The contract of every store, tested on SQLite and on a real PostgreSQL."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from sqlalchemy import text
 
 from keystead.core.model import (
     Account,
@@ -35,7 +36,7 @@ KINDS: tuple[type[Any], ...] = (Certificate, KeyManager, KeyServer, Svm, Node)
 
 
 async def test_when_a_node_was_heard_of_is_stored(store: SqlStore) -> None:
-    """It moves no marker, and storing the node again leaves it."""
+    """The time moves no change marker, and stays when the node is stored again."""
     await store.write(lambda tx: tx.put_node(NODE))
     before = await store.read(lambda tx: (tx.change_marker(), tx.nodes()[0].heard_at))
     await store.write(lambda tx: tx.hear_node(NODE.uuid, NOON))
@@ -45,7 +46,7 @@ async def test_when_a_node_was_heard_of_is_stored(store: SqlStore) -> None:
 
 
 async def test_an_empty_store_has_nothing(store: SqlStore) -> None:
-    """Absent single values are None, absent lists are empty."""
+    """An absent single value is None, an absent list is empty."""
 
     def work(tx: Transaction) -> list[object]:
         return [
@@ -60,7 +61,7 @@ async def test_an_empty_store_has_nothing(store: SqlStore) -> None:
 
 @pytest.mark.parametrize("svm", [None, SVM], ids=["cluster", "svm"])
 async def test_a_certificate_comes_back_as_it_was(store: SqlStore, svm: Svm | None) -> None:
-    """Every field, microseconds, zones, bytes and the order of intermediates survive."""
+    """Every field is read back: microseconds, zones, bytes and the order of intermediates."""
     certificate = samples.certificate(svm=svm)
     bare = samples.certificate("cert-2", svm=svm, intermediates=(), sealed_private_key=None)
     await store.write(lambda tx: (tx.add_svm(SVM), tx.add_certificate(certificate), tx.add_certificate(bare)))
@@ -69,7 +70,7 @@ async def test_a_certificate_comes_back_as_it_was(store: SqlStore, svm: Svm | No
 
 @pytest.mark.parametrize("svm", [None, SVM], ids=["cluster", "svm"])
 async def test_a_key_manager_comes_back_as_it_was(store: SqlStore, svm: Svm | None) -> None:
-    """The SVM with its name and the CA certificates in their order."""
+    """A key manager is read back with its SVM's name and its CA certificates in order."""
     manager = samples.key_manager(svm=svm)
     await store.write(lambda tx: (tx.add_svm(SVM), tx.add_key_manager(manager)))
     assert await store.read(lambda tx: tx.key_manager("km-1")) == manager
@@ -77,7 +78,7 @@ async def test_a_key_manager_comes_back_as_it_was(store: SqlStore, svm: Svm | No
 
 @pytest.mark.parametrize("address", ["Host.Example.:5696", "[2001:DB8::0:1]:1", "10.0.0.1"])
 async def test_a_key_server_keeps_the_spelling_of_its_address(filled: SqlStore, address: str) -> None:
-    """What is shown is what the caller wrote."""
+    """The address is read back in the caller's spelling."""
     server = samples.key_server(9, address, timeout=-1, create_remove_timeout=0, username="", sealed_password=None)
     await filled.write(lambda tx: tx.add_key_servers([server]))
     found = (await filled.read(lambda tx: tx.key_servers("km-1")))[-1]
@@ -87,7 +88,7 @@ async def test_a_key_server_keeps_the_spelling_of_its_address(filled: SqlStore, 
 
 
 async def test_key_servers_are_in_the_order_of_their_position(filled: SqlStore) -> None:
-    """However they were inserted; a server without secondaries is none the less there."""
+    """Servers are read in the order of their positions, with or without secondaries."""
     lone = replace(samples.key_server(3), secondary_key_servers=())
     await filled.write(lambda tx: tx.add_key_servers([samples.key_server(4), lone]))
     servers = await filled.read(lambda tx: tx.key_servers("km-1"))
@@ -96,7 +97,7 @@ async def test_key_servers_are_in_the_order_of_their_position(filled: SqlStore) 
 
 
 async def test_a_key_server_is_changed_in_its_place(filled: SqlStore) -> None:
-    """Every value but whose it is and where it stands may differ; its secondaries are replaced, nobody else's."""
+    """A change may replace every value but owner and position; secondaries of other servers stay."""
     before = await filled.read(lambda tx: tx.key_servers("km-1"))
     changed = replace(
         before[1],
@@ -116,7 +117,7 @@ async def test_a_key_server_is_changed_in_its_place(filled: SqlStore) -> None:
 
 
 async def test_a_key_server_is_deleted_with_its_secondaries(filled: SqlStore) -> None:
-    """The others keep their positions; one of the same uuid has nothing of the old one."""
+    """The other servers keep their positions; a new server with the old uuid has no old secondaries."""
     before = await filled.read(lambda tx: tx.key_servers("km-1"))
     await filled.write(lambda tx: tx.delete_key_server(before[1].uuid))
     assert await filled.read(lambda tx: tx.key_servers("km-1")) == (before[0], before[2])
@@ -126,7 +127,7 @@ async def test_a_key_server_is_deleted_with_its_secondaries(filled: SqlStore) ->
 
 
 async def test_certificates_are_read_together(store: SqlStore) -> None:
-    """Those that exist, with their intermediates, by uuid; locked or not."""
+    """Existing certificates are read by uuid with their intermediates, locked or not."""
     first = samples.certificate("cert-1")
     second = samples.certificate("cert-2", intermediates=())
     await store.write(lambda tx: (tx.add_certificate(second), tx.add_certificate(first)))
@@ -136,20 +137,20 @@ async def test_certificates_are_read_together(store: SqlStore) -> None:
 
 
 async def test_no_key_servers_can_be_added(filled: SqlStore) -> None:
-    """An empty list is no statement at all."""
+    """An empty list of servers executes no statement."""
     await filled.write(lambda tx: tx.add_key_servers([]))
     assert len(await filled.read(lambda tx: tx.key_servers("km-1"))) == 3
 
 
 async def test_the_cluster_is_one(store: SqlStore) -> None:
-    """Putting it again replaces it, another uuid included."""
+    """Storing the cluster again replaces it, also with another uuid."""
     await store.write(lambda tx: tx.put_cluster(Cluster("c1", "one")))
     await store.write(lambda tx: tx.put_cluster(Cluster("c2", "two", metrocluster=True)))
     assert await store.read(lambda tx: tx.cluster()) == Cluster("c2", "two", metrocluster=True)
 
 
 async def test_the_cluster_and_its_nodes_are_read_together(store: SqlStore) -> None:
-    """As each alone, the nodes by uuid; without a node there is no cluster either."""
+    """Cluster and nodes are read together, nodes by uuid; without a node the cluster is None."""
     cluster = Cluster("c1", "one", metrocluster=True)
     other = Node("node-0", "n0", Release(9, 11, 1))
     assert await store.read(lambda tx: tx.cluster_and_nodes()) == (None, ())
@@ -160,7 +161,7 @@ async def test_the_cluster_and_its_nodes_are_read_together(store: SqlStore) -> N
 
 
 async def test_a_node_is_replaced_by_its_uuid(store: SqlStore) -> None:
-    """A node that comes back with another release has one row."""
+    """A node that is stored again with another release has one row."""
     older = replace(NODE, release=Release(9, 5, 0))
     await store.write(
         lambda tx: (tx.put_node(older), tx.put_node(NODE), tx.put_node(Node("a", "n2", Release(9, 6, 0))))
@@ -169,13 +170,13 @@ async def test_a_node_is_replaced_by_its_uuid(store: SqlStore) -> None:
 
 
 async def test_svms_are_found_by_uuid_and_name(filled: SqlStore) -> None:
-    """Names are compared exactly."""
+    """SVMs are found by uuid and by the exact name."""
     found = await filled.read(lambda tx: (tx.svm("svm-1"), tx.svm_named("svm1"), tx.svm_named("SVM1")))
     assert found == (SVM, SVM, None)
 
 
 async def test_within_an_svm_what_is_foreign_is_not_there(filled: SqlStore) -> None:
-    """An SVM, a certificate, a key manager: found within their own SVM and the cluster, locked or not."""
+    """Within an SVM only its own objects are found, locked or not."""
     certificates = {owner: samples.certificate(f"own-{owner}", svm=owner) for owner in (SVM, OTHER_SVM, None)}
     managers = {owner: samples.key_manager(f"km-{owner}", svm=owner, enabled=False) for owner in (SVM, OTHER_SVM, None)}
 
@@ -202,7 +203,7 @@ async def test_within_an_svm_what_is_foreign_is_not_there(filled: SqlStore) -> N
 
 
 async def test_accounts_that_differ_in_case_are_alike(store: SqlStore) -> None:
-    """They are two rows all the same, and each is found by its own spelling only."""
+    """Names that differ in case count as equal in the check, but each row is found by its own spelling only."""
     account = Account("Joe.Smith", Role.ADMIN, "hash")
     await store.write(lambda tx: tx.put_account(account))
     alike = await store.read(lambda tx: [tx.account_alike(name) for name in ("joe.smith", "JOE.SMITH", "joe_smith")])
@@ -211,7 +212,7 @@ async def test_accounts_that_differ_in_case_are_alike(store: SqlStore) -> None:
 
 
 async def test_an_accounts_version_grows_with_every_change(store: SqlStore) -> None:
-    """Whatever version the caller says: remembered credentials depend on it."""
+    """The store increments the version, whatever the caller gives, because remembered credentials depend on it."""
     account = Account("admin", Role.ADMIN, "hash", version=1)
     for changed in (account, replace(account, password_hash="other"), replace(account, role=Role.READONLY)):
         await store.write(lambda tx: tx.put_account(changed))  # noqa: B023 - run at once
@@ -219,14 +220,14 @@ async def test_an_accounts_version_grows_with_every_change(store: SqlStore) -> N
 
 
 async def test_data_keys_are_in_order(store: SqlStore) -> None:
-    """By id."""
+    """Data keys are read in the order of their ids."""
     keys = (DataKey(1, b"\x00one", b"check"), DataKey(2, b"two", b"check"))
     await store.write(lambda tx: (tx.add_data_key(keys[1]), tx.add_data_key(keys[0])))
     assert await store.read(lambda tx: tx.data_keys()) == keys
 
 
 async def test_an_audit_chain_grows_and_is_read_in_slices(store: SqlStore) -> None:
-    """Records in order of index, the head at the last one, each node its own."""
+    """Records are read by index, the head is the last one, and each node has its own chain."""
 
     def work(tx: Transaction) -> None:
         for index in range(1, 6):
@@ -243,8 +244,28 @@ async def test_an_audit_chain_grows_and_is_read_in_slices(store: SqlStore) -> No
     assert nodes == ("node-1", "other", "silent")
 
 
+async def test_reads_that_are_recorded_are_found_by_their_ids(store: SqlStore) -> None:
+    """In the chain of one node; they are read back with their ids, and found by the index."""
+    reads = [samples.audit_record(index, read_id=id_) for index, id_ in enumerate(("r1", "r2", None, "r3"), 1)]
+    await store.write(lambda tx: tx.add_audit_records(reads, samples.audit_head(4)))
+    await store.write(
+        lambda tx: tx.add_audit_records([samples.audit_record(1, "other", "r4")], samples.audit_head(1, "other"))
+    )
+    asked = ("r1", "r3", "r4", "absent")
+    found = await store.read(lambda tx: [tx.recorded_reads("node-1", ids) for ids in (asked, ())])
+    assert found == [{"r1", "r3"}, frozenset()]
+    assert await store.read(lambda tx: tx.audit_records("node-1", 0, 9)) == tuple(reads)
+    with store.database.reader.begin() as connection:
+        sqlite = connection.dialect.name == "sqlite"
+        if not sqlite:
+            connection.execute(text("SET LOCAL enable_seqscan = off"))  # as if the table were large
+        asks = "SELECT read_id FROM audit_records WHERE node = 'node-1' AND read_id IN ('r1', 'r3')"
+        plan = connection.execute(text(f"EXPLAIN {'QUERY PLAN ' if sqlite else ''}{asks}")).all()
+    assert "ix_audit_records_node_read_id" in str(plan)
+
+
 async def test_the_key_manager_of_an_owner_is_the_enabled_one(store: SqlStore) -> None:
-    """One that is not enabled does not count, and the cluster's is no SVM's."""
+    """Only the enabled key manager of the owner counts, and the cluster's does not count for an SVM."""
     enabled, cluster = samples.key_manager("km-1", SVM), samples.key_manager("km-3")
 
     def work(tx: Transaction) -> None:
@@ -258,7 +279,7 @@ async def test_the_key_manager_of_an_owner_is_the_enabled_one(store: SqlStore) -
 
 
 async def test_a_certificate_can_vanish_underneath_a_key_manager(filled: SqlStore) -> None:
-    """Key managers name certificates, they do not hold them."""
+    """A certificate can be deleted although a key manager names it."""
     await filled.write(lambda tx: tx.delete_certificate("cert-1"))
     certificate, manager = await filled.read(lambda tx: (tx.certificate("cert-1"), tx.key_manager("km-1")))
     assert certificate is None
@@ -267,7 +288,7 @@ async def test_a_certificate_can_vanish_underneath_a_key_manager(filled: SqlStor
 
 
 async def test_a_certificate_is_in_use_as_client_or_as_ca(filled: SqlStore) -> None:
-    """Whatever key manager names it."""
+    """A certificate is in use if any key manager names it, as client certificate or as CA."""
     used = await filled.read(lambda tx: [tx.certificate_in_use(uuid) for uuid in ("cert-1", "ca-1", "ca-2", "ca-3")])
     assert used == [True, True, True, False]
 
@@ -302,7 +323,7 @@ async def test_a_certificate_is_in_use_as_client_or_as_ca(filled: SqlStore) -> N
 async def test_what_must_be_unique_or_present_is_a_conflict(
     filled: SqlStore, work: Callable[[Transaction], object]
 ) -> None:
-    """The function runs once more, to see the other writer's row; then it is StoreConflict, and nothing is stored."""
+    """The function runs once more to see the other writer's row; then StoreConflict is raised and nothing is stored."""
     runs = []
     before = await filled.read(_everything)
 
@@ -339,7 +360,9 @@ async def test_what_must_be_unique_or_present_is_a_conflict(
 )
 async def test_uniqueness_ends_at_the_owner(filled: SqlStore, work: Callable[[Transaction], object]) -> None:
     """Another SVM, or the cluster, may use the same name and have its own key manager."""
+    before = await filled.read(_everything)
     await filled.write(work)
+    assert await filled.read(_everything) != before
 
 
 def _everything(tx: Transaction) -> list[object]:
@@ -348,7 +371,7 @@ def _everything(tx: Transaction) -> list[object]:
 
 
 async def test_an_svm_is_renamed_and_deleted_with_what_it_owns_counted(filled: SqlStore) -> None:
-    """What is owned through it shows the new name; a name that is taken is a conflict."""
+    """Owned objects show the new name; a taken name, or a deletion with owned objects, is a conflict."""
     assert await filled.read(lambda tx: tx.svm_contents(SVM.uuid)) == {
         "accounts": 0,
         "certificates": 1,

@@ -23,7 +23,7 @@ on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 @on_sqlite
 async def test_a_file_is_copied_once(filled: SqlStore, tmp_path: Path) -> None:
-    """For its owner only, and never over another."""
+    """A copy is readable by its owner only, and never replaces a file."""
     to = tmp_path / "copy.db"
     copying.copy_file(filled.database, to)
     with closing(sqlite3.connect(to)) as copy:
@@ -34,7 +34,7 @@ async def test_a_file_is_copied_once(filled: SqlStore, tmp_path: Path) -> None:
 
 @on_sqlite
 async def test_a_file_that_cannot_be_copied(filled: SqlStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """SQLite says why."""
+    """The error contains SQLite's reason."""
 
     def refuse(_: object) -> sqlite3.Connection:
         raise sqlite3.OperationalError("disk is full")
@@ -45,7 +45,7 @@ async def test_a_file_that_cannot_be_copied(filled: SqlStore, tmp_path: Path, mo
 
 
 async def test_a_configuration_comes_back(filled: SqlStore, tmp_path: Path) -> None:
-    """Every value of every row, through JSON; into a database that holds nothing, and no other."""
+    """Every value of every row survives JSON, and is written into an empty database only."""
     rows = json.loads(json.dumps(copying.configuration(filled.database)))
     url = f"sqlite:///{tmp_path / 'new.db'}"
     upgrade(url)

@@ -1,4 +1,4 @@
-"""Where a database stands, as each engine tells it."""
+"""The place of a database, as each engine tells it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ on_postgresql = pytest.mark.parametrize("database_url", ["postgresql"], indirect
 
 
 def test_it_is_the_same_each_time(store: SqlStore) -> None:
-    """Three parts, none of them empty."""
+    """A place has three parts, none empty, and is the same at each call."""
     place = place_of(store.database)
     assert place[0] == store.database.writer.dialect.name
     assert all(place)
@@ -29,7 +29,7 @@ def test_it_is_the_same_each_time(store: SqlStore) -> None:
 
 @on_sqlite
 def test_an_id_that_was_copied_along_is_of_another_place(store: SqlStore, tmp_path: Path) -> None:
-    """It names its directory."""
+    """A copied id file names another directory, so a new id is made."""
     _, first, file = place_of(store.database)
     (beside,) = tmp_path.glob(f"*{PLACE_SUFFIX}")
     assert beside.stat().st_mode & 0o777 == 0o600
@@ -43,7 +43,7 @@ def test_an_id_that_was_copied_along_is_of_another_place(store: SqlStore, tmp_pa
 
 @on_sqlite
 def test_two_processes_that_note_a_place_at_once(store: SqlStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first one's id counts."""
+    """If two processes write the id at the same time, the first one's id counts."""
     first = place_of(store.database)
     monkeypatch.setattr("pathlib.Path.exists", lambda _: False)
     assert place_of(store.database) == first
@@ -51,7 +51,7 @@ def test_two_processes_that_note_a_place_at_once(store: SqlStore, monkeypatch: p
 
 @on_sqlite
 def test_a_place_that_cannot_be_noted(store: SqlStore, tmp_path: Path) -> None:
-    """Without an id, a clone could not be told from it."""
+    """An id that cannot be written raises StoreError, because a clone could not be told apart."""
     (tmp_path / f"keystead.db{PLACE_SUFFIX}").mkdir()
     with pytest.raises(StoreError, match=PLACE_SUFFIX):
         place_of(store.database)
@@ -59,7 +59,7 @@ def test_a_place_that_cannot_be_noted(store: SqlStore, tmp_path: Path) -> None:
 
 @on_postgresql
 def test_the_timeline_is_the_branch(store: SqlStore) -> None:
-    """A new cluster is on its first."""
+    """A new PostgreSQL cluster is on timeline 1."""
     engine, identity, branch = place_of(store.database)
     assert (engine, branch) == ("postgresql", "1")
     assert identity.replace("-", "").isdigit()
@@ -70,7 +70,7 @@ def test_the_timeline_is_the_branch(store: SqlStore) -> None:
     ("statement", "failure"), [("SELECT no_such_function()", None), ("SELECT 1/0", "DivisionByZero")]
 )
 def test_a_database_that_does_not_tell(store: SqlStore, statement: str, failure: str | None) -> None:
-    """Of those that speak PostgreSQL's protocol some have no such functions; any other failure is one."""
+    """A database that lacks PostgreSQL's functions has no place; any other failure is an error."""
 
     def asks(_connection: Any, _cursor: Any, _statement: str, parameters: Any, *_: Any) -> tuple[str, Any]:
         return statement, parameters

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def job(uuid: str, *, node: str = "node-1", svm: Svm | None = None, hours: int = 0) -> Job:
-    """A running job that began some hours after noon, whose texts all differ."""
+    """Return a running job that began some hours after noon, whose texts all differ."""
     return Job(
         uuid=uuid,
         node=node,
@@ -32,7 +32,7 @@ def job(uuid: str, *, node: str = "node-1", svm: Svm | None = None, hours: int =
 
 
 async def test_a_job_comes_back_as_it_was_stored(filled: SqlStore) -> None:
-    """Every value of a job is kept, while it runs and when it has ended; an unknown uuid is None."""
+    """Every value is read back, while the job runs and after its end; an unknown uuid gives None."""
     first = job("job-1", svm=SVM)
     await filled.write(lambda tx: tx.add_job(first))
     assert await filled.read(lambda tx: tx.job("job-1")) == first

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from keystead.core.keys.epoch_markers import begun, following, held
+from keystead.core.keys.epoch_markers import as_held, first_marker, next_marker
 from keystead.core.keys.model import ClusterKey, Detached, Incarnation, KeyForm, Lease, Orphan
 from keystead.service.ports.store import StoreError
 from tests.store import samples
@@ -35,7 +35,7 @@ PROFILES = [
 
 
 async def test_a_profile_comes_back_and_is_replaced(store: SqlStore) -> None:
-    """Every field, and the order of its lists; another one takes its place; it goes when it is told to."""
+    """Every field is read back with its order; a profile can be replaced and deleted."""
     for stored in PROFILES:
         await store.write(lambda tx: (tx.put_profile(stored), tx.put_profile(profile("server-0"))))  # noqa: B023
         both = await store.read(lambda tx: tx.profiles(["server-1", "absent", "server-0"]))
@@ -47,25 +47,25 @@ async def test_a_profile_comes_back_and_is_replaced(store: SqlStore) -> None:
 
 
 FENCES = [
-    begun("server-1", "incarnation", b"\x00token"),
-    following(held(begun("server-1", "other", b"one"), ("a", "b")), b"two"),
+    first_marker("server-1", "incarnation", b"\x00token"),
+    next_marker(as_held(first_marker("server-1", "other", b"one"), ("a", "b")), b"two"),
 ]
 
 
-@pytest.mark.parametrize("fence", FENCES)
+@pytest.mark.parametrize("marker", FENCES)
 async def test_a_fence_comes_back_and_is_replaced(store: SqlStore, marker: EpochMarker) -> None:
-    """Every field; it goes with what is known of its server."""
-    await store.write(lambda tx: tx.put_epoch_marker(begun("server-0", "x", b"")))
-    for stored in (marker, held(marker, ("c",))):
+    """Every field of a marker is read back; it is deleted with the server's profile."""
+    await store.write(lambda tx: tx.put_epoch_marker(first_marker("server-0", "x", b"")))
+    for stored in (marker, as_held(marker, ("c",))):
         await store.write(lambda tx: tx.put_epoch_marker(stored))  # noqa: B023 - awaited
         assert await store.read(lambda tx: tx.epoch_marker("server-1")) == stored
     await store.write(lambda tx: tx.delete_profile("server-1"))
     assert await store.read(lambda tx: tx.epoch_marker("server-1")) is None
-    assert await store.read(lambda tx: tx.epoch_marker("server-0")) == begun("server-0", "x", b"")
+    assert await store.read(lambda tx: tx.epoch_marker("server-0")) == first_marker("server-0", "x", b"")
 
 
 async def test_a_key_manager_has_one_digest_key(filled: SqlStore) -> None:
-    """A second one is refused, and it goes with its key manager."""
+    """A second digest key is refused; the digest key is deleted with its key manager."""
     await filled.write(lambda tx: tx.add_digest_key("km-1", b"\x00\xff"))
     with pytest.raises(StoreError):
         await filled.write(lambda tx: tx.add_digest_key("km-1", b"other"))
@@ -77,7 +77,7 @@ async def test_a_key_manager_has_one_digest_key(filled: SqlStore) -> None:
 
 
 async def test_of_two_that_make_a_digest_key_one_does(filled: SqlStore) -> None:
-    """Under the key manager's lock the second finds the first one's."""
+    """Under the key manager's lock, the second process finds the digest key of the first."""
 
     def make(value: bytes, tx: Transaction) -> bytes:
         tx.key_manager("km-1", lock=True)
@@ -91,7 +91,7 @@ async def test_of_two_that_make_a_digest_key_one_does(filled: SqlStore) -> None:
 
 
 async def test_a_database_begins_with_an_incarnation(store: SqlStore) -> None:
-    """The newest counts; putting the same number changes it in place."""
+    """The newest incarnation counts; storing its number again changes it."""
     first = await store.read(lambda tx: tx.incarnation())
     assert first is not None
     assert (first.number, first.destroys) == (1, True)
@@ -104,7 +104,7 @@ async def test_a_database_begins_with_an_incarnation(store: SqlStore) -> None:
 
 
 async def test_a_nodes_epoch_is_kept(store: SqlStore) -> None:
-    """It begins with 0, survives that the node is stored again, and an unknown node has none."""
+    """The epoch begins with 0 and stays when the node is stored again; an unknown node has none."""
     await store.write(lambda tx: tx.put_node(NODE))
     assert await store.read(lambda tx: tx.node_epoch(NODE.uuid)) == 0
     await store.write(lambda tx: (tx.put_node_epoch(NODE.uuid, 7), tx.put_node(NODE)))
@@ -112,7 +112,7 @@ async def test_a_nodes_epoch_is_kept(store: SqlStore) -> None:
 
 
 async def test_a_lease_changes_hands_under_its_lock(store: SqlStore) -> None:
-    """Those that take it at once see each other: no token is used twice."""
+    """Processes that take a lease concurrently see each other, so no token is used twice."""
     await store.write(lambda tx: tx.put_lease(Lease("keeper", "", 0, NOON)))
 
     def take(tx: Transaction) -> int:
@@ -129,7 +129,7 @@ async def test_a_lease_changes_hands_under_its_lock(store: SqlStore) -> None:
 
 
 async def test_a_detached_server_is_as_it_was_configured(filled: SqlStore) -> None:
-    """Every field of it; of one key manager or of all, in the order in which they were detached."""
+    """Every field is read back, of one key manager or of all, in the order of detaching."""
     changes = {"tls_server_name": "name", "replication_domain": "domain"}
     servers = [samples.key_server(place, **changes) for place in (1, 2)]
     other = samples.key_server(1, manager="km-2", sealed_password=None)
@@ -149,7 +149,7 @@ async def test_a_detached_server_is_as_it_was_configured(filled: SqlStore) -> No
 
 
 async def test_found_objects_keep_the_time_of_the_first_find(filled: SqlStore) -> None:
-    """By server and identifier; what is adopted is deleted."""
+    """Found objects are stored by server and identifier with the first time; an adopted object is deleted."""
     first = [Orphan("km-1", "s1", uid, f"name {uid}", NOON) for uid in ("a", "b")]
     await filled.write(lambda tx: tx.put_orphans(first))
     later = NOON + timedelta(days=1)
@@ -165,7 +165,7 @@ async def test_found_objects_keep_the_time_of_the_first_find(filled: SqlStore) -
 
 
 async def test_a_key_of_the_cluster_is_made_once(store: SqlStore) -> None:
-    """By name; a second one of the name is refused."""
+    """A second key of the cluster with the same name is refused."""
     signing = ClusterKey("signing", "PEM", b"\x00\xff")
     await store.write(lambda tx: tx.add_cluster_key(signing))
     with pytest.raises(StoreError):

@@ -1,4 +1,4 @@
-"""Keys in danger, found by the database: more than are in danger it may find, fewer never."""
+"""Queries for keys at risk: they may return too many keys, never too few."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from keystead.core.keys.guarding import Period, fresh
+from keystead.core.keys.guarding import Period, fresh_period
 from keystead.core.keys.model import AttemptState, KeyState, Presence
 from tests.store import samples
 from tests.store.keys import attempt, copy, key
@@ -23,7 +23,7 @@ COMMITTED = AttemptState.COMMITTED
 
 
 def present(server: str, age_s: int = 0, **changes: Any) -> Copy:
-    """A copy that was proven so many seconds before noon."""
+    """Return a copy that was proven so many seconds before noon."""
     return copy(server=server, presence=Presence.PRESENT, proven=NOON - timedelta(seconds=age_s), **changes)
 
 
@@ -45,8 +45,10 @@ async def store_key(
 
 
 async def at_stake(store: SqlStore, key_manager: str = "km-1", after: str = "", limit: int = 9) -> tuple[str, ...]:
-    """The keys at stake when A goes, and B and C stay, with proofs of the last 30 seconds."""
-    return await store.read(lambda tx: tx.keys_at_risk(key_manager, ["a"], ["b", "c"], fresh(NOON), after, limit))
+    """Return the keys at stake when A goes, and B and C stay, with proofs of the last 30 seconds."""
+    return await store.read(
+        lambda tx: tx.keys_at_risk(key_manager, ["a"], ["b", "c"], fresh_period(NOON), after, limit)
+    )
 
 
 @pytest.mark.parametrize(
@@ -71,14 +73,14 @@ async def at_stake(store: SqlStore, key_manager: str = "km-1", after: str = "", 
     ],
 )
 async def test_what_is_at_stake(filled: SqlStore, copies: list[Copy], *, found: bool) -> None:
-    """A key with a copy on the server that goes, and none proven on one that stays."""
+    """A key is at risk if a copy is on the departing server and none is proven on a remaining one."""
     await store_key(filled, *copies)
     assert await at_stake(filled) == (("key-1",) if found else ())
 
 
 @pytest.mark.parametrize("state", KeyState)
 async def test_keys_that_are_kept(filled: SqlStore, state: KeyState) -> None:
-    """Committed and retired ones, page by page."""
+    """Committed and retired keys are returned, page by page."""
     await store_key(filled, present("a"), state=state)
     expected = ("key-1",) if state in {KeyState.COMMITTED, KeyState.RETIRED} else ()
     assert await at_stake(filled) == expected
@@ -88,14 +90,14 @@ async def test_keys_that_are_kept(filled: SqlStore, state: KeyState) -> None:
 
 
 async def test_what_an_aborted_attempt_wrote_saves_nothing(filled: SqlStore) -> None:
-    """It is about to be destroyed."""
+    """Copies of an aborted attempt do not save a key, because they will be destroyed."""
     await store_key(filled, present("a"), present("b", attempt=2), second=AttemptState.ABORTED)
     assert await at_stake(filled) == ("key-1",)
     assert await filled.read(lambda tx: tx.copies_proven("km-1", NOON)) == (present("a"),)
 
 
 async def test_a_proof_is_noted_if_the_copy_is_as_it_was(filled: SqlStore) -> None:
-    """Present, with the same identifiers; nothing else of it changes."""
+    """The time of a proof is stored only if the copy is still present with the same identifiers."""
     stored = [
         present("a", 60, unique_identifiers=("1", "2"), object_state="Active"),
         present("b", 60, unique_identifiers=("3",)),
@@ -114,7 +116,7 @@ async def test_a_proof_is_noted_if_the_copy_is_as_it_was(filled: SqlStore) -> No
 
 
 async def test_proofs_of_another_place(filled: SqlStore) -> None:
-    """What was present on a server is unknown; when it was proven, and all else, stays."""
+    """After a move, present copies become unknown; the times of their proofs stay."""
     stored = [present("a", 60), copy(server="a", attempt=2, presence=Presence.MISSING), present("b", 60)]
     await store_key(filled, *stored)
     await filled.write(lambda tx: tx.doubt_copies("a"))
@@ -123,7 +125,7 @@ async def test_proofs_of_another_place(filled: SqlStore) -> None:
 
 
 async def test_what_was_proven_elsewhere_in_a_longer_time(filled: SqlStore) -> None:
-    """As a move takes it."""
+    """A move accepts proofs elsewhere from a longer time."""
     await store_key(filled, present("a"), present("b", 3600))
     period = Period(NOON - timedelta(hours=2), NOON)
     for stay, found in (("b", ()), ("c", ("key-1",))):
@@ -131,7 +133,7 @@ async def test_what_was_proven_elsewhere_in_a_longer_time(filled: SqlStore) -> N
 
 
 async def test_copies_that_are_proven(filled: SqlStore) -> None:
-    """Since a time, of kept keys of a key manager."""
+    """Copies of kept keys that were proven since a time are returned for one key manager."""
     await store_key(filled, present("a"), present("b", 60), copy(server="c", presence=Presence.UNKNOWN, proven=NOON))
 
     def others(tx: Transaction) -> None:

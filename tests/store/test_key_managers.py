@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 async def test_a_key_manager_is_changed_as_a_whole(filled: SqlStore) -> None:
-    """Its columns and its CA certificates in their order; its owner and its servers stay."""
+    """All columns and the ordered CA certificates are replaced; owner and servers stay."""
     changed = replace(
         samples.key_manager(svm=SVM),
         enabled=False,
@@ -37,7 +37,7 @@ async def test_a_key_manager_is_changed_as_a_whole(filled: SqlStore) -> None:
 
 
 async def test_a_deleted_key_manager_takes_its_servers_along(filled: SqlStore) -> None:
-    """And nobody else's; its certificates stay and are free."""
+    """Its servers are deleted, other servers stay, and its certificates are free."""
 
     def add(tx: Transaction) -> None:
         tx.add_key_manager(samples.key_manager("km-2", OTHER_SVM))
@@ -53,7 +53,7 @@ async def test_a_deleted_key_manager_takes_its_servers_along(filled: SqlStore) -
 
 
 async def test_one_key_manager_of_an_owner_is_enabled(filled: SqlStore) -> None:
-    """Enabling a second one is a conflict."""
+    """Enabling a second key manager of an owner is a conflict."""
     other = samples.key_manager("km-2", SVM, enabled=False)
     await filled.write(lambda tx: tx.add_key_manager(other))
     with pytest.raises(StoreConflict):
@@ -61,14 +61,14 @@ async def test_one_key_manager_of_an_owner_is_enabled(filled: SqlStore) -> None:
 
 
 async def test_a_key_manager_that_is_not_enabled_is_its_owners_too(store: SqlStore) -> None:
-    """When there is no enabled one."""
+    """A key manager that is not enabled is found if the owner has no enabled one."""
     inactive = samples.key_manager("km-1", enabled=False)
     await store.write(lambda tx: tx.add_key_manager(inactive))
     assert await store.read(lambda tx: tx.key_manager_of(None)) == inactive
 
 
 async def test_enabled_key_managers_are_read_at_once(filled: SqlStore) -> None:
-    """Those of the SVMs that are named, and the cluster's; a disabled one is none."""
+    """The enabled key managers of named SVMs and the cluster are read together."""
     of_cluster = samples.key_manager("km-2")
 
     def add(tx: Transaction) -> None:
@@ -85,7 +85,7 @@ async def test_enabled_key_managers_are_read_at_once(filled: SqlStore) -> None:
 
 
 async def test_key_servers_of_several_are_read_at_once(filled: SqlStore) -> None:
-    """Grouped by key manager, each in its order, each with its own secondaries."""
+    """Servers are grouped by key manager, each in order and with its own secondaries."""
     others = [
         replace(samples.key_server(position, manager="km-2"), secondary_key_servers=hosts)
         for position, hosts in ((0, ("x", "y")), (1, ()))
@@ -103,7 +103,7 @@ async def test_key_servers_of_several_are_read_at_once(filled: SqlStore) -> None
 
 
 async def test_certificates_are_found_by_name_and_owner(filled: SqlStore) -> None:
-    """A name is its owner's: the cluster's certificate of this name is another one."""
+    """A certificate of the cluster with the same name is another certificate."""
     of_cluster = samples.certificate("cert-2", name="name of cert-1")
     await filled.write(lambda tx: tx.add_certificate(of_cluster))
     found = await filled.read(
@@ -116,7 +116,7 @@ async def test_certificates_are_found_by_name_and_owner(filled: SqlStore) -> Non
 
 
 async def test_options_have_defaults_and_are_replaced(store: SqlStore) -> None:
-    """What equals a default is not stored, so that a later default counts."""
+    """A value equal to its default is not stored, so that a later default applies."""
     assert await store.read(lambda tx: tx.options()) == Options()
     changed = Options(audit_http=True, health_monitor_polling_interval=30)
     await store.write(lambda tx: tx.put_options(changed))
@@ -130,7 +130,7 @@ async def test_options_have_defaults_and_are_replaced(store: SqlStore) -> None:
 
 
 async def test_options_of_another_release_are_left_alone(store: SqlStore) -> None:
-    """An unknown name is passed over, a damaged value is a StoreError."""
+    """An unknown option is skipped; a damaged value raises StoreError."""
     insert = text("INSERT INTO options (name, value) VALUES (:name, :value)")
     with store.database.writer.begin() as connection:
         connection.execute(insert, {"name": "of tomorrow", "value": "1"})
@@ -142,7 +142,7 @@ async def test_options_of_another_release_are_left_alone(store: SqlStore) -> Non
 
 
 async def test_the_cluster_can_be_held(store: SqlStore) -> None:
-    """Of two writers that lock it, the second sees what the first one changed."""
+    """Of two writers that lock the cluster, the second sees the changes of the first."""
     await store.write(lambda tx: tx.put_cluster(Cluster("c", "0")))
 
     def count(tx: Transaction) -> None:

@@ -1,4 +1,4 @@
-"""What is proven of keys, counted in the database, and the reports that are kept, on both engines."""
+"""Counts of proven copies in the database, and stored reports, on both engines."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from keystead.core.keys.model import AttemptState, KeyState, Presence, Purpose
 from keystead.core.keys.report import KeyReport, ReportKind
-from keystead.core.keys.survival import Cover
+from keystead.core.keys.survival import KeyGroup
 from keystead.service.ports.store import StoreError
 from tests.store import samples
 from tests.store.keys import attempt, copy, key
@@ -33,19 +33,19 @@ def kept(tx: Transaction, uuid: str, *copies: tuple[str, datetime], state: KeySt
     tx.put_copies(made, new=True)
 
 
-def by_servers(covers: tuple[Cover, ...]) -> dict[str, Cover]:
-    """The groups, by the servers that hold them."""
-    assert len({cover.places for cover in covers}) == len(covers)
-    return {"".join(sorted(frozenset().union(*cover.places))): cover for cover in covers}
+def by_servers(groups: tuple[KeyGroup, ...]) -> dict[str, KeyGroup]:
+    """Return the groups, by the servers that hold them."""
+    assert len({group.places for group in groups}) == len(groups)
+    return {"".join(sorted(frozenset().union(*group.places))): group for group in groups}
 
 
 def each(**oldest: datetime) -> dict[frozenset[str], datetime]:
-    """Servers (uuids), each a place of its own, and when a copy there was proven."""
+    """Return servers (uuids), each an address of its own, with the time of the proof there."""
     return {frozenset({server}): when for server, when in oldest.items()}
 
 
 async def test_keys_are_counted_by_the_servers_that_hold_them(filled: SqlStore) -> None:
-    """With the oldest proof on each server, and the first ids up to a limit; retired keys too."""
+    """Groups have the oldest proof on each server and the first ids up to a limit; retired keys count."""
 
     def fill(tx: Transaction) -> None:
         kept(tx, "k3", ("a", NOON), ("b", EARLIER))
@@ -55,34 +55,34 @@ async def test_keys_are_counted_by_the_servers_that_hold_them(filled: SqlStore) 
         kept(tx, "k5")
 
     await filled.write(fill)
-    found = by_servers(await filled.read(lambda tx: tx.covers("km-1", ["a", "b", "c", "d"], 2)))
+    found = by_servers(await filled.read(lambda tx: tx.key_groups("km-1", ["a", "b", "c", "d"], 2)))
     assert found == {
-        "ab": Cover(frozenset(each(a=NOON, b=NOON)), 3, each(a=NOON, b=EARLIER), ("id of k1", "id of k2")),
-        "c": Cover(frozenset(each(c=NOON)), 1, each(c=EARLIER), ("id of k4",)),
-        "": Cover(frozenset(), 1, {}, ("id of k5",)),
+        "ab": KeyGroup(frozenset(each(a=NOON, b=NOON)), 3, each(a=NOON, b=EARLIER), ("id of k1", "id of k2")),
+        "c": KeyGroup(frozenset(each(c=NOON)), 1, each(c=EARLIER), ("id of k4",)),
+        "": KeyGroup(frozenset(), 1, {}, ("id of k5",)),
     }
-    fewer = by_servers(await filled.read(lambda tx: tx.covers("km-1", ["a"], 10)))
-    assert {holders: cover.keys for holders, cover in fewer.items()} == {"a": 3, "": 2}
-    (none,) = await filled.read(lambda tx: tx.covers("km-1", [], 10))
+    fewer = by_servers(await filled.read(lambda tx: tx.key_groups("km-1", ["a"], 10)))
+    assert {holders: group.keys for holders, group in fewer.items()} == {"a": 3, "": 2}
+    (none,) = await filled.read(lambda tx: tx.key_groups("km-1", [], 10))
     assert (none.places, none.keys, len(none.key_ids)) == (frozenset(), 5, 5)
-    assert await filled.read(lambda tx: tx.covers("km-2", ["a"], 10)) == ()
+    assert await filled.read(lambda tx: tx.key_groups("km-2", ["a"], 10)) == ()
 
 
 @pytest.mark.parametrize("presence", [each for each in Presence if each is not Presence.PRESENT])
 async def test_only_proven_copies_count(filled: SqlStore, presence: Presence) -> None:
-    """Whatever else is known of a copy."""
+    """A copy counts only if it is proven."""
 
     def fill(tx: Transaction) -> None:
         kept(tx, "k1", ("a", NOON))
         tx.put_copies([copy("k1", "b", presence=presence, proven=NOON)], new=True)
 
     await filled.write(fill)
-    assert set(by_servers(await filled.read(lambda tx: tx.covers("km-1", ["a", "b"], 10)))) == {"a"}
+    assert set(by_servers(await filled.read(lambda tx: tx.key_groups("km-1", ["a", "b"], 10)))) == {"a"}
 
 
 @pytest.mark.parametrize("state", [AttemptState.PENDING, AttemptState.ABORTED])
 async def test_only_copies_of_committed_attempts_count(filled: SqlStore, state: AttemptState) -> None:
-    """What an attempt has written that may still be aborted, or was, will be destroyed."""
+    """Copies of pending and aborted attempts do not count, because they may be destroyed."""
 
     def fill(tx: Transaction) -> None:
         kept(tx, "k1", ("a", NOON))
@@ -90,18 +90,18 @@ async def test_only_copies_of_committed_attempts_count(filled: SqlStore, state: 
         tx.put_copies([copy("k1", "b", attempt=2, presence=Presence.PRESENT, proven=NOON)], new=True)
 
     await filled.write(fill)
-    assert set(by_servers(await filled.read(lambda tx: tx.covers("km-1", ["a", "b"], 10)))) == {"a"}
+    assert set(by_servers(await filled.read(lambda tx: tx.key_groups("km-1", ["a", "b"], 10)))) == {"a"}
 
 
 @pytest.mark.parametrize("state", [each for each in KeyState if each not in (KeyState.COMMITTED, KeyState.RETIRED)])
 async def test_only_keys_that_are_kept_count(filled: SqlStore, state: KeyState) -> None:
-    """One that is not acknowledged yet, or that ends, has nothing to survive."""
+    """Keys that are not committed yet, or that end, do not count."""
     await filled.write(lambda tx: kept(tx, "k1", ("a", NOON), state=state))
-    assert await filled.read(lambda tx: tx.covers("km-1", ["a"], 10)) == ()
+    assert await filled.read(lambda tx: tx.key_groups("km-1", ["a"], 10)) == ()
 
 
 async def test_several_copies_on_a_server_are_one_with_the_latest_proof(filled: SqlStore) -> None:
-    """Of two attempts, or of the primary and a secondary; one whose proof has no time counts all the same."""
+    """Copies of two attempts, or on primary and secondary, count once with the latest proof."""
 
     def fill(tx: Transaction) -> None:
         kept(tx, "k1", ("a", EARLIER))
@@ -109,18 +109,18 @@ async def test_several_copies_on_a_server_are_one_with_the_latest_proof(filled: 
         tx.put_copies([copy("k1", "a", host="h", proven=NOON, **more), copy("k1", "b", **more)], new=True)
 
     await filled.write(fill)
-    (found,) = await filled.read(lambda tx: tx.covers("km-1", ["a", "b"], 10))
-    assert found == Cover(frozenset(each(a=NOON, b=NOON)), 1, each(a=NOON), ("id of k1",))
+    (found,) = await filled.read(lambda tx: tx.key_groups("km-1", ["a", "b"], 10))
+    assert found == KeyGroup(frozenset(each(a=NOON, b=NOON)), 1, each(a=NOON), ("id of k1",))
 
 
 def made(number: int, manager: str = "km-1") -> KeyReport:
-    """A report; later ones have greater numbers."""
+    """Return a report; later ones have greater numbers."""
     time = NOON + timedelta(seconds=number)
     return KeyReport(f"report-{manager}-{number}", manager, ReportKind.PROOF, time, 5, 2, 3, f"document {number}")
 
 
 async def test_reports_come_back_and_the_newest_are_kept(filled: SqlStore) -> None:
-    """Of each key manager its own, in lists without their documents; they go with it."""
+    """Each key manager keeps its newest reports; lists omit documents; reports are deleted with it."""
     await filled.write(lambda tx: tx.add_key_manager(samples.key_manager("km-2", OTHER_SVM)))
     drill = replace(made(0, "km-2"), kind=ReportKind.REBOOT_DRILL)
     await filled.write(lambda tx: tx.add_key_report(drill, keep=1))

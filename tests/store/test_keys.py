@@ -55,7 +55,7 @@ STORED = [
 
 @pytest.mark.parametrize("stored", STORED, ids=["pending", "of the cluster", "retired"])
 async def test_a_key_comes_back_as_it_was(filled: SqlStore, stored: Key) -> None:
-    """Every field, however it is asked for; locked or not."""
+    """Every field is read back by each query, locked or not."""
     await filled.write(lambda tx: tx.add_key(stored))
 
     def ask(tx: Transaction) -> list[object]:
@@ -72,7 +72,7 @@ async def test_a_key_comes_back_as_it_was(filled: SqlStore, stored: Key) -> None
 
 
 async def test_a_locked_key_is_changed_by_one_after_the_other(filled: SqlStore) -> None:
-    """What one reads after the lock, nobody else changes before its end."""
+    """A key that was read with a lock is not changed by others until the end of the transaction."""
     await filled.write(lambda tx: tx.add_key(key()))
 
     def count(tx: Transaction) -> None:
@@ -91,7 +91,7 @@ async def test_a_locked_key_is_changed_by_one_after_the_other(filled: SqlStore) 
 
 
 async def test_what_is_not_there_is_none(filled: SqlStore) -> None:
-    """Neither a key of another key manager nor an empty list."""
+    """A key of another key manager is None, and an empty list of ids returns nothing."""
     await filled.write(lambda tx: tx.add_key(key()))
 
     def ask(tx: Transaction) -> list[object]:
@@ -106,7 +106,7 @@ async def test_what_is_not_there_is_none(filled: SqlStore) -> None:
 
 
 async def test_a_foreign_key_is_not_found_by_its_id(filled: SqlStore) -> None:
-    """Within an SVM its keys exist, and neither another's nor the cluster's; locked or not."""
+    """Within an SVM only its own keys are found by id, locked or not."""
     await filled.write(lambda tx: put(tx, [key("a"), key("b", svm=None), key("c", svm=OTHER_SVM)]))
     for lock in (False, True):
         found = await filled.write(
@@ -116,7 +116,7 @@ async def test_a_foreign_key_is_not_found_by_its_id(filled: SqlStore) -> None:
 
 
 async def test_a_key_changes_from_the_state_that_is_named(filled: SqlStore) -> None:
-    """Compare-and-set: what is in another state stays; whose it is and its id never change."""
+    """A change is a compare-and-set on the state; owner and id never change."""
     await filled.write(lambda tx: tx.add_key(key()))
     committed = key(state=KeyState.COMMITTED, name="new", key_tag="t", length=32, digest=b"d", **WHOLE)
     assert not await filled.write(lambda tx: tx.change_key(committed, KeyState.RETIRED))
@@ -128,7 +128,7 @@ async def test_a_key_changes_from_the_state_that_is_named(filled: SqlStore) -> N
 
 
 async def test_one_of_two_ends_wins(filled: SqlStore) -> None:
-    """A key that is committed and aborted at once is one of both, key and attempt alike."""
+    """If a key is committed and aborted concurrently, key and attempt have the same outcome."""
     await filled.write(lambda tx: put(tx, [key()], [attempt()]))
 
     def end(state: KeyState) -> Callable[[Transaction], bool]:
@@ -147,7 +147,7 @@ async def test_one_of_two_ends_wins(filled: SqlStore) -> None:
 
 
 async def test_a_name_is_held_once(filled: SqlStore) -> None:
-    """By a pending, committed or retired key of the key manager; when it is purged or aborted the name is free."""
+    """Pending, committed and retired keys occupy their name; purged and aborted keys do not."""
     for state in KeyState:
         await filled.write(lambda tx: tx.add_key(key("old", state=state)))  # noqa: B023 - run at once
         holds = state in {KeyState.PENDING, KeyState.COMMITTED, KeyState.RETIRED}
@@ -164,7 +164,7 @@ async def test_a_name_is_held_once(filled: SqlStore) -> None:
 
 
 async def test_two_key_managers_use_one_name(filled: SqlStore) -> None:
-    """A name is held in its key manager only."""
+    """A name is unique within its key manager only."""
     other = key("key-2", key_manager="km-2", svm=OTHER_SVM, name="name of key-1")
 
     def add(tx: Transaction) -> None:
@@ -176,7 +176,7 @@ async def test_two_key_managers_use_one_name(filled: SqlStore) -> None:
 
 
 async def test_keys_are_walked_by_uuid(filled: SqlStore) -> None:
-    """Whatever their ids' order: in slices, after a uuid, in the states that are named, of one key manager or SVM."""
+    """Keys are read in slices by uuid, restricted by state, key manager or SVM."""
     states = [KeyState.COMMITTED, KeyState.RETIRED, KeyState.PURGED]
     stored = [key(f"k{place}", key_id=f"{9 - place}", state=states[place % 3]) for place in range(7)]
     stored[2] = replace(stored[2], svm=OTHER_SVM)
@@ -198,7 +198,7 @@ async def test_keys_are_walked_by_uuid(filled: SqlStore) -> None:
 
 
 async def test_keys_are_counted(filled: SqlStore) -> None:
-    """By state, of all or of an SVM; and those of an SVM, wherever they are kept."""
+    """Keys are counted by state, for all or for an SVM in any key manager."""
     stored = [key("a"), key("b"), key("c", state=KeyState.PURGED), key("d", svm=None), key("e", svm=OTHER_SVM)]
     await filled.write(lambda tx: put(tx, stored))
 
@@ -231,7 +231,7 @@ PAGES: list[tuple[Page, list[str]]] = [
 
 
 async def test_keys_are_listed(filled: SqlStore) -> None:
-    """In the order of their ids, with filters, other orders and within an SVM."""
+    """Keys are listed by id, or with filters, other orders and within an SVM."""
     stored = [
         key("a"),
         key("b", svm=None, state=KeyState.COMMITTED, committed=NOON),
@@ -245,13 +245,13 @@ async def test_keys_are_listed(filled: SqlStore) -> None:
 
 
 async def test_no_list_is_restricted_by_a_digest(filled: SqlStore) -> None:
-    """It is not among the columns that a page knows."""
+    """A page cannot be restricted by the digest."""
     with pytest.raises(KeyError):
         await filled.read(lambda tx: tx.page(Key, Page().within(digest="x")))
 
 
 async def test_attempts_come_back_in_order(filled: SqlStore) -> None:
-    """By key and number; one number of a key is used once."""
+    """Attempts are read by key and number; a number of a key is used once."""
     stored = [
         attempt("key-2", 1, purpose=Purpose.COPY),
         attempt("key-1", 10, state=AttemptState.ABORTED),
@@ -264,7 +264,7 @@ async def test_attempts_come_back_in_order(filled: SqlStore) -> None:
 
 
 async def test_an_adopted_object_is_found_by_its_name(filled: SqlStore) -> None:
-    """Whichever key manager's key it became, until that is purged; what was not adopted has no name."""
+    """An adopted object is found by name in any key manager until its key is purged."""
     keys = [key("a"), key("b", state=KeyState.PURGED), key("c")]
     adopting = [replace(attempt(each.uuid), adopted="" if each.uuid == "c" else "theirs") for each in keys]
     await filled.write(lambda tx: put(tx, keys, adopting))
@@ -274,7 +274,7 @@ async def test_an_adopted_object_is_found_by_its_name(filled: SqlStore) -> None:
 
 
 async def test_an_attempt_ends_once_and_by_its_token(filled: SqlStore) -> None:
-    """Who holds another token ends nothing, nor does anybody end it a second time."""
+    """An attempt is ended once, and only by the holder of its token."""
     await filled.write(lambda tx: put(tx, [key()], [attempt(), attempt(number=2)]))
     for token, state, ended in (
         ("stolen", AttemptState.ABORTED, False),
@@ -288,7 +288,7 @@ async def test_an_attempt_ends_once_and_by_its_token(filled: SqlStore) -> None:
 
 
 async def test_attempts_whose_time_is_over_are_found(filled: SqlStore) -> None:
-    """Pending ones only, the longest first, no more than wanted; also those of a clock that is far ahead."""
+    """Timed-out pending attempts are found, oldest first, up to a limit, also those of a clock far ahead."""
     ages = {1: 5, 2: 9, 3: 7, 4: -1, 5: 8, 6: -60, 7: -61}
     stored = [attempt(number=number, expires=NOON - timedelta(seconds=age)) for number, age in ages.items()]
     stored[4] = replace(stored[4], state=AttemptState.COMMITTED)
@@ -309,7 +309,7 @@ KNOWN: dict[str, Any] = {
 
 
 async def test_copies_come_back_and_change_in_place(filled: SqlStore) -> None:
-    """By key, attempt, server and host; a change concerns the copies that it names and no others."""
+    """Copies are read by key, attempt, server and host; a change concerns the named copies only."""
     sent = [copy(server="s2"), copy(server="s1", host="second"), copy(server="s1"), copy(attempt=2), copy("key-2")]
     attempts = [attempt(), attempt(number=2), attempt("key-2")]
     await filled.write(lambda tx: put(tx, [key(), key("key-2")], attempts, sent))
@@ -326,20 +326,20 @@ async def test_copies_come_back_and_change_in_place(filled: SqlStore) -> None:
 
 
 async def test_copies_of_attempts_that_came_to_nothing_stand_no_more(filled: SqlStore) -> None:
-    """Those of attempts that are pending or committed do; in the order of all copies."""
+    """Copies of pending and committed attempts are read, in the order of all copies; those of aborted ones are not."""
     states = (AttemptState.ABORTED, AttemptState.COMMITTED, AttemptState.PENDING)
     attempts = [attempt(number=number, state=state) for number, state in enumerate(states, 1)] + [attempt("key-2")]
     copies = [copy(attempt=number, server=server) for number in (1, 2, 3) for server in ("s1", "s2")] + [copy("key-2")]
     await filled.write(lambda tx: put(tx, [key(), key("key-2")], attempts, copies))
-    assert await filled.read(lambda tx: tx.standing_copies(["key-2", "key-1"])) == tuple(copies[2:])
-    assert await filled.read(lambda tx: [tx.standing_copies(keys) for keys in ([], ["key-1"])]) == [
+    assert await filled.read(lambda tx: tx.copies_not_aborted(["key-2", "key-1"])) == tuple(copies[2:])
+    assert await filled.read(lambda tx: [tx.copies_not_aborted(keys) for keys in ([], ["key-1"])]) == [
         (),
         tuple(copies[2:6]),
     ]
 
 
 async def test_a_server_is_walked_by_whole_keys(filled: SqlStore) -> None:
-    """A slice holds all copies of each of its keys on the server, and the limit is one of keys."""
+    """A slice holds all copies of each of its keys on the server; the limit counts keys."""
     keys = [f"k{place}" for place in range(5)]
     attempts = [attempt(uuid, number) for uuid in keys for number in (1, 2, 3)]
     here = [copy(uuid, "here", attempt=number) for uuid in keys[:4] for number in (1, 2, 3)]
@@ -350,7 +350,7 @@ async def test_a_server_is_walked_by_whole_keys(filled: SqlStore) -> None:
 
 
 async def test_copies_of_aborted_attempts_are_found(filled: SqlStore) -> None:
-    """Of the key manager and the incarnation that are asked for, unless they are destroyed; a slice of them."""
+    """Copies of aborted attempts that are not destroyed are found, in slices, by key manager and incarnation."""
     attempts = [
         attempt(number=1, state=AttemptState.ABORTED),
         attempt(number=2, state=AttemptState.COMMITTED),
@@ -366,7 +366,7 @@ async def test_copies_of_aborted_attempts_are_found(filled: SqlStore) -> None:
 
 
 async def test_copies_about_which_something_is_open_are_found(filled: SqlStore) -> None:
-    """Sent or unknown, or not known to be Active, of attempts and keys that count; a slice of them, on one server."""
+    """Sent, unknown and inactive copies on a server are found, in slices."""
     ended = (AttemptState.PENDING, AttemptState.ABORTED)
     attempts = [
         attempt(state=AttemptState.COMMITTED),
@@ -401,7 +401,7 @@ async def test_copies_about_which_something_is_open_are_found(filled: SqlStore) 
 
 
 async def test_a_receipt_is_written_once(filled: SqlStore) -> None:
-    """What is there stays as it is: the first time counts, whoever comes again."""
+    """A stored receipt is not replaced: the first time counts."""
     first = receipt()
     revoked = receipt(action="revoked", time=NOON - timedelta(seconds=1))
     await filled.write(lambda tx: tx.add_receipts([first]))
@@ -411,7 +411,7 @@ async def test_a_receipt_is_written_once(filled: SqlStore) -> None:
 
 
 async def test_copies_on_a_server_are_abandoned(filled: SqlStore) -> None:
-    """All that are not destroyed, each with a receipt; those elsewhere stay."""
+    """All copies on the server that are not destroyed are abandoned with a receipt; other copies stay."""
     stored = [copy(), copy(host="a secondary"), copy(server="server-2"), copy(attempt=2, presence=Presence.DESTROYED)]
     await filled.write(lambda tx: put(tx, [key()], [attempt(), attempt(number=2)], stored))
     receipt_ = Receipt("", 0, "server-1", "", "", "abandoned", NOON, "inc-1", "node-1")
@@ -423,7 +423,7 @@ async def test_copies_on_a_server_are_abandoned(filled: SqlStore) -> None:
 
 
 async def test_keys_that_are_written_to_a_server(filled: SqlStore) -> None:
-    """Those with a pending attempt there."""
+    """Keys with a pending attempt on the server are returned."""
     keys = [key("a"), key("b"), key("c")]
     attempts = [attempt("a"), replace(attempt("b"), state=AttemptState.COMMITTED), attempt("c")]
     await filled.write(lambda tx: put(tx, keys, attempts, [copy("a"), copy("b"), copy("c", "server-2")]))
@@ -431,7 +431,7 @@ async def test_keys_that_are_written_to_a_server(filled: SqlStore) -> None:
 
 
 async def test_dropped_keys_take_their_rows_along(filled: SqlStore) -> None:
-    """Attempts and copies, of the states that are named; receipts stay."""
+    """Attempts and copies of dropped keys are deleted; receipts stay."""
     gone = key("key-2", state=KeyState.PURGED)
     rows = ([key(), gone], [attempt(), attempt("key-2")], [copy(), copy("key-2")])
     await filled.write(lambda tx: (put(tx, *rows), tx.add_receipts([receipt("key-2")])))
@@ -445,7 +445,7 @@ async def test_dropped_keys_take_their_rows_along(filled: SqlStore) -> None:
 
 
 async def test_a_dropped_key_takes_its_rows_along(filled: SqlStore) -> None:
-    """No other key's."""
+    """Rows of other keys stay."""
     await filled.write(lambda tx: put(tx, [key(), key("key-2")], [attempt(), attempt("key-2")], [copy("key-2")]))
     await filled.write(lambda tx: tx.drop_key("key-2"))
     both = ["key-1", "key-2"]
@@ -455,7 +455,7 @@ async def test_a_dropped_key_takes_its_rows_along(filled: SqlStore) -> None:
 
 
 async def test_a_dropped_attempt_takes_its_copies_along(filled: SqlStore) -> None:
-    """No other attempt's; one that is not there is none less."""
+    """Copies of other attempts stay; dropping an absent attempt is no error."""
     rows = [attempt(), attempt(number=2)], [copy(), copy(attempt=2)]
     await filled.write(lambda tx: put(tx, [key()], *rows))
     for number in (2, 3):
@@ -465,7 +465,7 @@ async def test_a_dropped_attempt_takes_its_copies_along(filled: SqlStore) -> Non
 
 
 async def test_keys_of_which_something_is_left_are_counted(filled: SqlStore) -> None:
-    """Aborted and purged ones with a copy that is not destroyed, unless another incarnation's attempt left it."""
+    """Aborted and purged keys with a copy that is not destroyed count, but not copies of another incarnation."""
     states = dict.fromkeys("abcd", KeyState.ABORTED) | {"e": KeyState.PURGED, "f": KeyState.PURGING}
     keys = [key(uuid, state=state) for uuid, state in states.items()]
     aborted: dict[str, Any] = {"state": AttemptState.ABORTED, "incarnation": "now"}
@@ -480,7 +480,7 @@ async def test_keys_of_which_something_is_left_are_counted(filled: SqlStore) -> 
 
 
 async def test_keys_of_an_svm_are_dropped(filled: SqlStore) -> None:
-    """Whatever key manager they are in; those of others and those that live stay."""
+    """Ended keys of the SVM are dropped in every key manager; live keys and those of other SVMs stay."""
     gone = [key("key-2", state=KeyState.PURGED), key("key-3", state=KeyState.ABORTED, key_manager="km-2")]
     other = key("key-4", state=KeyState.PURGED, svm=None, key_manager="km-2")
 
@@ -505,7 +505,7 @@ BROKEN: list[Callable[[Transaction], None]] = [
 
 
 async def test_nothing_hangs_in_the_air(filled: SqlStore) -> None:
-    """A key needs its key manager and SVM, which cannot go underneath it; an attempt its key, a copy its attempt."""
+    """Foreign keys are enforced: key manager and SVM of a key, key of an attempt, attempt of a copy."""
     await filled.write(lambda tx: put(tx, [key(), key("key-3", svm=OTHER_SVM)], [attempt()]))
     for broken in BROKEN:
         with pytest.raises(StoreError):
@@ -514,7 +514,7 @@ async def test_nothing_hangs_in_the_air(filled: SqlStore) -> None:
 
 
 async def test_a_server_with_copies_may_go(filled: SqlStore) -> None:
-    """Its copies stay known: what is left on it has its end to come."""
+    """Copies of a deleted server stay in the database, because they must be destroyed later."""
     uuid = samples.key_server(1).uuid
     await filled.write(lambda tx: put(tx, [key()], [attempt()], [copy(server=uuid)]))
     await filled.write(lambda tx: tx.delete_key_server(uuid))
@@ -522,7 +522,7 @@ async def test_a_server_with_copies_may_go(filled: SqlStore) -> None:
 
 
 async def test_where_keys_stand(filled: SqlStore) -> None:
-    """By key id, those that exist: exactly what their rows say."""
+    """The states of existing keys are returned by key id as their rows have them."""
     stored = [key(), key("key-2", svm=None, state=KeyState.COMMITTED, version=4)]
     await filled.write(lambda tx: put(tx, stored))
     found = await filled.read(lambda tx: tx.key_standings(["id of key-1", "id of key-2", "nobody"]))

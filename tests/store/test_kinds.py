@@ -42,7 +42,7 @@ ALL: dict[type, tuple[Any, ...]] = {
 
 @pytest.fixture
 async def listed(store: SqlStore) -> SqlStore:
-    """A store with a few rows of each kind, inserted backwards."""
+    """Return a store with a few rows of each kind, inserted backwards."""
 
     def work(tx: Transaction) -> None:
         for svm in (OTHER_SVM, SVM):
@@ -62,7 +62,7 @@ async def listed(store: SqlStore) -> SqlStore:
 
 @pytest.mark.parametrize("kind", list(ALL), ids=lambda kind: kind.__name__)
 async def test_pages_follow_each_other(listed: SqlStore, kind: type[Any]) -> None:
-    """Each page goes on after the last row of the one before, in the kind's order, until nothing is left."""
+    """Each page continues after the last row of the one before, in order, until the end."""
     equals = {"key_manager": "k1"} if kind is KeyServer else {}
     found: list[Any] = []
     while True:
@@ -100,25 +100,25 @@ async def test_pages_follow_each_other(listed: SqlStore, kind: type[Any]) -> Non
 async def test_a_page_is_restricted_by_equality(
     listed: SqlStore, kind: type[Svm], equals: dict[str, Any], expected: list[str]
 ) -> None:
-    """By the model's names, null included; a number too large for any column equals nothing."""
+    """A page is restricted by the model's names, also by null; a number too large for a column equals nothing."""
     found = await listed.read(lambda tx: tx.page(kind, Page().within(**equals)))
     assert [value.uuid for value in found] == expected
 
 
 async def test_a_position_beyond_all_is_the_end(listed: SqlStore) -> None:
-    """Also one that no column could hold."""
+    """A position after the last row gives an empty page, also one that no column could hold."""
     assert await listed.read(lambda tx: tx.page(KeyServer, Page(after=(2**70,)).within(key_manager="k1"))) == ()
 
 
 async def test_an_unknown_column_is_a_fault_of_the_caller(listed: SqlStore) -> None:
-    """It is not passed on to the database."""
+    """An unknown column is refused before the database is asked."""
     with pytest.raises(KeyError):
         await listed.read(lambda tx: tx.page(Svm, Page().within(nam="x")))
 
 
 @pytest.mark.parametrize("kind", kinds.KINDS.values(), ids=lambda kind: kind.main.name)
 def test_nothing_sealed_restricts_a_page(kind: kinds.Kind[Any]) -> None:
-    """Equality would tell whether two secrets are the same."""
+    """A page cannot be restricted by a sealed value, because equality would compare secrets."""
     secrets = {item.name for item in fields(kind.model) if not item.repr}
     assert not secrets & kind.columns.keys()
     assert not [name for name in kind.columns if name.startswith("sealed_")]

@@ -1,4 +1,4 @@
-"""keystead.store.paging: what SQL finds on each engine is what the conditions and orders find in memory."""
+"""keystead.store.paging: SQL on each engine finds the same rows in the same order as the rules in memory."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ MOMENTS = {"expiry_time", "not_before", "start_time", "end_time"}
 
 
 def value_of(model: Any, name: str) -> Any:
-    """What a column of the page holds for a model value, None when unset."""
+    """Return what a column of the page holds for a model value, None when unset."""
     match name:
         case "svm_uuid" | "svm_name":
             return model.svm and getattr(model.svm, name.removeprefix("svm_"))
@@ -99,7 +99,7 @@ def value_of(model: Any, name: str) -> Any:
 
 
 def values_of(model: Any, name: str) -> list[Any]:
-    """What a model value and what belongs to it have for a name that restricts pages."""
+    """Return what a model value and what belongs to it have for a name that restricts pages."""
     servers = [server for server in SERVERS if server.key_manager == model.uuid]
     match name:
         case "server_ca_certificate":
@@ -113,7 +113,7 @@ def values_of(model: Any, name: str) -> list[Any]:
 
 
 def found_in_memory(kind: Kind[Any], models: Sequence[Any], where: Where, order: Sequence[Order]) -> list[Any]:
-    """What a page without end holds, computed without SQL."""
+    """Return what a page without end holds, computed without SQL."""
     found = [model for model in models if holds(where, lambda item, model=model: values_of(model, item.name))]  # type: ignore[misc]
     for key in reversed([*order, Order(kind.order)]):
         unset = [model for model in found if value_of(model, key.name) is None]
@@ -131,7 +131,7 @@ pieces = st.lists(st.sampled_from([*WORDS, "c", "0"]), min_size=1, max_size=4).m
 
 @st.composite
 def conditions(draw: st.DrawFn, kind: Kind[Any]) -> Condition:
-    """Any condition on any column of a kind."""
+    """Return any condition on any column of a kind."""
     name = draw(st.sampled_from(sorted(kind.filters)))
     operands: Any = numbers if name in NUMBERS else moments if name in MOMENTS else texts
     textual = name not in NUMBERS | MOMENTS
@@ -148,7 +148,7 @@ def conditions(draw: st.DrawFn, kind: Kind[Any]) -> Condition:
 
 @st.composite
 def lists(draw: st.DrawFn) -> tuple[Kind[Any], tuple[Any, ...], Where, tuple[Order, ...]]:
-    """A kind, its rows, and what is asked of them."""
+    """Return a kind, its rows, and what is asked of them."""
     kind, models = draw(st.sampled_from(KINDS))
     clause = st.lists(conditions(kind), min_size=1, max_size=3).map(tuple)
     names = draw(st.lists(st.sampled_from(sorted(kind.columns)), unique=True, max_size=3))
@@ -158,7 +158,7 @@ def lists(draw: st.DrawFn) -> tuple[Kind[Any], tuple[Any, ...], Where, tuple[Ord
 
 @pytest.fixture
 async def listed(store: SqlStore) -> SqlStore:
-    """A store with all these rows."""
+    """Return a store with all these rows."""
 
     def work(tx: Transaction) -> None:
         for svm in SVMS:
@@ -190,7 +190,7 @@ async def test_sql_finds_what_memory_finds(listed: SqlStore, asked: Any, offset:
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(asked=lists(), limit=st.integers(1, 20))
 async def test_pages_put_together_are_the_list(listed: SqlStore, asked: Any, limit: int) -> None:
-    """Going on after the last row of each page finds every row once, in any order, unset values among them."""
+    """Pages together have every row once, in any order, also with unset values."""
     kind, models, where, order = asked
     keys = order if any(key.name == kind.order for key in order) else (*order, Order(kind.order))
     page = Page(where, order, limit=limit)
@@ -204,7 +204,7 @@ async def test_pages_put_together_are_the_list(listed: SqlStore, asked: Any, lim
 @pytest.mark.parametrize("descending", [False, True])
 @pytest.mark.parametrize("name", ["svm_name", "svm_uuid", "scope"])
 async def test_a_page_goes_on_from_what_is_unset(listed: SqlStore, name: str, descending: bool) -> None:
-    """And from the last of it to the first that is set, or the reverse, whatever orders behind it."""
+    """Pages continue from unset values to set values and the reverse, whatever the later orders are."""
     order = (Order(name, descending), Order("policy", descending=True))
     page = Page(order=order, limit=2)
     found: list[KeyManager] = []
@@ -215,7 +215,7 @@ async def test_a_page_goes_on_from_what_is_unset(listed: SqlStore, name: str, de
 
 
 async def the_rest(store: SqlStore, page: Page, rows: Sequence[KeyManager]) -> list[KeyManager]:
-    """The rows of all pages from these on."""
+    """Return the rows of all pages from these on."""
     found: list[KeyManager] = []
     while rows:
         found += rows
@@ -225,7 +225,7 @@ async def the_rest(store: SqlStore, page: Page, rows: Sequence[KeyManager]) -> l
 
 
 async def test_a_page_goes_on_where_it_was_when_rows_are_added(listed: SqlStore) -> None:
-    """What is added before the place is not shown, what is added after it is, and nothing comes twice."""
+    """A row added before the position is not shown, a row added after it is, and no row comes twice."""
     order = (Order("svm_name"), Order("policy", descending=True))
     page = Page(order=order, limit=5)
     first = await listed.read(lambda tx: tx.page(KeyManager, page))
@@ -245,7 +245,7 @@ async def test_a_page_goes_on_where_it_was_when_rows_are_added(listed: SqlStore)
 
 
 async def test_an_empty_text_may_be_left_out_of_the_place(listed: SqlStore) -> None:
-    """None, for a column that is never unset, is the empty text: clients lose empty parameters."""
+    """None counts as the empty text for a column that is never unset, because clients drop empty parameters."""
     for empty in ("", None):
         page = Page(order=(Order("policy"),), after=(empty, "A"), limit=1)
         (row,) = await listed.read(lambda tx: tx.page(KeyManager, page))  # noqa: B023 - run at once
@@ -253,7 +253,7 @@ async def test_an_empty_text_may_be_left_out_of_the_place(listed: SqlStore) -> N
 
 
 async def test_a_place_without_a_number_is_no_fault(listed: SqlStore) -> None:
-    """Nobody loses one by accident; it is as if the order began behind it."""
+    """A position without a number continues as if the order began after it."""
     page = Page(order=(Order("enabled"), Order("policy")), after=(None, "Z", "k"), limit=100)
     rows = await listed.read(lambda tx: tx.page(KeyManager, page))
     assert {row.policy >= "Z" for row in rows} == {True}
@@ -261,6 +261,6 @@ async def test_a_place_without_a_number_is_no_fault(listed: SqlStore) -> None:
 
 @pytest.mark.parametrize("kind", [Certificate, KeyManager, KeyServer])
 async def test_within_restricts_and_never_replaces(listed: SqlStore, kind: type[Any]) -> None:
-    """Two restrictions of one column that contradict each other find nothing."""
+    """Two contradicting restrictions of one column find nothing."""
     column = "key_manager" if kind is KeyServer else "svm_name"
     assert await listed.read(lambda tx: tx.page(kind, Page().within(**{column: "B"}).within(**{column: "b"}))) == ()

@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def url(postgres: PostgresServer) -> Iterator[str]:
-    """A database with the newest schema."""
+    """Yield a database with the newest schema."""
     with postgres.database() as url:
         yield url
 
 
 @pytest.fixture
 async def store(url: str) -> AsyncIterator[SqlStore]:
-    """An open store with the samples and a second certificate."""
+    """Yield an open store with the samples and a second certificate."""
     opened = open_store(url)
     await opened.write(samples.fill)
     await opened.write(lambda tx: tx.add_certificate(samples.certificate("cert-2")))

@@ -39,7 +39,7 @@ POSTGRES_SHAPE = (
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """A database without tables, of each engine in turn; the SQLite file does not exist yet."""
+    """Yield a database without tables, of each engine in turn; the SQLite file does not exist yet."""
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path / 'new' / '100% new.db'}"
         return
@@ -49,7 +49,7 @@ def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 
 @pytest.fixture
 def new_folder(tmp_path: Path) -> Path:
-    """The folder of the SQLite file."""
+    """Return the folder of the SQLite file."""
     (tmp_path / "new").mkdir()
     return tmp_path / "new"
 

@@ -14,17 +14,16 @@ from sqlalchemy import make_url, text
 
 from keystead.core.model import Svm
 from keystead.service.ports.store import StorageError, StoreError
-from keystead.store import engine, open_store, sqlite
+from keystead.store import SqlStore, engine, open_store, sqlite
+from keystead.store.opening import open_database
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-    from keystead.store import SqlStore
-
 
 @pytest.fixture
 async def store(sqlite_url: str) -> AsyncIterator[SqlStore]:
-    """An open store."""
+    """Yield an open store."""
     opened = open_store(sqlite_url)
     yield opened
     await opened.close()
@@ -32,7 +31,7 @@ async def store(sqlite_url: str) -> AsyncIterator[SqlStore]:
 
 @pytest.fixture
 def other(sqlite_url: str) -> Iterator[sqlite3.Connection]:
-    """A connection of somebody else's."""
+    """Yield a connection of somebody else's."""
     connection = sqlite3.connect(make_url(sqlite_url).database or "", isolation_level=None, check_same_thread=False)
     yield connection
     connection.close()
@@ -40,7 +39,7 @@ def other(sqlite_url: str) -> Iterator[sqlite3.Connection]:
 
 @pytest.mark.parametrize("name", ["reader", "writer"])
 def test_every_connection_is_set_up(store: SqlStore, name: str) -> None:
-    """Write-ahead log, a commit that survives a loss of power (2 is FULL), foreign keys, a bounded wait."""
+    """Each connection uses write-ahead log, full synchronous commits, foreign keys and a bounded wait."""
     with getattr(store.database, name).connect() as connection:
         values = {
             pragma: connection.execute(text(f"PRAGMA {pragma}")).scalar()
@@ -51,7 +50,7 @@ def test_every_connection_is_set_up(store: SqlStore, name: str) -> None:
 
 
 def test_one_thread_writes(store: SqlStore) -> None:
-    """Writers of one process do not wait for each other's file lock."""
+    """One thread writes, so that writers of one process do not wait for each other's file lock."""
     assert store.database.writers == 1
 
 
@@ -67,18 +66,24 @@ async def test_a_write_waits_for_another_process(store: SqlStore, other: sqlite3
 
 
 async def test_a_read_does_not_wait_for_a_writer(store: SqlStore, other: sqlite3.Connection) -> None:
-    """It sees what was committed before."""
+    """A read returns the last committed state without waiting for a writer."""
     other.execute("BEGIN IMMEDIATE")
     other.execute("INSERT INTO svms VALUES ('s', 's')")
     assert await store.read(lambda tx: tx.svm("s")) is None
     other.rollback()
 
 
-async def test_a_lock_that_is_never_released_is_a_store_error(
-    store: SqlStore, other: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """At the transaction's deadline."""
-    monkeypatch.setattr(engine, "DEADLINE_S", 0.3)
+@pytest.fixture
+async def impatient(store: SqlStore) -> AsyncIterator[SqlStore]:
+    """Yield a store whose transactions have a short deadline."""
+    opened = SqlStore(store.database, deadline_s=0.3)
+    yield opened
+    await opened.close()
+
+
+async def test_a_lock_that_is_never_released_is_a_store_error(impatient: SqlStore, other: sqlite3.Connection) -> None:
+    """A write that waits for a lock raises StoreError at its deadline; later writes succeed."""
+    store = impatient
     other.execute("BEGIN IMMEDIATE")
     began = time.monotonic()
     with pytest.raises(StoreError, match="locked"):
@@ -88,11 +93,9 @@ async def test_a_lock_that_is_never_released_is_a_store_error(
     await store.write(lambda tx: tx.add_svm(Svm("s", "s")))
 
 
-async def test_writes_that_queue_behind_a_lock_fail_together(
-    store: SqlStore, other: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Each has its deadline from its submission: the last of them does not wait as long as all of them together."""
-    monkeypatch.setattr(engine, "DEADLINE_S", 0.3)
+async def test_writes_that_queue_behind_a_lock_fail_together(impatient: SqlStore, other: sqlite3.Connection) -> None:
+    """Each write has its deadline from its submission, so the last one waits no longer than the first."""
+    store = impatient
     other.execute("BEGIN IMMEDIATE")
     began = time.monotonic()
 
@@ -108,10 +111,9 @@ async def test_writes_that_queue_behind_a_lock_fail_together(
 async def test_reads_of_a_file_that_another_process_keeps_to_itself_end_in_time(
     sqlite_url: str, other: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As writes do."""
-    monkeypatch.setattr(engine, "DEADLINE_S", 0.3)
+    """Reads of a file that another process has locked raise StoreError at their deadline."""
     monkeypatch.setattr(sqlite, "BUSY_TIMEOUT_S", 0.1)
-    store = open_store(sqlite_url)
+    store = SqlStore(open_database(sqlite_url), deadline_s=0.3)
     store.database.dispose()
     other.execute("PRAGMA journal_mode = DELETE").close()
     other.execute("BEGIN EXCLUSIVE")
@@ -149,7 +151,7 @@ async def test_a_file_that_is_gone_or_replaced_is_neither_read_nor_written(
     for _ in range(2):
         with pytest.raises(StoreError, match=found):
             await store.write(lambda tx: tx.add_svm(Svm("t", "t")))
-        for read in (store.read, store.glance):
+        for read in (store.read, store.read_few):
             with pytest.raises(StoreError, match=found):
                 await read(lambda tx: tx.svm("s"))
         store.database.dispose()
@@ -160,7 +162,7 @@ async def test_a_file_that_is_gone_or_replaced_is_neither_read_nor_written(
 async def test_the_version_changes_with_every_commit(store: SqlStore, other: sqlite3.Connection) -> None:
     """This process' or another's; reading changes nothing, nor does what is rolled back."""
     first = store.version()
-    await store.glance(lambda tx: tx.svm("s"))
+    await store.read_few(lambda tx: tx.svm("s"))
     other.execute("BEGIN IMMEDIATE")
     other.execute("ROLLBACK")
     assert store.version() == first
@@ -171,14 +173,14 @@ async def test_the_version_changes_with_every_commit(store: SqlStore, other: sql
 
 
 async def test_a_database_that_fails_has_no_version(store: SqlStore, sqlite_url: str) -> None:
-    """Whoever reads then finds out why."""
+    """A failing database has the version None, so that the next read finds the reason."""
     assert store.version() is not None
     _remove(Path(make_url(sqlite_url).database or ""), replace=True)
     assert store.version() is None
 
 
 def test_all_waits_together_are_below_a_requests_deadline() -> None:
-    """40 s."""
+    """The deadline of a transaction and the wait for a lock are together below 40 s."""
     assert engine.DEADLINE_S + sqlite.BUSY_TIMEOUT_S < 40
 
 

@@ -124,7 +124,7 @@ class BothEngines(RuleBasedStateMachine):
         )
 
 
-def _run(server: PostgresServer, examples: int, steps_in_one: int) -> None:
+def _check_sequences(server: PostgresServer, examples: int, steps_in_one: int) -> None:
     run_state_machine_as_test(
         type("OnThisServer", (BothEngines,), {"server": server}),
         settings=settings(
@@ -136,14 +136,12 @@ def _run(server: PostgresServer, examples: int, steps_in_one: int) -> None:
     )
 
 
-@pytest.mark.timeout(300)
 def test_both_engines_answer_alike(postgres: PostgresServer) -> None:
-    """A few sequences of changes and reads."""
-    _run(postgres, 5, 10)
+    """A few sequences of changes and reads have the same results on both engines."""
+    _check_sequences(postgres, 5, 10)
 
 
 @pytest.mark.long
-@pytest.mark.timeout(300)
 def test_both_engines_answer_alike_for_long(postgres: PostgresServer) -> None:
-    """Many sequences."""
-    _run(postgres, 60, 30)
+    """Many sequences of changes and reads have the same results on both engines."""
+    _check_sequences(postgres, 60, 30)

@@ -33,6 +33,6 @@ def test_times_are_utc_whatever_their_zone(dialect: Dialect) -> None:
 
 
 def test_a_naive_time_is_refused() -> None:
-    """It would mean the machine's local time."""
+    """A naive time is refused, because it would mean the machine's local time."""
     with pytest.raises(ValueError, match="aware"):
         UtcTimestamp().process_bind_param(MOMENT.replace(tzinfo=None), SQLITE)

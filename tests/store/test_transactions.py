@@ -1,4 +1,4 @@
-"""What every store's transactions must do, run on SQLite and on a real PostgreSQL: isolation, failure, cancellation."""
+"""The contract of transactions on SQLite and on a real PostgreSQL: isolation, failure, cancellation."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from keystead.core.model import (
 )
 from keystead.service.ports.page import Page
 from keystead.service.ports.store import StoreError
-from keystead.store import SqlStore, engine, open_store
+from keystead.store import SqlStore, open_store
 from tests.store import samples
 from tests.store.samples import SVM
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 async def test_a_conflict_that_the_second_run_settles_is_none(filled: SqlStore) -> None:
-    """As when two create the same SVM: the second run sees the first's row and says so."""
+    """If two transactions create the same SVM, the second run sees the first one's row."""
     refusal = OntapError(DUPLICATE_ENTRY)
     runs = []
 
@@ -44,7 +44,7 @@ async def test_a_conflict_that_the_second_run_settles_is_none(filled: SqlStore) 
 
 
 async def test_what_the_function_raises_rolls_back_and_passes_unchanged(filled: SqlStore) -> None:
-    """The same object, and nothing stored."""
+    """The same exception is raised, and nothing is stored."""
     error = LookupError("mine")
 
     def work(tx: Transaction) -> None:
@@ -58,7 +58,7 @@ async def test_what_the_function_raises_rolls_back_and_passes_unchanged(filled: 
 
 
 async def test_a_write_is_seen_by_another_store(filled: SqlStore, database_url: str) -> None:
-    """As soon as the write returned."""
+    """Another store sees a write as soon as it has returned."""
     other = open_store(database_url)
     await filled.write(lambda tx: tx.add_svm(Svm("new", "new")))
     assert await other.read(lambda tx: tx.svm("new")) == Svm("new", "new")
@@ -66,7 +66,7 @@ async def test_a_write_is_seen_by_another_store(filled: SqlStore, database_url: 
 
 
 async def test_a_read_sees_one_snapshot(filled: SqlStore) -> None:
-    """A commit in the middle of a read is not half seen."""
+    """A read sees one snapshot, also if another transaction commits meanwhile."""
     reading, written = threading.Event(), threading.Event()
 
     def work(tx: Transaction) -> tuple[int, int]:
@@ -85,7 +85,7 @@ async def test_a_read_sees_one_snapshot(filled: SqlStore) -> None:
 
 
 async def test_a_read_cannot_write(filled: SqlStore) -> None:
-    """The connections of readers refuse."""
+    """Connections of readers refuse writes."""
     with pytest.raises(StoreError):
         await filled.read(lambda tx: tx.add_svm(Svm("new", "new")))
     assert await filled.read(lambda tx: tx.svm("new")) is None
@@ -102,7 +102,7 @@ async def test_a_read_cannot_write(filled: SqlStore) -> None:
 async def test_a_locked_row_makes_the_next_writer_wait(
     filled: SqlStore, database_url: str, read: Callable[[Transaction], object]
 ) -> None:
-    """Until the holder's transaction ends; then it sees what the holder did."""
+    """A writer waits for a locked row until the holder ends, and then sees the holder's changes."""
     other = open_store(database_url)
     await filled.write(lambda tx: tx.add_audit_records([samples.audit_record(1)], samples.audit_head(1)))
     locked, release = threading.Event(), threading.Event()
@@ -132,7 +132,7 @@ async def test_a_locked_row_makes_the_next_writer_wait(
 
 
 async def test_a_lost_table_is_a_store_error_that_the_function_can_catch(filled: SqlStore) -> None:
-    """So that a use case can say that key servers cannot be read, while accounts can."""
+    """A lost table raises StoreError inside the function, so that a use case can go on without that table."""
     with filled.database.writer.begin() as connection:
         connection.execute(text("DROP TABLE secondary_key_servers"))
         connection.execute(text("DROP TABLE observations"))  # refers to it
@@ -155,7 +155,7 @@ async def test_a_lost_table_is_a_store_error_that_the_function_can_catch(filled:
     [pytest.param(Svm("new", "canary"), id="is there"), pytest.param(Svm("new", "\ud800canary"), id="lone surrogate")],
 )
 async def test_no_error_quotes_a_value(filled: SqlStore, svm: Svm) -> None:
-    """Neither one that is there already nor one that cannot be stored."""
+    """No error text contains a value, neither of a duplicate nor of an unstorable one."""
     await filled.write(lambda tx: tx.add_svm(Svm("s", "canary")))
     with pytest.raises(StoreError) as caught:
         await filled.write(lambda tx: tx.add_svm(svm))
@@ -163,20 +163,20 @@ async def test_no_error_quotes_a_value(filled: SqlStore, svm: Svm) -> None:
 
 
 async def test_a_number_that_no_column_holds_is_a_store_error(filled: SqlStore) -> None:
-    """Not an exception of the driver's."""
+    """A number too large for a column raises StoreError, not an exception of the driver."""
     with pytest.raises(StoreError):
         await filled.write(lambda tx: tx.add_key_servers([samples.key_server(9, timeout=10**30)]))
 
 
 async def test_a_naive_time_is_refused(filled: SqlStore) -> None:
-    """It would mean the machine's local time."""
+    """A naive time is refused, because it would mean the machine's local time."""
     naive = samples.certificate("new", not_before=samples.NOON.replace(tzinfo=None))
     with pytest.raises(StoreError):
         await filled.write(lambda tx: tx.add_certificate(naive))
 
 
 async def test_a_damaged_row_is_a_store_error(filled: SqlStore) -> None:
-    """A row that no model value can be made of was not written by this program."""
+    """A row from which no model value can be made raises StoreError."""
     with filled.database.writer.begin() as connection:
         connection.execute(text("UPDATE key_servers SET host = '::zz'"))
         connection.execute(text("UPDATE certificates SET type = 'nonsense'"))
@@ -186,7 +186,7 @@ async def test_a_damaged_row_is_a_store_error(filled: SqlStore) -> None:
 
 
 async def test_a_closed_store_says_so(database_url: str) -> None:
-    """Closing twice does no harm."""
+    """A closed store refuses work; closing twice is no error."""
     store = open_store(database_url)
     await store.close()
     await store.close()
@@ -196,7 +196,7 @@ async def test_a_closed_store_says_so(database_url: str) -> None:
 
 
 async def test_closing_waits_for_what_is_under_way(database_url: str) -> None:
-    """A transaction that was started is committed, and its caller told."""
+    """A close waits until a started transaction is committed and its caller has the result."""
     store = open_store(database_url)
     started, release = threading.Event(), threading.Event()
 
@@ -216,7 +216,7 @@ async def test_closing_waits_for_what_is_under_way(database_url: str) -> None:
 
 
 async def test_a_caller_cancelled_before_the_commit_leaves_nothing(filled: SqlStore) -> None:
-    """So that a shutdown can say that nothing was stored."""
+    """If the caller is cancelled before the commit, nothing is stored."""
     started, release = threading.Event(), threading.Event()
 
     def work(tx: Transaction) -> None:
@@ -235,7 +235,7 @@ async def test_a_caller_cancelled_before_the_commit_leaves_nothing(filled: SqlSt
 
 
 async def test_a_caller_cancelled_during_the_commit_gets_its_result(filled: SqlStore) -> None:
-    """What is stored is answered as stored."""
+    """If the caller is cancelled during the commit, it gets the result."""
     committing, release = threading.Event(), threading.Event()
 
     def pause(_connection: Any) -> None:
@@ -252,11 +252,9 @@ async def test_a_caller_cancelled_during_the_commit_gets_its_result(filled: SqlS
     assert await filled.read(lambda tx: tx.svm("new")) is not None
 
 
-async def test_a_failure_that_nobody_waits_for_any_more_is_not_logged(
-    filled: SqlStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The caller was cancelled, the database hung, and then it failed: asyncio would show it with a traceback."""
-    monkeypatch.setattr(engine, "CLOSING_S", 0.05)
+async def test_a_failure_that_nobody_waits_for_any_more_is_not_logged(filled: SqlStore) -> None:
+    """A transaction that fails after its caller was cancelled is not logged by asyncio, with a traceback."""
+    store = SqlStore(filled.database, closing_s=0.05)
     shown: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: shown.append(context))
     started, release = threading.Event(), threading.Event()
@@ -266,21 +264,21 @@ async def test_a_failure_that_nobody_waits_for_any_more_is_not_logged(
         assert release.wait(10)
         raise StoreError("the database is locked")
 
-    writing = asyncio.create_task(filled.write(work))
+    writing = asyncio.create_task(store.write(work))
     await asyncio.to_thread(started.wait, 10)
     writing.cancel()
     with pytest.raises(asyncio.CancelledError):
         await writing
     del writing
     release.set()
-    await filled.close()
+    await store.close()
     await asyncio.sleep(0.05)
     gc.collect()
     assert shown == []
 
 
 async def test_a_write_that_is_cancelled_in_the_queue_is_never_run(filled: SqlStore) -> None:
-    """A caller that went away costs nothing."""
+    """A write that is cancelled while it waits is never run."""
     release = threading.Event()
     blockers = [asyncio.create_task(filled.write(lambda _: release.wait(10))) for _ in range(filled.database.writers)]
     await asyncio.sleep(0.05)
@@ -296,7 +294,7 @@ async def test_a_write_that_is_cancelled_in_the_queue_is_never_run(filled: SqlSt
 
 
 async def test_listeners_see_every_statement_and_commit(filled: SqlStore) -> None:
-    """A harness can stop the process at any of them."""
+    """Event listeners see every statement and commit, so that a test can stop the process there."""
     seen: list[str] = []
     event.listen(filled.database.writer, "before_cursor_execute", lambda *call: seen.append(call[2].split()[0]))
     event.listen(filled.database.writer, "commit", lambda _: seen.append("COMMIT"))
@@ -305,7 +303,7 @@ async def test_listeners_see_every_statement_and_commit(filled: SqlStore) -> Non
 
 
 def _all_texts(error: BaseException | None) -> str:
-    """The texts of an exception and of everything chained to it that would be printed."""
+    """Return the texts of an exception and of everything chained to it that would be printed."""
     shown = ""
     while error is not None:
         shown += f"{error} {error.args!r}"

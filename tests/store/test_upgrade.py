@@ -1,21 +1,28 @@
-"""What was stored under an earlier schema is there, and means the same, under this one."""
+"""Upgrades: rows of earlier schemas are there, and mean the same, in the present schema."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 import pytest
-from sqlalchemy import make_url, text
+from sqlalchemy import insert, make_url, text
 
+from keystead.core import audit
 from keystead.core.model import Account, AuditRecord, KeyManager, Options, Role, Svm
 from keystead.service.ports.page import Page
 from keystead.store import open_store, tables
 from keystead.store.opening import open_database
+from keystead.store.statements import columns_of
 from keystead.store.upgrade import upgrade
+from tests.service.worlds.basics import KEYRING
+from tests.store import samples
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from sqlalchemy import Insert
 
     from keystead.service.ports.store import Transaction
     from tests.peers.postgres import PostgresServer
@@ -41,7 +48,7 @@ ROWS_OF_0001 = (
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def old_url(request: pytest.FixtureRequest, tmp_path: Path) -> object:
-    """A database of the first schema with a row of each kind that has changed since."""
+    """Yield a database of the first schema with a row of each kind that has changed since."""
     if request.param == "sqlite":
         url = f"sqlite:///{tmp_path / 'old.db'}"
         _fill(url, "0001", *ROWS_OF_0001)
@@ -53,7 +60,7 @@ def old_url(request: pytest.FixtureRequest, tmp_path: Path) -> object:
         yield url
 
 
-def _fill(url: str, revision: str, *statements: str) -> None:
+def _fill(url: str, revision: str, *statements: str | Insert) -> None:
     """Bring a database to a revision, no newer one, and store rows."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(tables, "HEAD", revision)
@@ -63,7 +70,7 @@ def _fill(url: str, revision: str, *statements: str) -> None:
         if connection.dialect.name == "postgresql":
             connection.execute(text("SET LOCAL TIME ZONE 'UTC'"))
         for statement in statements:
-            connection.execute(text(statement))
+            connection.execute(text(statement) if isinstance(statement, str) else statement)
     database.dispose()
 
 
@@ -78,7 +85,7 @@ async def _upgraded(url: str, revision: str, read: Callable[[Transaction], T]) -
 
 
 async def test_rows_of_the_first_schema(old_url: str) -> None:
-    """New columns have their defaults; records are placed by time; names are ordered by their bytes."""
+    """New columns have defaults; records are ordered by time; names are ordered by bytes."""
     assert upgrade(old_url) == "0001"
     store = open_store(old_url)
     try:
@@ -99,7 +106,7 @@ async def test_rows_of_the_first_schema(old_url: str) -> None:
 
 @pytest.mark.parametrize(("lives", "retired_in"), [(("i1",), "i1"), (("i1", "i2"), "")])
 async def test_keys_that_were_retired_before(old_url: str, lives: tuple[str, ...], retired_in: str) -> None:
-    """In the one incarnation that there was; of several only clocks would tell which, so none may purge them."""
+    """Keys retired before belong to the only incarnation; if there were several, none may purge them."""
     retired = "2026-03-02 00:00:00"
     rows = [
         f"{number}, '{life}', '2026-0{3 - number}-01 12:00:00', 'restored', '', 1"
@@ -117,8 +124,45 @@ async def test_keys_that_were_retired_before(old_url: str, lives: tuple[str, ...
     assert found.retired_in == retired_in
 
 
+async def test_reads_that_were_recorded_before(old_url: str) -> None:
+    """They are found by their ids, as `audit verify` reads them in the message; no other record has an id."""
+    read = "retrieval of key 00ff, read 0123456789abcde"
+    messages = [
+        *(("success", f"{read}{digit}") for digit in "0f"),
+        ("error", f"{read}1"),
+        *(
+            ("success", text)
+            for text in (f"x{read}2", f"{read}34", f"{read}F", f"{read}g", "retrieval of key 00ff", "")
+        ),
+    ]
+    records: list[AuditRecord] = []
+    head = None
+    for state, message in messages:
+        record = replace(samples.audit_record(0), state=state, message=message)
+        chained, head = audit.append(record, head, KEYRING.mac)
+        records.append(chained)
+    _fill(old_url, "0006", "DELETE FROM audit_records", *map(_inserted, records))
+    found = await _upgraded(old_url, "0006", lambda tx: tx.audit_records("node-1", 0, 99))
+    assert found == tuple(replace(each, read_id=audit.read_id_in_message(each)) for each in records)
+    assert [each.read_id for each in found[:3]] == ["0123456789abcde0", "0123456789abcdef", None]
+    assert audit.follow("node-1", found, (0, b""), KEYRING.mac) == (len(records), records[-1].mac)
+    store = open_store(old_url)
+    try:
+        ids = ("0123456789abcde0", "0123456789abcde1", "0123456789abcdef")
+        assert await store.read(lambda tx: tx.recorded_reads("node-1", ids)) == {ids[0], ids[2]}
+    finally:
+        await store.close()
+
+
+def _inserted(record: AuditRecord) -> Insert:
+    """Insert a record under a schema before 0007."""
+    columns = columns_of(tables.audit_records, record) | {"key": audit.place(record)}
+    del columns["read_id"]
+    return insert(tables.audit_records).values(columns)
+
+
 async def test_attempts_that_were_aborted_before(old_url: str) -> None:
-    """Nobody knows why: servers are asked about what they left, as about those that were aborted for their time."""
+    """Attempts aborted before count as timed out, so servers are asked about their copies."""
     time = "'2026-03-02 00:00:00'"
     key = f"'k', 'k', 'km-1', '', 'k', '', 'vek', 'committed', 64, {time}, '', 1"
     rows = [

@@ -123,9 +123,9 @@ class MortalStore:
         """See the port; so for the others."""
         return await self._stepping(self._store.read, work)
 
-    async def glance(self, work: Callable[[Transaction], T]) -> T:
+    async def read_few(self, work: Callable[[Transaction], T]) -> T:
         """A read of a few rows."""
-        return await self._stepping(self._store.glance, work)
+        return await self._stepping(self._store.read_few, work)
 
     def version(self) -> int | None:
         """Whether something was committed."""
@@ -173,9 +173,9 @@ class MortalObjects:
         async with self._objects.session(endpoint, timeout_s=timeout_s, **options) as session:
             yield session
 
-    def slow_or_dead(self, endpoint: Endpoint) -> bool:
+    def circuit_open(self, endpoint: Endpoint) -> bool:
         """Whether an address is left alone."""
-        return self._objects.slow_or_dead(endpoint)
+        return self._objects.circuit_open(endpoint)
 
     def latency_s(self, endpoint: Endpoint) -> float | None:
         """The usual time of a Get."""

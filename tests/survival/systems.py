@@ -20,7 +20,7 @@ from keystead.app.incarnation import DataDirectory
 from keystead.core.errors import OntapError
 from keystead.core.key_servers import AddRequest, NewKeyServer
 from keystead.core.keys.creating import NewKey
-from keystead.core.keys.destroying import LATE
+from keystead.core.keys.destroying import LATE_REGISTER
 from keystead.core.keys.epoch_markers import EpochMarkerState
 from keystead.core.keys.guarding import without_aborted
 from keystead.core.keys.model import AttemptState, KeyState, Presence
@@ -36,6 +36,7 @@ from keystead.service.audit.reads import ReadAudit
 from keystead.service.audit.spool import ReadSpool
 from keystead.service.cluster.incarnations import Incarnations
 from keystead.service.cluster.leases import LeaseLost, Leases
+from keystead.service.configuration.context import ConfigurationContext
 from keystead.service.configuration.key_servers import KeyServers
 from keystead.service.context import Call, Caller
 from keystead.service.keys.attempts import EXPIRES
@@ -45,7 +46,7 @@ from keystead.service.keys.destroying.purge import KeyPurge
 from keystead.service.keys.destroying.retire import KeyRetirement
 from keystead.service.keys.guarding.relocation import RelocationGuard
 from keystead.service.keys.guarding.removal import RemovalGuard
-from keystead.service.keys.keeping.rounds import KeyRounds, Parts
+from keystead.service.keys.keeping.rounds import KeyRounds, RoundParts
 from keystead.service.keys.keeping.settle import AttemptSettlement
 from keystead.service.keys.keeping.sweep import CopySweep
 from keystead.service.keys.learning.learn import ServerLearner
@@ -61,8 +62,8 @@ from keystead.service.probing.observations import Observations
 from keystead.service.probing.prober import ServerProber
 from keystead.service.probing.queue import ProbeQueue
 from keystead.store import open_store, tables
-from tests.service.worlds.keepers import WINDOW_S, at_once, believed
-from tests.service.worlds.keys import ShiftedClock, places_in
+from tests.service.worlds.keepers import WINDOW_S, believed
+from tests.service.worlds.keys import ShiftedClock, at_once, places_in
 from tests.survival.history import History, Kind, Operation, check, short, told
 from tests.survival.lives import Life, MortalObjects, MortalStore, note_tasks
 
@@ -116,30 +117,28 @@ class Process:
         self.audit = AuditLog(store, home.keyring, clock, self.uuid)
         self.incarnations = Incarnations(store, DataDirectory(data, self._store), self.audit, clock, self.uuid)
         self.learner = ServerLearner(store, objects, endpoints, home.keyring, clock, wait_s=TIMEOUT_S)
-        self.writer = KeyWriter(
-            *(store, objects, endpoints, self.learner, self.audit, clock, self.uuid),
-            describe=Describer(endpoints),
-            grace_s=GRACE_S,
-        )
-        self.ending = KeyRetirement(store, self.audit, clock)
         context = KeeperContext(store, objects, endpoints, clock, self.uuid, at_once)
+        self.writer = KeyWriter(context, self.learner, self.audit, describe=Describer(endpoints), grace_s=GRACE_S)
+        self.ending = KeyRetirement(store, self.audit, clock)
         self.keeping = CopySweep(context, self.writer)
         lives = self.incarnations
-        fencing = EpochMarkers(context, lives.cloned)
+        epoch_markers = EpochMarkers(context, lives.cloned)
         destroying = KeyPurge(context, believed(store, clock, self.uuid), lives.cloned, lives.check)
-        parts = Parts(AttemptSettlement(context), self.keeping, fencing, destroying, OrphanScan(context), self.learner)
+        parts = RoundParts(
+            AttemptSettlement(context), self.keeping, epoch_markers, destroying, OrphanScan(context), self.learner
+        )
         self.rounds = KeyRounds(context, Leases(store, clock, self.uuid), parts)
         self.reads = ReadAudit(store, self.audit, ReadSpool(data / f"{self.uuid}.spool", home.keyring.mac), clock)
         fetcher = Fetcher(store, objects, endpoints, clock, self.uuid)
         self.reader = KeyReader(store, fetcher, KeyCache(CACHED), self.reads)
         guard = RemovalGuard(store, objects, endpoints, clock)
         identity = RelocationGuard(store, objects, endpoints, clock)
-        self.key_servers = KeyServers(store, prover, home.keyring, self.audit, guard, identity)
+        self.key_servers = KeyServers(ConfigurationContext(store, prover, home.keyring, self.audit, guard, identity))
 
     async def start(self) -> None:
         """Begin to serve."""
         await self.life.call(self.incarnations.begin())
-        await self.life.call(self.reads.start())
+        self.reads.start()
 
     async def close(self) -> None:
         """End it as a service is ended; one that was killed only leaves what it held."""
@@ -474,7 +473,7 @@ class System:
         await self._survive(random)
         for place in self.places:
             await place.heal()
-        self.clock.advance((EXPIRES + LATE).total_seconds() + 1)
+        self.clock.advance((EXPIRES + LATE_REGISTER).total_seconds() + 1)
         process = await self.start(self.seats[0])
         await self._until_quiet(process)
         found = await self.catalogue()

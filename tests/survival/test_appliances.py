@@ -110,19 +110,19 @@ def foreign(place: Scripted) -> list[Stored]:
 @on_sqlite
 @pytest.mark.parametrize("kind", PECULIAR)
 async def test_the_whole_life_of_a_key(home: Home, pki: Pki, tmp_path: Path, kind: str) -> None:
-    """Every step of it, and only its own objects are ever touched."""
-    await live(home, pki, tmp_path, kind)
+    """Every step in the life of a key succeeds, and only objects of that key are touched."""
+    await check_life(home, pki, tmp_path, kind)
 
 
 @pytest.mark.long
 @on_sqlite
 @pytest.mark.parametrize("kind", [kind for kind in PROFILES if kind not in {*PECULIAR, NOT_ACCEPTED}])
 async def test_the_whole_life_of_a_key_on_other_kinds(home: Home, pki: Pki, tmp_path: Path, kind: str) -> None:
-    """The same on kinds that differ from those in one point or another."""
-    await live(home, pki, tmp_path, kind)
+    """The life of a key succeeds on kinds of key servers that differ in other points."""
+    await check_life(home, pki, tmp_path, kind)
 
 
-async def live(home: Home, pki: Pki, tmp_path: Path, kind: str) -> None:
+async def check_life(home: Home, pki: Pki, tmp_path: Path, kind: str) -> None:
     """All steps, on servers of one kind."""
     async with AsyncExitStack() as stack:
         system = System(home, ShiftedClock(), tmp_path)

@@ -238,7 +238,7 @@ class KeyManagerMachine(RuleBasedStateMachine):
         assert not hasattr(self, "system") or not self.system.wrong, self.system.report(self.system.wrong)
 
 
-def _run(home: Home, pki: Pki, examples: int, steps: int) -> None:
+def _check_sequences(home: Home, pki: Pki, examples: int, steps: int) -> None:
     machine = type("OnThisHome", (KeyManagerMachine,), {"home": home, "pki": pki, "clock": ShiftedClock()})
     run_state_machine_as_test(
         machine,
@@ -255,13 +255,12 @@ def _run(home: Home, pki: Pki, examples: int, steps: int) -> None:
 @pytest.mark.sweep
 @on_sqlite
 def test_the_model(home: Home, pki: Pki) -> None:
-    """A few sequences."""
-    _run(home, pki, 5, 15)
+    """A few sequences of calls and faults keep the properties of the model."""
+    _check_sequences(home, pki, 5, 15)
 
 
 @pytest.mark.long
-@pytest.mark.timeout(600)
 @on_sqlite
 def test_the_model_for_long(home: Home, pki: Pki) -> None:
-    """Many longer ones."""
-    _run(home, pki, 40, 30)
+    """Many longer sequences of calls and faults keep the properties of the model."""
+    _check_sequences(home, pki, 40, 30)

@@ -132,7 +132,6 @@ def seeds(batch: int, size: int, first: int) -> range:
 
 
 @pytest.mark.long
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     ("database_url", "batch"),
     [(POSTGRESQL if batch % 7 == 0 else SQLITE, batch) for batch in range(BATCHES)],
@@ -145,7 +144,6 @@ async def test_many_schedules(runs: Runs, batch: int) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     ("database_url", "batch"),
     [(POSTGRESQL if batch % 2 else SQLITE, batch) for batch in range(REAL_BATCHES)],

@@ -11,7 +11,7 @@ from keystead.api.errors import error_reply
 from keystead.api.hal import Reply, segment, self_link
 
 if TYPE_CHECKING:
-    from keystead.service.cluster.jobs import Ran
+    from keystead.service.cluster.jobs import JobAnswer
 
 JOBS_PATH = "/api/cluster/jobs"
 JOB_RESULTS = "job_results_uuid"
@@ -27,7 +27,7 @@ def results_link(path: str, uuid: str) -> str:
     return f"{path}?{JOB_RESULTS}={uuid}"
 
 
-def job_reply(ran: Ran, *, done: int = 200) -> Reply:
+def job_reply(ran: JobAnswer, *, done: int = 200) -> Reply:
     """Return 202 while the job runs and ``done`` after its success. Raise the job's error after its failure.
 
     The reply has ``_links`` even if ``Accept`` asks for none, because the official client finds the job by them.
@@ -37,7 +37,7 @@ def job_reply(ran: Ran, *, done: int = 200) -> Reply:
     return Reply(202 if ran.job.end_time is None else done, {"job": _job(ran)})
 
 
-def records_reply(ran: Ran, path: str, *, done: int, arguments: bool) -> Reply:
+def records_reply(ran: JobAnswer, path: str, *, done: int, arguments: bool) -> Reply:
     """Return 202 while a ``records`` job runs, ``done`` after its success, and its error after its failure.
 
     ``Location`` and ``_links.results`` hold the link to the results. ``path`` is the path of the call.
@@ -51,5 +51,5 @@ def records_reply(ran: Ran, path: str, *, done: int, arguments: bool) -> Reply:
     return Reply(202 if ran.job.end_time is None else done, {"job": job}, (location,))
 
 
-def _job(ran: Ran, **links: Any) -> dict[str, Any]:
+def _job(ran: JobAnswer, **links: Any) -> dict[str, Any]:
     return {"uuid": ran.job.uuid, "_links": self_link(job_link(ran.job.uuid)) | links}

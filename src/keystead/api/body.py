@@ -11,6 +11,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, Never
 
+from keystead.api.checking import joined
 from keystead.core import errors
 from keystead.core.errors import OntapError
 from keystead.core.query.query import quoted
@@ -163,16 +164,12 @@ def _check_texts(value: Any, path: str) -> None:
         for index, item in enumerate(value):
             _check_texts(item, f"{path}[{index}]")
     elif isinstance(value, _DuplicateName):
-        name = quoted(_joined(path, value.name))
+        name = quoted(joined(path, value.name))
         raise OntapError(errors.FIELD_TWICE, target=name, field=name)
     elif isinstance(value, dict):
         for name, item in value.items():
             _check_characters(name, path)
-            _check_texts(item, _joined(path, name))
-
-
-def _joined(path: str, name: str) -> str:
-    return f"{path}.{name}" if path else name
+            _check_texts(item, joined(path, name))
 
 
 def _check_characters(text: str, path: str) -> None:

@@ -26,7 +26,7 @@ from keystead.api.records import JOB_RESULTS_PARAMETER, as_job, job_results
 from keystead.api.written import key_of
 from keystead.core import errors
 from keystead.core.errors import OntapError
-from keystead.service.cluster.svms import concerning
+from keystead.service.cluster.svms import about_svm
 
 if TYPE_CHECKING:
     from keystead.api.hal import Answer
@@ -168,7 +168,7 @@ class Collection:
 
     async def _as_job(self, request: Request, body: Mapping[str, Any], query: WriteQuery, write: WriteRecord) -> Reply:
         svm = request.call.scope if self.owner is None else await self.owner(request)
-        with concerning(svm):
+        with about_svm(svm):
             return await as_job(self.resource, request, body, query, write, svm)
 
     async def _by_query(

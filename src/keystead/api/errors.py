@@ -65,9 +65,9 @@ class ErrorBoundary:
                 "unexpected error",
                 method=scope["method"],
                 path=raw_path(scope),
-                **described(error),
+                **log_fields_of(error),
             )
-            refusal = unforeseen(error)
+            refusal = error_for_unexpected(error)
             refusal.svm = svm_of(error)
         else:
             await self._record_read(scope, None)
@@ -97,11 +97,11 @@ class ErrorBoundary:
             await self._audit.refuse(call_of(scope, scope[CALLER]), error)
         except Exception as failure:  # noqa: BLE001 - logged; the caller still gets the answer
             log.error(  # noqa: TRY400 - as above
-                "refusal not recorded", path=raw_path(scope), code=error.kind.code, **described(failure)
+                "refusal not recorded", path=raw_path(scope), code=error.kind.code, **log_fields_of(failure)
             )
 
 
-def unforeseen(error: Exception) -> OntapError:
+def error_for_unexpected(error: Exception) -> OntapError:
     """Return the answer to an unexpected exception.
 
     A StorageError becomes an answer that allows a retry later. Any other exception becomes an internal error.
@@ -138,7 +138,7 @@ def error_reply(error: OntapError, *, allow: bytes = b"", arguments: bool = True
     return Reply(error.kind.status, {"error": error_body(error, arguments=arguments), **more}, tuple(headers))
 
 
-def described(error: BaseException) -> dict[str, object]:
+def log_fields_of(error: BaseException) -> dict[str, object]:
     """Return an exception as log fields: its types with those of its causes, and where it was raised.
 
     The text is included only for a StoreError, because that text names a kind of failure and never quotes a value.

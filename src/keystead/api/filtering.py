@@ -101,7 +101,7 @@ def _query_fields(resource: Resource, text: str) -> list[str]:
         if name and name in listed:
             raise OntapError(errors.QUERY_FIELD_TWICE, target="query_fields", field=quoted(name))
         listed.add(name)
-    included, excluded = parse_fields(text)
+    included, excluded = parse_fields(text, "query_fields")
     names = resource.catalogue.named(included, "query_fields") - resource.catalogue.named(excluded, "query_fields")
     if not names:
         raise OntapError(errors.QUERY_WITHOUT_FIELDS, target="query_fields")

@@ -7,7 +7,7 @@ costs the same, and writes by others do not shift it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote_to_bytes
@@ -60,10 +60,6 @@ class GetQuery:
         """Return the place of a record in the list."""
         shown = ((start.type, start.of(view)) for start in self.starts)
         return tuple(None if value is None else type_.stored(type_.comparable(value)) for type_, value in shown)
-
-    def beyond(self, view: Any, offset: int = 0, *, limit: int) -> GetQuery:
-        """Return the same query from the place after a record, with at most ``limit`` records."""
-        return replace(self, page=replace(self.page, after=self.place(view), offset=offset, limit=limit))
 
 
 @dataclass(frozen=True, slots=True)

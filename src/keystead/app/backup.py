@@ -28,7 +28,7 @@ from keystead.app.clock import SystemClock
 from keystead.app.opening import CannotStart, opened
 from keystead.app.wiring import NODE_FILE
 from keystead.core import events
-from keystead.core.keys.incarnations import Reason, begun
+from keystead.core.keys.incarnations import Reason, next_incarnation
 from keystead.core.model import KeyManager
 from keystead.sealing import Keyring, read_root_key
 from keystead.sealing.passphrases import LONGEST_PART, read_sealed, write_sealed
@@ -242,7 +242,7 @@ async def _begin(settings: Settings) -> None:
         keyring = Keyring.open(read_root_key(settings.root_key_file), tx.data_keys())
         for each in tx.nodes():
             audit.begin(tx, keyring, clock, each.uuid)
-        after = begun(incarnation_of(tx), Reason.RESTORED, "", str(uuid4()), clock.now())
+        after = next_incarnation(incarnation_of(tx), Reason.RESTORED, "", str(uuid4()), clock.now())
         tx.put_incarnation(after)
         values = {"incarnation": str(after.number), "reason": after.reason}
         add_events(tx, [events.DESTRUCTION_HELD.happened(node, clock.now(), None, values)])

@@ -25,7 +25,7 @@ from keystead.service.keys.destroying.retire import KeyRetirement
 from keystead.service.keys.guarding.relocation import RelocationGuard
 from keystead.service.keys.guarding.removal import RemovalGuard
 from keystead.service.keys.keeping.replicate_now import KeyReplicator
-from keystead.service.keys.keeping.rounds import KeyRounds, Parts
+from keystead.service.keys.keeping.rounds import KeyRounds, RoundParts
 from keystead.service.keys.keeping.settle import AttemptSettlement
 from keystead.service.keys.keeping.sweep import CopySweep
 from keystead.service.keys.learning.learn import ServerLearner
@@ -74,7 +74,7 @@ class Dependencies:
 
 
 @dataclass(frozen=True)
-class KeyWork:
+class KeyServices:
     """Everything that reads, writes or keeps keys. ``keeper`` is not started: ``serve`` does that."""
 
     objects: Objects
@@ -96,9 +96,9 @@ class KeyWork:
     prover: VerificationJobs
     keeper: Keeper
 
-    async def start(self) -> None:
-        """Start the parts that answer calls. Raises StoreError."""
-        await self.reads.start()
+    def start(self) -> None:
+        """Start the parts that answer calls."""
+        self.reads.start()
         self.forgetter.start()
 
     def changed(self, key_manager: str) -> None:
@@ -123,7 +123,7 @@ class KeyWork:
         await self.objects.close()
 
 
-def key_work(world: Dependencies, rules: EgressRules, settings: Settings) -> KeyWork:
+def key_work(world: Dependencies, rules: EgressRules, settings: Settings) -> KeyServices:
     """Put all parts together. Nothing runs yet."""
     store, audit, clock, node = world.store, world.audit, world.clock, world.node
     objects = Objects(rules)
@@ -135,12 +135,12 @@ def key_work(world: Dependencies, rules: EgressRules, settings: Settings) -> Key
         keeper.kick(key.key_manager)
 
     describe = Describer(endpoints)
-    writer = KeyWriter(store, objects, endpoints, learner, audit, clock, node, describe=describe, on_aborted=look_soon)
+    writer = KeyWriter(context, learner, audit, describe=describe, on_aborted=look_soon)
     keeping = CopySweep(context, writer)
     incarnations = world.incarnations
     markers = EpochMarkers(context, incarnations.cloned)
     destroying = KeyPurge(context, TrustedClock(store, clock, node), incarnations.cloned, incarnations.check)
-    parts = Parts(AttemptSettlement(context, describe), keeping, markers, destroying, OrphanScan(context), learner)
+    parts = RoundParts(AttemptSettlement(context, describe), keeping, markers, destroying, OrphanScan(context), learner)
     cache = KeyCache(settings.cached_keys)
     fetcher = Fetcher(store, objects, endpoints, clock, node)
     spool = ReadSpool(settings.data / SPOOL_FILE, world.sealer.mac)
@@ -150,7 +150,7 @@ def key_work(world: Dependencies, rules: EgressRules, settings: Settings) -> Key
     rounds = KeyRounds(context, Leases(store, clock, node), parts, look=incarnations.look)
     keeper = Keeper(rounds, world.metrics)
     guard = RemovalGuard(store, objects, endpoints, clock)
-    return KeyWork(
+    return KeyServices(
         objects=objects,
         guard=guard,
         detached=DetachedKeyServers(context, guard, audit),

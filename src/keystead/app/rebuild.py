@@ -71,7 +71,7 @@ async def _rebuild(settings: Settings, key_manager: str | None) -> list[Rebuilt]
 def _lines(found: Rebuilt) -> Iterator[str]:
     owner = f"SVM {found.key_manager.svm.name}" if found.key_manager.svm else "the cluster"
     alone = ", compared in the one replication domain there is" if found.single_domain else ""
-    yield f"key manager {found.key_manager.uuid} of {owner}: keys taken: {found.taken}{alone}"
+    yield f"key manager {found.key_manager.uuid} of {owner}: keys taken: {found.added}{alone}"
     if found.completed:
         yield f"  keys that were there, with copies of which the database did not know: {found.completed}"
     for address, reason in found.unread:

@@ -36,10 +36,20 @@ class UnusableFilesError(Exception):
 
 
 class TlsContexts:
-    """The maker of TLS contexts. ``authorities`` returns the CAs (PEM), the same object until they change."""
+    """The maker of TLS contexts. ``authorities`` returns the CAs (PEM), the same object until they change.
 
-    def __init__(self, data: Path, authorities: Callable[[], Awaitable[tuple[str, ...]]]) -> None:
+    ``patience_s`` is how long a connection waits for them.
+    """
+
+    def __init__(
+        self,
+        data: Path,
+        authorities: Callable[[], Awaitable[tuple[str, ...]]],
+        *,
+        patience_s: float = PATIENCE_S,
+    ) -> None:
         """Make the first context. Raises UnusableFilesError for the listener's own files."""
+        self._patience_s = patience_s
         self._data = data
         self._read = authorities
         self._authorities: tuple[str, ...] = ()
@@ -50,7 +60,7 @@ class TlsContexts:
         """Return the context for a new connection."""
         if self._late is None:
             reading = asyncio.create_task(self._refresh())
-            done, _ = await asyncio.wait([reading], timeout=PATIENCE_S)
+            done, _ = await asyncio.wait([reading], timeout=self._patience_s)
             for each in done:
                 each.result()
             if not done and self._late is None:

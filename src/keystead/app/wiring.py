@@ -39,6 +39,7 @@ from keystead.service.cluster.info import ClusterInfo
 from keystead.service.cluster.jobs import Jobs
 from keystead.service.cluster.svms import Svms
 from keystead.service.configuration.certificates import Certificates
+from keystead.service.configuration.context import ConfigurationContext
 from keystead.service.configuration.key_manager_configs import KeyManagerConfigs
 from keystead.service.configuration.key_managers import KeyManagers
 from keystead.service.configuration.key_servers import KeyServers
@@ -56,7 +57,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
-    from keystead.app.keys import KeyWork
+    from keystead.app.keys import KeyServices
     from keystead.service.ports.sealing import Sealer
     from keystead.settings import Settings
     from keystead.store import SqlStore
@@ -75,7 +76,7 @@ class Running:
     store: SqlStore
     sealer: Sealer
     queue: ProbeQueue
-    keys: KeyWork
+    keys: KeyServices
     monitor: Monitor
     """Not started, like the keeper of keys: ``serve`` starts both."""
 
@@ -118,6 +119,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         keys = key_work(
             Dependencies(store, prover, keyring, signing, audit, metrics, clock, node, incarnations), rules, settings
         )
+        configuration = ConfigurationContext(store, prover, keyring, audit, keys.guard, keys.identity, keys.changed)
         services = Services(
             accounts=Accounts(store, hasher, audit),
             audit=audit,
@@ -130,12 +132,12 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             incarnations=incarnations,
             jobs=Jobs(store, audit, clock, node),
             key_manager_configs=KeyManagerConfigs(store, audit),
-            key_managers=KeyManagers(store, prover, keyring, audit, keys.identity, on_changed=keys.changed),
+            key_managers=KeyManagers(configuration),
             detached_key_servers=keys.detached,
-            key_servers=KeyServers(store, prover, keyring, audit, keys.guard, keys.identity, on_changed=keys.changed),
+            key_servers=KeyServers(configuration),
             key_stores=KeyStores(store, prover, audit),
-            key_ending=keys.ending,
-            key_prover=keys.prover,
+            key_retirement=keys.ending,
+            verification_jobs=keys.prover,
             key_reader=keys.reader,
             key_reports=keys.reports,
             key_replicator=keys.replicator,
@@ -153,7 +155,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         except StoreError as error:
             raise CannotStart(str(error)) from None
         await services.jobs.start()
-        await keys.start()
+        keys.start()
         monitor = Monitor(watching, metrics, Intervals(settings.monitor_interval, settings.monitor_probe_interval))
         metrics.add_source(lambda: in_work(queue, services.jobs))
         try:

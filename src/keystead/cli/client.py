@@ -93,7 +93,7 @@ def _advice_about(reason: str) -> list[str]:
 
 
 @contextlib.contextmanager
-def advising(code: str, advice: str) -> Iterator[None]:
+def with_advice(code: str, advice: str) -> Iterator[None]:
     """Add advice to the refusal with this code."""
     try:
         yield

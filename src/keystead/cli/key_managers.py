@@ -28,8 +28,8 @@ def _flags(whose: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         "--key-manager",
         "manager",
         metavar="UUID",
-        help="Use this key manager. Accounts of SVMs need it if the cluster's key manager keeps their keys, because"
-        " they cannot see that key manager.",
+        help="Use this key manager. An account of an SVM needs it if the cluster's key manager keeps the SVM's keys."
+        " It does not see that key manager: a cluster administrator finds the UUID with `external show`.",
     )
     vserver = click.option("--vserver", metavar="SVM", help=whose)
     return lambda command: vserver(manager(command))
@@ -77,7 +77,7 @@ def _found(service: Api, vserver: str | None, manager: str | None) -> tuple[str,
     raise click.ClickException(text)
 
 
-class GoesOn(click.ClickException):
+class JobStillRunning(click.ClickException):
     """The outcome when Ctrl-C stops waiting for a job. The job continues, so the message is not printed as an error."""
 
     exit_code = INTERRUPTED
@@ -97,7 +97,7 @@ def run_job(service: Api, path: str, body: dict[str, Any]) -> dict[str, Any]:
         while (job := service.call("GET", f"/cluster/jobs/{uuid}"))["state"] in RUNNING:
             time.sleep(POLL_S)
     except KeyboardInterrupt:
-        raise GoesOn(f"job {uuid} goes on: `keystead job show` tells how it ends") from None
+        raise JobStillRunning(f"job {uuid} goes on: `keystead job show` tells how it ends") from None
     if job["state"] != "success":
         raise service.refusal(job["error"])
     return job

@@ -56,7 +56,7 @@ def svm_name(record: dict[str, Any]) -> str:
     return str(record.get("svm", {}).get("name", CLUSTER))
 
 
-def whose(vserver: str | None) -> str:
+def owner_in_words(vserver: str | None) -> str:
     """Return an SVM, or the cluster, in words."""
     return f"SVM {vserver}" if vserver else "the cluster"
 

@@ -22,11 +22,11 @@ from keystead.cli.rest import (
     of_svm,
     one_svm,
     owner,
+    owner_in_words,
     pem,
     progress,
     scope_of,
     svm_name,
-    whose,
     yes,
 )
 
@@ -48,11 +48,15 @@ def certificate() -> None:
 @certificate.command("install")
 @api_command
 @owner
-@click.option("--type", "type_", type=click.Choice(TYPES), required=True)
-@click.option("--cert", type=FILE, required=True, help="File of the certificate, PEM.")
 @click.option(
-    "--key", type=FILE, help="File of the private key, PEM, not encrypted; for types client, server and root_ca."
+    "--type",
+    "type_",
+    type=click.Choice(TYPES),
+    required=True,
+    help="Type of the certificate. A root_ca is made by `create`, and refused here (3735622).",
 )
+@click.option("--cert", type=FILE, required=True, help="File of the certificate, PEM.")
+@click.option("--key", type=FILE, help="File of the private key, PEM, not encrypted; for types client and server.")
 @click.option(
     "--intermediate",
     type=FILE,
@@ -199,7 +203,7 @@ def delete(vserver: str | None, name: str, yes: bool, **flags: Any) -> None:  # 
 
     Example: keystead security certificate delete --vserver vs0 --name kmip-ca-2024
     """
-    confirm(f"Delete certificate {name} of {whose(vserver)}", yes=yes)
+    confirm(f"Delete certificate {name} of {owner_in_words(vserver)}", yes=yes)
     with api(flags) as service:
         service.call("DELETE", f"/security/certificates/{_named(service, vserver, name)}")
     click.echo(f"deleted certificate {name}", err=True)
@@ -213,7 +217,7 @@ def _named(service: Api, vserver: str | None, name: str, wanted: str | None = No
     record = named(service, "/security/certificates", name, fields="name,type", **scope_of(vserver))
     if record is None:
         check_svm(service, vserver)
-        raise click.ClickException(f"{whose(vserver)} has no certificate {name}")
+        raise click.ClickException(f"{owner_in_words(vserver)} has no certificate {name}")
     if wanted not in {None, record["type"]}:
         raise click.ClickException(f"certificate {name} is of type {record['type']}, not {wanted}")
     return str(record["uuid"])

@@ -25,10 +25,10 @@ from keystead.cli.rest import (
     of_svm,
     one_svm,
     owner,
+    owner_in_words,
     progress,
     scope_of,
     svm_name,
-    whose,
     yes,
 )
 
@@ -119,16 +119,16 @@ def enable(
 @owner
 @yes
 def disable(vserver: str | None, yes: bool, **flags: Any) -> None:  # noqa: FBT001
-    """Delete a key manager and forget its key servers. The keys on them stay.
+    """Delete a key manager that has no keys, and forget its key servers. What is still on them stays there.
 
     Example: keystead security key-manager external disable --vserver vs0
     """
     with api(flags) as service:
         uuid = _key_manager_uuid(service, vserver)
         others = "" if vserver else " (SVMs without their own use it)"
-        confirm(f"Delete the key manager of {whose(vserver)}{others}", yes=yes)
+        confirm(f"Delete the key manager of {owner_in_words(vserver)}{others}", yes=yes)
         service.call("DELETE", f"/security/key-managers/{uuid}")
-    click.echo(f"deleted the key manager of {whose(vserver)}", err=True)
+    click.echo(f"deleted the key manager of {owner_in_words(vserver)}", err=True)
 
 
 @external.command()
@@ -152,7 +152,7 @@ def modify(vserver: str | None, client_cert: str | None, server_ca_certs: tuple[
     with api(flags) as service, progress("probing the key servers with the new certificates"):
         path = f"/security/key-managers/{_key_manager_uuid(service, vserver)}"
         service.call("PATCH", path, {"external": changes})
-    click.echo(f"changed the certificates of the key manager of {whose(vserver)}", err=True)
+    click.echo(f"changed the certificates of the key manager of {owner_in_words(vserver)}", err=True)
 
 
 @external.command("add-servers")
@@ -208,7 +208,7 @@ def remove_servers(
     with api(flags) as service:
         manager = _key_manager_uuid(service, vserver)
         _warn_of_sole_copies(service.call("GET", f"/security/key-managers/{manager}/key-survival"), key_servers)
-        confirm(f"Remove {', '.join(key_servers)} from the key servers of {whose(vserver)}", yes=yes)
+        confirm(f"Remove {', '.join(key_servers)} from the key servers of {owner_in_words(vserver)}", yes=yes)
         for server in key_servers:
             service.call("DELETE", _server_path(manager, server), **query)
             click.echo(f"removed {server}", err=True)

@@ -65,7 +65,7 @@ def give_up(vserver: str | None, manager: str | None, key_server: str, yes: bool
 
 @click.group(cls=Group)
 def unclaimed() -> None:
-    """Manage objects on key servers that another incarnation of the database wrote."""
+    """Manage objects on key servers that no key of this database accounts for."""
 
 
 @unclaimed.command("show")

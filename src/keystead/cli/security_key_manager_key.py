@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from keystead.cli.client import Refused, advising
+from keystead.cli.client import Refused, with_advice
 from keystead.cli.commands import Group
 from keystead.cli.files import PRIVATE, new_file
 from keystead.cli.key_managers import key_manager_path, keys_path, of_keys, of_new_key, run_job
@@ -72,7 +72,7 @@ def key() -> None:
 def create(
     vserver: str | None, manager: str | None, name: str, key_tag: str | None, material_file: Path | None, **flags: Any
 ) -> None:
-    """Create a volume key, with copies on enough key servers that the loss of one server does not lose the key.
+    """Create a volume key, with proven copies in a majority of the replication domains, or in min_copies of them.
 
     Example: keystead security key-manager key create --vserver vs0 --name vol1
     """
@@ -193,7 +193,7 @@ def retrieve(
     if to_stdout and sys.__stdout__ is None:  # /dev/null replaces a missing standard output and would swallow the key
         raise click.UsageError("standard output is closed: nobody would get the key")
     asked = {"explain": "true"} if explain else {}
-    with _sink(file) as sink, api(flags) as service, advising(NOT_AUTHORIZED, READERS_ONLY):
+    with _sink(file) as sink, api(flags) as service, with_advice(NOT_AUTHORIZED, READERS_ONLY):
         path = one_key_path(service, keys_path(service, vserver, manager, "volume-keys"), name, key_id)
         found = service.call("POST", f"{path}/retrieve", {}, **asked)
         sink.write(base64.b64decode(found["material"]))

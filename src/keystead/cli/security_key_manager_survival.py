@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 def survival(vserver: str | None, manager: str | None, **flags: Any) -> None:
     """Draw which keys would be unreadable if key servers failed, and show the age of the proofs.
 
-    A replication domain is a key server, or several that replicate among themselves. Each line is a set of domains that
-    could fail together. An "x" marks a domain that fails, and a "." marks one that stays. The column "unreadable" is
-    the number of keys that would be lost. The column "oldest_proof" is the time of the oldest proof among the remaining
-    copies.
+    A replication domain is a key server, or several that replicate among themselves or that you declared to fail
+    together. Each line is a set of domains that could fail. An "x" marks a domain that fails, and a "." marks one that
+    stays. The column "unreadable" is the number of keys that would be lost. The column "oldest_proof" is the time of
+    the oldest proof among the remaining copies.
 
     Example: keystead security key-manager external survival --vserver vs0
     """

@@ -1,6 +1,6 @@
 """Audit records: what they hold, how secrets are masked, and the audit chain that shows changes.
 
-The MAC of a record covers its other fields and the MAC of the record before. The end of a node's chain has its own MAC.
+The MAC of a record covers its fields and the MAC of the record before. The end of a node's chain has its own MAC.
 So a record that was altered, removed, inserted or moved breaks the chain at that place. Records that were cut off the
 end are missed, too. Nothing is stored here, and no key is known here: the MAC is a function argument.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hmac
 import json
+import re
 from dataclasses import replace
 from datetime import UTC
 from typing import TYPE_CHECKING, Any
@@ -34,6 +35,8 @@ INPUT_LIMIT = 8 * 1024
 
 PARSED_LIMIT = 1024 * 1024
 """The greatest size in bytes of a body that is parsed."""
+
+_READ = re.compile(r"retrieval of key .*, read ([0-9a-f]{16})", re.DOTALL)
 
 
 # --- masking ---------------------------------------------------------------------------------------------------------
@@ -86,6 +89,23 @@ def _short(text: str) -> str:
     return text if len(text) <= TEXT_LIMIT else f"{text[:TEXT_LIMIT]}… ({len(text)} characters)"
 
 
+# --- reads of key material -------------------------------------------------------------------------------------------
+
+
+def read_message(key_id: str, read_id: str) -> str:
+    """Return the message of the record of a read. ``read_id`` has 16 lower-case hex digits."""
+    return f"retrieval of key {key_id}, read {read_id}"
+
+
+def read_id_in_message(record: AuditRecord) -> str | None:
+    """Return the read id that a record's message has, None if the record is not that of a read.
+
+    Only a success is a read, because the message of an error may quote the caller.
+    """
+    found = _READ.fullmatch(record.message) if record.state == "success" else None
+    return found[1] if found else None
+
+
 # --- the chain -------------------------------------------------------------------------------------------------------
 
 
@@ -124,7 +144,8 @@ def place(record: AuditRecord) -> str:
 def follow(node: str, records: Iterable[AuditRecord], last: tuple[int, bytes], mac: Mac) -> tuple[int, bytes]:
     """Check the records after ``last`` and return the new last. ``last`` is index and MAC, ``(0, b"")`` at first.
 
-    Raises BrokenChainError at the first record that is missing, altered or moved.
+    Raises BrokenChainError at the first record that is missing, altered or moved, or has another ``read_id`` than its
+    message.
     """
     index, previous = last
     for record in records:
@@ -133,6 +154,8 @@ def follow(node: str, records: Iterable[AuditRecord], last: tuple[int, bytes], m
             raise BrokenChainError(index, "is missing")
         if record.node != node or not hmac.compare_digest(record.mac, mac(_canonical(record, index, previous))):
             raise BrokenChainError(index, "was altered, or the one before it replaced")
+        if record.read_id != read_id_in_message(record):
+            raise BrokenChainError(index, "was altered: its read_id is not the one in its message")
         previous = record.mac
     return index, previous
 

@@ -75,7 +75,7 @@ class AddressCheck(NamedTuple):
     about: tuple[KeyManager, KeyServer] | None = None
 
 
-def looks(server: KeyServer, result: ProbeResult) -> dict[WatchedAddress, CheckResult]:
+def results_by_address(server: KeyServer, result: ProbeResult) -> dict[WatchedAddress, CheckResult]:
     """Return the result for each address of a server from its probe."""
     hosts = (PRIMARY, *server.secondary_key_servers)
     return {

@@ -62,7 +62,7 @@ def account_named(leaf: str) -> str:
     return names[0].value
 
 
-def believed(of_cluster: Sequence[str], of_svms: Sequence[str]) -> tuple[str, ...]:
+def trusted_cas(of_cluster: Sequence[str], of_svms: Sequence[str]) -> tuple[str, ...]:
     """Return the CAs (PEM) that TLS is to trust: the cluster's, and those of SVMs with other subject names.
 
     OpenSSL finds an issuer by its name before it checks signatures. So an SVM's CA with the name of a cluster's CA

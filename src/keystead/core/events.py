@@ -1,8 +1,8 @@
 """The EMS events of Keystead in one table: name, severity, parameters and text of each.
 
 Pure: the caller says when an event happened, and for which SVM. Source: ONTAP EMS reference (names, severities,
-parameters). Parameters marked as ours follow ONTAP's style. ``vserver`` is the SVM's name; for the cluster's own key
-manager it is the cluster's name.
+parameters). Events that ONTAP lacks follow its style. ``docs/how-to/monitor.md`` explains all of them. ``vserver`` is
+the SVM's name; for the cluster's own key manager it is the cluster's name.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from keystead.core.model import Svm
 
-KEPT: Final = 10_000
+MAX_EVENTS: Final = 10_000
 """How many events of one node are kept, the newest."""
 
 SOURCE: Final = "keystead"
@@ -35,7 +35,6 @@ class EventKind:
 
     name: str
     severity: str
-    help: str
     parameters: tuple[str, ...]
     text: str
     internal: tuple[str, ...] = ()
@@ -55,7 +54,6 @@ _CERTIFICATE = ("common_name", "serial_number", "certificate_authority", "type",
 NOT_AVAILABLE: Final = EventKind(
     "km.keyserver.notavailable",
     "alert",
-    "A key server does not respond to this node. Announced once, when it begins.",
     ("vserver", "address", "keyserver_status"),
     'The external key management server "{address}" is not available for Vserver "{vserver}", status: '
     '"{keyserver_status}".',
@@ -65,15 +63,12 @@ NOT_AVAILABLE: Final = EventKind(
 AVAILABLE: Final = EventKind(
     "km.keyserver.available",
     "notice",
-    "A key server that did not respond to this node does so again.",
     ("vserver", "address"),
     'The external key management server "{address}" is available for Vserver "{vserver}".',
 )
 EXPIRING: Final = EventKind(
     "mgmtgwd.certificate.expiring",
     "error",
-    "A certificate in use (ours, a CA's, or one that a key server showed, named by ``key_server``) expires in 30 days"
-    " or less.",
     (*_CERTIFICATE, "days"),
     'A digital certificate with Fully Qualified Domain Name (FQDN) "{common_name}", Serial Number "{serial_number}", '
     'Certificate Authority "{certificate_authority}" and type "{type}" for Vserver "{vserver}" will expire in the next '
@@ -82,17 +77,16 @@ EXPIRING: Final = EventKind(
 EXPIRED: Final = EventKind(
     "mgmtgwd.certificate.expired",
     "error",
-    "A certificate in use has expired.",
     _CERTIFICATE,
     'A digital certificate with Fully Qualified Domain Name (FQDN) "{common_name}", Serial Number "{serial_number}", '
     'Certificate Authority "{certificate_authority}" and type "{type}" for Vserver "{vserver}" has expired.{shown_by}',
 )
 
+# --- ours ---
+
 KEY_DIFFERENT: Final = EventKind(
     "km.key.different",
     "alert",
-    "A key server returns other material for a key than was written there. The copy is neither used nor overwritten."
-    " Ours.",
     ("vserver", "address", "key_id"),
     'The copy of key "{key_id}" on the external key management server "{address}" for Vserver "{vserver}" is not what '
     "was written there.",
@@ -100,15 +94,12 @@ KEY_DIFFERENT: Final = EventKind(
 KEYS_MISSING: Final = EventKind(
     "km.key.missing",
     "error",
-    "Copies are missing from a key server. They are written there again. Ours.",
     ("vserver", "address", "count"),
     'Copies of {count} key(s) are missing from the external key management server "{address}" for Vserver "{vserver}".',
 )
 KEYS_LOST: Final = EventKind(
     "km.keys.masslost",
     "alert",
-    "More than 1 in 20 copies, or more than 50, have gone missing from a key server at once. None is marked missing,"
-    " and none is written there. If the server was wiped, remove it and add it again: then it gets all keys. Ours.",
     ("vserver", "address", "count"),
     'Copies of {count} or more keys went missing at once from the external key management server "{address}" for '
     'Vserver "{vserver}": keeping them there has stopped.',
@@ -116,23 +107,18 @@ KEYS_LOST: Final = EventKind(
 CANARY_HIDDEN: Final = EventKind(
     "km.canary.notvisible",
     "alert",
-    "A key server answers, but does not show its canary: it has lost its data, or takes us for another client. No copy"
-    " is marked missing. If the server was wiped, remove it and add it again: then it gets all keys. Ours.",
     ("vserver", "address"),
     'The external key management server "{address}" for Vserver "{vserver}" does not show what was left there.',
 )
 SOLE_COPIES: Final = EventKind(
     "km.key.solecopy",
     "alert",
-    "Keys have a proven copy in one replication domain only, or in none. Announced when that begins, and when the"
-    " number of such keys grows. Ours.",
     ("vserver", "sole", "unproven"),
     '{sole} key(s) of Vserver "{vserver}" have proven copies in one replication domain only, {unproven} in none.',
 )
 NO_SOLE_COPIES: Final = EventKind(
     "km.key.solecopy.cleared",
     "notice",
-    "Every key has proven copies in two replication domains or more again. Ours.",
     ("vserver",),
     'All keys of Vserver "{vserver}" have proven copies in more than one replication domain.',
 )
@@ -140,8 +126,6 @@ NO_SOLE_COPIES: Final = EventKind(
 DESTRUCTION_HELD: Final = EventKind(
     "km.destruction.held",
     "alert",
-    "The database was restored, cloned or promoted: nothing is destroyed on key servers until an operator releases it."
-    " Ours.",
     ("incarnation", "reason"),
     "The database is in its incarnation {incarnation}, since it was {reason}. What it may have forgotten is not"
     " destroyed: nothing is until this is released.",
@@ -149,8 +133,6 @@ DESTRUCTION_HELD: Final = EventKind(
 DESTRUCTION_RELEASED: Final = EventKind(
     "km.destruction.released",
     "notice",
-    "An operator has released destruction: objects that this incarnation of the database wrote are destroyed again when"
-    " they are due. Ours.",
     ("incarnation",),
     "The database is in its incarnation {incarnation}, which may destroy what it wrote on key servers.",
 )

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 # --- one holder at a time ---
 
 
-def taken(
+def take(
     lease: Lease | None, name: str, holder: str, now: datetime, length: timedelta, *, left: bool = False
 ) -> Lease | None:
     """Return the lease as ``holder`` has it from now on, or None while another node holds it.

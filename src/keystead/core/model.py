@@ -123,7 +123,7 @@ class KeyServer:
 
     ``secondary_key_servers`` are hosts as the caller wrote them; they use the primary's port. ``tls_server_name`` is
     the name to send as SNI and to verify instead of the host; empty for the host itself. ``replication_domain``
-    declares that the servers with the same value are one replicated cluster; empty to have it found out.
+    declares that the servers with the same value fail together; empty to have it found out.
     """
 
     uuid: str
@@ -140,7 +140,7 @@ class KeyServer:
 
 
 class State(StrEnum):
-    """Whether a node reaches a key server."""
+    """The state of a key server, as a node sees it."""
 
     AVAILABLE = "available"
     NOT_RESPONDING = "not_responding"
@@ -282,10 +282,13 @@ class DataKey:
 
 @dataclass(frozen=True, slots=True)
 class AuditRecord:
-    """One record of a node's audit chain. ``mac`` covers every other field and the previous record's ``mac``.
+    """One record of a node's audit chain. ``mac`` covers the fields before it and the previous record's ``mac``.
 
     ``input`` is the masked request body, ``state`` is ``success`` or ``error``, ``code`` is the ONTAP code of an error.
     ``svm`` is the name that the SVM ``svm_uuid`` had; both are empty for the cluster's own.
+
+    ``read_id`` is the id of a read of key material, None for other records. ``mac`` does not cover it: it is a copy for
+    searching, and ``message`` has the id too.
     """
 
     node: str
@@ -303,6 +306,7 @@ class AuditRecord:
     role: str = ""
     svm_uuid: str = ""
     mac: bytes = b""
+    read_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ SAMPLES: Final = 64
 """Times of Gets that are remembered per address."""
 
 
-class Pass:
+class Permission:
     """The permission of one session to use an address. A ``trial`` finds out whether the address works again.
 
     Call :meth:`succeeded` for each complete answer, :meth:`failed` for each failure of the address, and :meth:`end`
@@ -78,12 +78,12 @@ class Circuit:
         """True if a session would be refused now."""
         return bool(self._backoff.pause_s) and (self._trying or not self._backoff.is_over(self._clock()))
 
-    def enter(self, *, anew: bool = False) -> Pass | None:
+    def enter(self, *, anew: bool = False) -> Permission | None:
         """Let a session in, or return None. With ``anew``, let the session in as a trial even during the pause."""
         if self.open and not anew:
             return None
         self._trying = bool(self._backoff.pause_s)
-        return Pass(self, trial=self._trying)
+        return Permission(self, trial=self._trying)
 
     def _close(self) -> None:
         self._failures, self._trying = 0, False

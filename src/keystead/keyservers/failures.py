@@ -246,9 +246,11 @@ ADVICE: Final[Mapping[str, str]] = {
     " host.",
     "client_certificate_key_mismatch": "The private key does not belong to the client certificate: install both again.",
     "server_certificate_self_signed": "The server's chain ends in a certificate that is not among"
-    " server_ca_certificates: install the CA that issued the server's certificate.",
+    " server_ca_certificates: install the CA that issued the server's certificate, and add it to the key manager's"
+    " server_ca_certificates.",
     "server_certificate_issuer_not_found": "The issuer of the server's certificate is unknown: install the right CA, or"
-    " the intermediate CA as well if the server does not send it.",
+    " the intermediate CA as well if the server does not send it. Then add it to the key manager's"
+    " server_ca_certificates.",
     "server_certificate_invalid_ca": "A certificate in the server's chain may not issue certificates: look at its basic"
     " constraints and key usage.",
     "server_certificate_not_yet_valid": "The server's certificate starts in the future: compare both clocks.",

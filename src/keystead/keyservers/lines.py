@@ -30,7 +30,7 @@ from keystead.service.ports.objects import NO_FREE_CONNECTION
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from keystead.keyservers.circuits import Pass
+    from keystead.keyservers.circuits import Permission
     from keystead.keyservers.contexts import ClientContext, Contexts
     from keystead.keyservers.resolve import Resolver
     from keystead.kmip.client.client import Client
@@ -126,7 +126,7 @@ class Peer:
         note("tls")
         try:
             name = opening.name_of(endpoint.server, endpoint.target)
-            stream = await opening.secure(sock, self._context.ssl, name, sessions)
+            stream = await opening.do_handshake(sock, self._context.ssl, name, sessions)
         except RefusedError as refused:
             if getattr(refused.__cause__, "resuming", False):
                 raise _ResumingError from refused
@@ -156,7 +156,7 @@ class Line:
     the session.
     """
 
-    def __init__(self, peer: Peer, permission: Pass, timeout_s: float, *, fresh: bool) -> None:
+    def __init__(self, peer: Peer, permission: Permission, timeout_s: float, *, fresh: bool) -> None:
         self._peer = peer
         self._permission = permission
         self._timeout_s = timeout_s

@@ -15,7 +15,7 @@ from keystead.keyservers.learned import clean
 from keystead.keyservers.objects_faults import fault_of, malformed, unusable
 from keystead.keyservers.quirks import find_quirks
 from keystead.kmip.messages.attributes import Attribute, Name, name_attribute
-from keystead.kmip.payloads.get import GetResponsePayload
+from keystead.kmip.messages.payloads.get import GetResponsePayload
 from keystead.kmip.ttlv.enums import QueryFunction, RevocationReasonCode, State
 from keystead.kmip.ttlv.errors import OperationFailed
 from keystead.kmip.ttlv.versions import V1_3
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from keystead.keyservers.forms import NewObject
     from keystead.keyservers.lines import Line, Peer
     from keystead.kmip.client.client import Client
-    from keystead.kmip.payloads.get_attributes import GetAttributesResponsePayload
-    from keystead.kmip.payloads.locate import LocateResponsePayload
-    from keystead.kmip.payloads.query import QueryResponsePayload
-    from keystead.kmip.payloads.register import RegisterResponsePayload
+    from keystead.kmip.messages.payloads.get_attributes import GetAttributesResponsePayload
+    from keystead.kmip.messages.payloads.locate import LocateResponsePayload
+    from keystead.kmip.messages.payloads.query import QueryResponsePayload
+    from keystead.kmip.messages.payloads.register import RegisterResponsePayload
     from keystead.service.ports.objects import Quirks
 
 ITEMS_PER_MESSAGE: Final = 32
@@ -63,11 +63,17 @@ _OF_AN_OBJECT: Final = frozenset({Fault.NOT_FOUND, Fault.DENIED, Fault.WRONG_STA
 
 
 class Session:
-    """An :class:`keystead.service.ports.objects.ObjectSession`. Each message has the session's time limit."""
+    """An :class:`keystead.service.ports.objects.ObjectSession`. Each message has the session's time limit.
 
-    def __init__(self, peer: Peer, line: Line) -> None:
+    ``page`` is the number of objects that one Locate asks for after a too large answer, ``located`` the most objects
+    that a server may name.
+    """
+
+    def __init__(self, peer: Peer, line: Line, *, page: int = PAGE, located: int = LOCATED) -> None:
         self._peer = peer
         self._line = line
+        self._page = page
+        self._most_located = located
 
     async def get_capabilities(self) -> Capabilities:
         """Ask the server for its capabilities. They are empty if it refuses Query. Raises KeyServerFault."""
@@ -312,14 +318,18 @@ class Session:
             if fault.reason not in _TOO_LARGE:
                 raise
         await self._line.renew()
-        return await self._pages(attributes, PAGE)
+        return await self._pages(attributes, self._page)
 
     async def _pages(self, attributes: Sequence[Attribute], size: int | None) -> tuple[list[str], bool]:
         """Ask for further pages while each page names new objects, because some servers ignore Offset Items."""
         answer = await self._locate(attributes, size, None)
         found = dict.fromkeys(map(_text, answer.unique_identifier))
         known = 0
-        while known < len(found) <= LOCATED and not _all_named(answer, len(found)) and self._line.version >= V1_3:
+        while (
+            known < len(found) <= self._most_located
+            and not _all_named(answer, len(found))
+            and self._line.version >= V1_3
+        ):
             known = len(found)
             try:
                 answer = await self._locate(attributes, size, known)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from keystead.keyservers.contexts import Contexts
 from keystead.keyservers.lines import Line, Peer
-from keystead.keyservers.object_session import Session
+from keystead.keyservers.object_session import LOCATED, PAGE, Session
 from keystead.keyservers.objects_faults import unreachable
 from keystead.keyservers.opening import name_of
 from keystead.keyservers.resolve import Resolver
@@ -47,7 +47,7 @@ TIDYING_S: Final = 10.0
 class Objects:
     """An implementation of :class:`keystead.service.ports.objects.KeyObjects`. It belongs to one event loop.
 
-    ``clock`` returns seconds of a monotonic clock.
+    ``page`` and ``located`` are limits of Locate, see :class:`Session`. ``clock`` returns seconds of a monotonic clock.
     """
 
     def __init__(
@@ -57,12 +57,16 @@ class Objects:
         getaddrinfo: Callable[..., Answer] = socket.getaddrinfo,  # type: ignore[assignment]
         peers: int = PEERS,
         tidying_s: float = TIDYING_S,
+        page: int = PAGE,
+        located: int = LOCATED,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._rules = rules
         self._getaddrinfo = getaddrinfo
         self._limit = peers
         self._tidying_s = tidying_s
+        self._page = page
+        self._located = located
         self._clock = clock
         self._contexts = Contexts()
         self._sessions = Sessions(clock=clock)
@@ -87,12 +91,12 @@ class Objects:
         line = Line(peer, permission, timeout_s, fresh=fresh)
         try:
             await line.open()
-            yield Session(peer, line)
+            yield Session(peer, line, page=self._page, located=self._located)
         finally:
             permission.end()
             await line.close(keep=not exclusive)
 
-    def slow_or_dead(self, endpoint: Endpoint) -> bool:
+    def circuit_open(self, endpoint: Endpoint) -> bool:
         """Return True if the peer's circuit is open."""
         peer = self._peers.get(self._key(endpoint))
         return peer is not None and peer.circuit.open

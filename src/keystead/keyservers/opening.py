@@ -91,7 +91,7 @@ async def connect(addresses: Sequence[Address]) -> socket.socket:
         raise RefusedError(connect_symptom(error)) from error
 
 
-async def secure(
+async def do_handshake(
     sock: socket.socket, context: ssl.SSLContext, server_name: str, sessions: Sessions | None = None
 ) -> Stream:
     """Do the TLS handshake. Raises RefusedError, whose cause is the TLSError."""

@@ -123,7 +123,7 @@ class Probe:
 
     async def _handshake(self, sock: socket.socket, context: ssl.SSLContext) -> Stream:
         try:
-            stream = await opening.secure(sock, context, self._server_name)
+            stream = await opening.do_handshake(sock, context, self._server_name)
         except RefusedError as refused:
             if isinstance(refused.__cause__, TLSError):
                 self._learn_certificate(refused.__cause__.peer_chain)

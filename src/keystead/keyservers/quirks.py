@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from keystead.kmip.messages.attributes import name_attribute
-from keystead.kmip.payloads.get import GetResponsePayload
+from keystead.kmip.messages.payloads.get import GetResponsePayload
 from keystead.kmip.ttlv.versions import V1_3
 from keystead.service.ports.objects import KeyServerFault, Quirks
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from keystead.keyservers.lines import Line
     from keystead.kmip.client.client import Client
     from keystead.kmip.messages.attributes import Attribute
-    from keystead.kmip.payloads.locate import LocateResponsePayload
+    from keystead.kmip.messages.payloads.locate import LocateResponsePayload
     from keystead.kmip.ttlv.errors import OperationFailed
 
 

@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from keystead.core.keys.keeping import Tally
     from keystead.monitor.metrics import Metrics, Samples
     from keystead.service.cluster.leases import Holding
-    from keystead.service.keys.keeping.rounds import Kept, KeyRounds
+    from keystead.service.keys.keeping.rounds import EnabledKeyManager, KeyRounds
 
 log = structlog.get_logger(__name__)
 
-BETWEEN: Final = 9.0
+REST_FACTOR: Final = 9.0
 """The rest after a round, as a multiple of its time, so that calls get most of the CPU and the database."""
 
 MOST_REST_S: Final = 600.0
@@ -42,13 +42,13 @@ KEYS_PER_S: Final = 200.0
 SOON_S: Final = 0.25
 """Seconds from a kick to its round. So the call that kicked is answered first, and many kicks make one round."""
 
-BESIDE: Final = 8
+SLOW_AT_ONCE: Final = 8
 """Most slow key managers that are kept at a time. The round does not wait for them."""
 
 CLOSING_S: Final = 1.0
 """Seconds that a stop waits for work under way."""
 
-AGAIN_S: Final = 5.0
+CANCEL_AGAIN_S: Final = 5.0
 """Seconds until cancelled work is cancelled again, because a cancellation may be lost."""
 
 
@@ -57,7 +57,7 @@ class Periods:
     """Seconds between two rounds, two sweeps of a server, two scans of its objects, and two tries to get the lease.
 
     ``abort_s`` is the time between two searches for attempts that timed out. ``share_s`` is how long the others wait
-    for the round of one key manager.
+    for the round of one key manager. ``rest_factor`` is the rest after a round, as a multiple of its time.
     """
 
     round_s: float = 30.0
@@ -66,20 +66,27 @@ class Periods:
     scan_s: float = 86_400.0
     take_s: float = 15.0
     share_s: float = 10.0
+    rest_factor: float = REST_FACTOR
 
 
 class Keeper:
-    """The keeping of keys from :meth:`start` to :meth:`close`. Belongs to one event loop."""
+    """The keeping of keys from :meth:`start` to :meth:`close`. Belongs to one event loop.
 
-    def __init__(self, rounds: KeyRounds, metrics: Metrics, periods: Periods = Periods()) -> None:
+    ``slow_at_once`` is the most slow key managers that are kept at a time.
+    """
+
+    def __init__(
+        self, rounds: KeyRounds, metrics: Metrics, periods: Periods = Periods(), *, slow_at_once: int = SLOW_AT_ONCE
+    ) -> None:
         self._rounds = rounds
         self._periods = periods
+        self._slow_at_once = slow_at_once
         self._task: asyncio.Task[None] | None = None
         self._woken = asyncio.Event()
         self._kicked: set[str] = set()
         self._under_way: dict[str, asyncio.Task[None]] = {}  # rounds, by key manager
         self._due: dict[tuple[str, str], float] = {}  # loop time from which (what, uuid) is due
-        self._tallies: dict[str, tuple[Kept, Tally]] = {}
+        self._tallies: dict[str, tuple[EnabledKeyManager, Tally]] = {}
         self._announced: dict[str, tuple[bool, bool]] = {}
         self._holds = False
         self._stopped = False
@@ -138,6 +145,9 @@ class Keeper:
                 self._tallies.clear()
                 self._announced.clear()
 
+    def _rest_s(self, took_s: float) -> float:
+        return min(self._periods.rest_factor * took_s, MOST_REST_S)
+
     async def _abort_expired(self, holding: Holding) -> None:
         """Abort attempts that timed out, periodically.
 
@@ -153,23 +163,23 @@ class Keeper:
         clock = asyncio.get_running_loop().time
         began = clock()
         holding.check_time()
-        await self._round_of(holding, await self._rounds.kept(), began)
-        until = clock() + max(self._periods.round_s, _rest_s(clock() - began))
+        await self._round_of(holding, await self._rounds.enabled_key_managers(), began)
+        until = clock() + max(self._periods.round_s, self._rest_s(clock() - began))
         while (left_s := until - clock()) > 0 and not self._stopped:
             await self._wait(left_s)
             kicked = self._take_kicked()
             if kicked:
                 began = clock()
-                wanted = [each for each in await self._rounds.kept() if each.key_manager.uuid in kicked]
+                wanted = [each for each in await self._rounds.enabled_key_managers() if each.key_manager.uuid in kicked]
                 await self._round_of(holding, wanted, None)
-                await asyncio.sleep(_rest_s(clock() - began))
+                await asyncio.sleep(self._rest_s(clock() - began))
 
-    async def _round_of(self, holding: Holding, kept: Sequence[Kept], now: float | None) -> None:
+    async def _round_of(self, holding: Holding, key_managers: Sequence[EnabledKeyManager], now: float | None) -> None:
         """Keep key managers, one after the other. Those with long rounds come last, and nobody waits for them.
 
         Raises LeaseLost, StoreError, also if they ended a concurrent round.
         """
-        for each in sorted(kept, key=lambda each: self._due.get(("round", each.key_manager.uuid), 0.0)):
+        for each in sorted(key_managers, key=lambda each: self._due.get(("round", each.key_manager.uuid), 0.0)):
             uuid = each.key_manager.uuid
             self._forget_ended()
             if self._may_begin(uuid, now):
@@ -182,35 +192,35 @@ class Keeper:
                 self._kicked.add(uuid)
         self._forget_ended()
         if now is not None:
-            self._forget_gone(kept)
+            self._forget_gone(key_managers)
 
     def _may_begin(self, uuid: str, now: float | None) -> bool:
         """Return True if a key manager may be kept now: not if it is under way, and not while a slow one rests.
 
-        A slow one also needs a free place among the ``BESIDE`` concurrent ones.
+        A slow one also needs a free place among the ``slow_at_once`` concurrent ones.
         """
         if uuid in self._under_way:
             return False
         what = "kick" if now is None else "round"
         rests = asyncio.get_running_loop().time() < self._due.get((what, uuid), 0.0)
-        return ("round", uuid) not in self._due or (len(self._under_way) < BESIDE and not rests)
+        return ("round", uuid) not in self._due or (len(self._under_way) < self._slow_at_once and not rests)
 
-    async def _keep_one(self, holding: Holding, kept: Kept, now: float | None) -> None:
-        uuid, clock = kept.key_manager.uuid, asyncio.get_running_loop().time
+    async def _keep_one(self, holding: Holding, manager: EnabledKeyManager, now: float | None) -> None:
+        uuid, clock = manager.key_manager.uuid, asyncio.get_running_loop().time
         began = clock()
-        sweep = [server.uuid for server in kept.servers if self._is_due("sweep", server.uuid, now)]
+        sweep = [server.uuid for server in manager.servers if self._is_due("sweep", server.uuid, now)]
         scan = self._is_due("scan", uuid, now)
         tally = await self._rounds.keep(holding, uuid, sweep, scan=scan, changed=now is None)
         try:
             if tally is not None:
-                await self._count(holding, kept, tally)
+                await self._count(holding, manager, tally)
         except StoreError as failure:  # not raised, because the next round announces it
             log.warning("the state of keys is not announced yet", key_manager=uuid, why=str(failure))
         took_s = clock() - began
         for what in ("round", "kick") if now is None else ("round",):  # so that a kick after a long round works at once
             self._due.pop((what, uuid), None)
             if took_s > self._periods.share_s:
-                self._due[what, uuid] = clock() + _rest_s(took_s)
+                self._due[what, uuid] = clock() + self._rest_s(took_s)
 
     def _wake(self, task: asyncio.Task[None]) -> None:
         """Wake the loop if kicks wait, or if a concurrent round failed.
@@ -254,26 +264,26 @@ class Keeper:
 
     # --- what is announced and shown ---
 
-    async def _count(self, holding: Holding, kept: Kept, tally: Tally) -> None:
+    async def _count(self, holding: Holding, manager: EnabledKeyManager, tally: Tally) -> None:
         """Show the state of keys in metrics. Announce it when it becomes bad, worse, better or good."""
-        uuid = kept.key_manager.uuid
-        self._tallies[uuid] = kept, tally
+        uuid = manager.key_manager.uuid
+        self._tallies[uuid] = manager, tally
         at_risk = (tally.sole + tally.unproven > 0, tally.unproven > 0)
         if at_risk != self._announced.get(uuid, (False, False)):
-            await self._rounds.announce(holding, kept.key_manager, tally)
+            await self._rounds.announce(holding, manager.key_manager, tally)
         self._announced[uuid] = at_risk
 
-    def _forget_gone(self, kept: Sequence[Kept]) -> None:
-        key_managers = {each.key_manager.uuid for each in kept}
-        there = key_managers | {server.uuid for each in kept for server in each.servers}
+    def _forget_gone(self, key_managers: Sequence[EnabledKeyManager]) -> None:
+        uuids = {each.key_manager.uuid for each in key_managers}
+        there = uuids | {server.uuid for each in key_managers for server in each.servers}
         self._due = {(what, uuid): due for (what, uuid), due in self._due.items() if uuid in there}
-        for uuid in self._tallies.keys() - key_managers:
+        for uuid in self._tallies.keys() - uuids:
             del self._tallies[uuid]
             self._announced.pop(uuid, None)
 
     def _samples(self) -> Iterable[Samples]:
         labels = ("svm", "key_manager")
-        counted = [((kept.vserver, uuid), kept, tally) for uuid, (kept, tally) in self._tallies.items()]
+        counted = [((manager.vserver, uuid), manager, tally) for uuid, (manager, tally) in self._tallies.items()]
         for name, help_, values in (
             (
                 "keystead_keys",
@@ -291,9 +301,9 @@ class Keeper:
             (*labels, "key_server", "presence"),
             [
                 ((*of, address, presence.value), float(count))
-                for of, kept, tally in counted
+                for of, manager, tally in counted
                 for (server, presence), count in tally.copies.items()
-                if (address := _address(kept, server))
+                if (address := _address(manager, server))
             ],
         )
         yield ("keystead_keeper", "Whether this node keeps keys: 1 or 0.", (), [((), float(self._holds))])
@@ -308,16 +318,12 @@ async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
         for task in left:
             task.cancel()
         with suppress(asyncio.CancelledError):
-            await asyncio.wait(left, timeout=AGAIN_S)
+            await asyncio.wait(left, timeout=CANCEL_AGAIN_S)
     for task in tasks:
         if not task.cancelled():
             task.exception()  # because asyncio logs exceptions that nobody retrieves
 
 
-def _rest_s(took_s: float) -> float:
-    return min(BETWEEN * took_s, MOST_REST_S)
-
-
-def _address(kept: Kept, key_server: str) -> str:
+def _address(manager: EnabledKeyManager, key_server: str) -> str:
     """Return the address of a server, empty for one that was removed, because copies there do not count."""
-    return next((str(server.address) for server in kept.servers if server.uuid == key_server), "")
+    return next((str(server.address) for server in manager.servers if server.uuid == key_server), "")

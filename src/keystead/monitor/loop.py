@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 REREAD_S: Final = 1.0
-BETWEEN: Final = 3.0
+REST_FACTOR: Final = 3.0
 """The pause after a read of the configuration, as a multiple of its time. Calls may change it all the time."""
 
 SOON_S: Final = 0.05
@@ -124,7 +124,7 @@ class Monitor:
             except StoreError as failure:
                 log.warning("the monitor cannot read its configuration", why=str(failure))
                 await asyncio.sleep(REREAD_S)
-            await asyncio.sleep(min(REREAD_S, BETWEEN * (clock() - began)))
+            await asyncio.sleep(min(REREAD_S, REST_FACTOR * (clock() - began)))
             await self._watching.changed(REREAD_S)
             await asyncio.sleep(SOON_S)
 

@@ -20,7 +20,7 @@ With an interval of 5 s, the last good look, a failed check and the probe that c
 second is then left to store the loss.
 """
 
-LITTLE: Final = 0.2
+PRE_TLS_COST: Final = 0.2
 """The cost of a probe that ends before TLS, as a fraction of a full probe."""
 
 CREDIT_S: Final = 0.25
@@ -77,7 +77,7 @@ class Pace:
 
     def cost_little(self) -> None:
         """Let the next turn come sooner, because the probe of the last turn ended before TLS."""
-        self._next -= self._gap_s * (1 - LITTLE)
+        self._next -= self._gap_s * (1 - PRE_TLS_COST)
 
 
 class Heartbeat:

@@ -25,11 +25,11 @@ LANES = 1
 class Argon2Hasher:
     """An implementation of :class:`keystead.service.ports.sealing.PasswordHasher`.
 
-    Its threads start with the first hash.
+    Its threads start with the first hash. A hash names its own cost, so one made at another cost can be verified.
     """
 
-    def __init__(self) -> None:
-        self._argon2 = Argon2(time_cost=PASSES, memory_cost=MEMORY_KIB, parallelism=LANES, type=Type.ID)
+    def __init__(self, *, memory_kib: int = MEMORY_KIB, passes: int = PASSES) -> None:
+        self._argon2 = Argon2(time_cost=passes, memory_cost=memory_kib, parallelism=LANES, type=Type.ID)
         self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="keystead-password")
 
     async def hash(self, password: Secret) -> str:

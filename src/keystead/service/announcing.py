@@ -20,7 +20,7 @@ def add_events(tx: EventRows, found: Sequence[Event]) -> None:
     Call it last in a transaction, because it locks the node's row.
     """
     if found:
-        tx.add_events(found, events.KEPT)
+        tx.add_events(found, events.MAX_EVENTS)
 
 
 def cluster_name(tx: ClusterRows) -> str:

@@ -38,9 +38,9 @@ def load_state(tx: Rows, call: Call, uuid: str, *, lock: bool = False) -> Server
     cluster, nodes = tx.cluster_and_nodes()
     return ServersState(
         key_manager=key_manager,
-        cluster=made(cluster),
+        cluster=require_made_cluster(cluster),
         nodes=nodes,
-        certificates=installed(tx, key_manager),
+        certificates=installed_certificates(tx, key_manager),
         servers=read_key_servers(tx, uuid),
     )
 
@@ -55,17 +55,19 @@ def read_key_servers(tx: KeyServerRows, key_manager: str) -> tuple[KeyServer, ..
 
 def require_cluster(tx: ClusterRows) -> Cluster:
     """Return the cluster, which ``keystead init`` makes. Raises StoreError if there is none."""
-    return made(tx.cluster())
+    return require_made_cluster(tx.cluster())
 
 
-def made(cluster: Cluster | None) -> Cluster:
+def require_made_cluster(cluster: Cluster | None) -> Cluster:
     """Return the cluster that was read. Raises StoreError for None."""
     if cluster is None:
         raise StoreError("the database holds no cluster: run keystead init")
     return cluster
 
 
-def installed(tx: CertificateRows, key_manager: KeyManager, *, lock: bool = False) -> dict[str, Certificate]:
+def installed_certificates(
+    tx: CertificateRows, key_manager: KeyManager, *, lock: bool = False
+) -> dict[str, Certificate]:
     """Return those of a key manager's certificates that are installed, by uuid."""
     wanted = {key_manager.client_certificate, *key_manager.server_ca_certificates}
     return {certificate.uuid: certificate for certificate in tx.certificates(wanted, lock=lock)}

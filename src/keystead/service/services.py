@@ -55,13 +55,13 @@ class Services:
     key_managers: KeyManagers
     key_servers: KeyServers
     key_stores: KeyStores
-    key_ending: KeyRetirement
+    key_retirement: KeyRetirement
     key_reader: KeyReader
     key_replicator: KeyReplicator
     key_restorer: KeyRestorer
     key_survival: KeySurvival
     key_reports: KeyReports
-    key_prover: VerificationJobs
+    verification_jobs: VerificationJobs
     key_writer: KeyWriter
     keys: Keys
     logins: Logins

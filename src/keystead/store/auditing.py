@@ -13,7 +13,7 @@ from keystead.store import tables
 from keystead.store.statements import Statements, columns_of, storing
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
 _heads = tables.audit_heads.c
 _AUDIT_HEAD = select(_heads.node, _heads.index, _heads.mac, _heads.head_mac).where(_heads.node == bindparam("n"))
@@ -26,6 +26,12 @@ _ADD_AUDIT_RECORD = insert(tables.audit_records)
 _AUDIT_NODES = union(
     select(tables.nodes.c.uuid.label("node")), select(tables.audit_heads.c.node), select(tables.audit_records.c.node)
 ).order_by("node")
+_RECORDED_READS = select(tables.audit_records.c.read_id).where(
+    and_(
+        tables.audit_records.c.node == bindparam("n"),
+        tables.audit_records.c.read_id.in_(bindparam("ids", expanding=True)),
+    )
+)
 _AUDIT_RECORDS = (
     select(*(column for column in tables.audit_records.c if column.name != "key"))
     .where(and_(tables.audit_records.c.node == bindparam("n"), tables.audit_records.c.index > bindparam("after")))
@@ -51,6 +57,10 @@ class AuditRows(Statements):
     def audit_records(self, node: str, after: int, limit: int) -> tuple[AuditRecord, ...]:
         bound = {"n": node, "after": after, "most": limit}
         return self.all(_AUDIT_RECORDS, bound, lambda row: AuditRecord(**row._mapping))
+
+    def recorded_reads(self, node: str, read_ids: Collection[str]) -> frozenset[str]:
+        bound = {"n": node, "ids": list(read_ids)}
+        return frozenset(self.all(_RECORDED_READS, bound, lambda row: str(row.read_id)))
 
     def audit_nodes(self) -> tuple[str, ...]:
         return self.all(_AUDIT_NODES, {}, lambda row: str(row.node))

@@ -18,14 +18,13 @@ class Database:
     """The parts in which SQLite and PostgreSQL differ.
 
     ``reader`` and ``writer`` begin the right kind of transaction at their first statement. ``readers`` and ``writers``
-    are numbers of threads, and of connections. ``glancer`` is a reader that never waits; it is None if every read
-    crosses a network. ``version`` returns, on a connection of ``glancer``, a number that changes when anything was
-    committed.
+    are numbers of threads, and of connections. ``inline_reader`` never waits. It is None if every read crosses a
+    network. ``version`` returns, on a connection of ``inline_reader``, a number that changes with every commit.
     """
 
     reader: Engine
     writer: Engine
-    glancer: Engine | None
+    inline_reader: Engine | None
     readers: int
     writers: int
     row_locks: bool
@@ -34,6 +33,6 @@ class Database:
 
     def dispose(self) -> None:
         """Close all connections that are not in use."""
-        for engine in (self.reader, self.writer, self.glancer):
+        for engine in (self.reader, self.writer, self.inline_reader):
             if engine is not None:
                 engine.dispose()

@@ -59,46 +59,49 @@ def _retrieve_failure(outcome: asyncio.Future[Any]) -> None:
 class SqlStore:
     """An implementation of :class:`keystead.service.ports.store.Store`.
 
-    ``database.writer`` takes SQLAlchemy's event listeners.
+    ``database.writer`` takes SQLAlchemy's event listeners. ``deadline_s`` and ``closing_s`` are limits; see the
+    constants of this module.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, deadline_s: float = DEADLINE_S, closing_s: float = CLOSING_S) -> None:
         self.database = database
+        self._deadline_s = deadline_s
+        self._closing_s = closing_s
         self._readers = Workers("keystead-read", database.readers)
         self._writers = Workers("keystead-write", database.writers)
-        self._glancing: Connection | None = None
+        self._inline_connection: Connection | None = None
         self._closed = False
         self._changed = asyncio.Event()
 
     async def read(self, work: Callable[[Transaction], T]) -> T:
         """Run a function that only reads, on one snapshot. Raises StoreError, or what the function raises."""
         self._check_open()
-        until = time.monotonic() + DEADLINE_S
+        until = time.monotonic() + self._deadline_s
         future = self._readers.submit(lambda: self._repeat(lambda: self._read(work, until), until))
         return await asyncio.wrap_future(future)
 
-    async def glance(self, work: Callable[[Transaction], T]) -> T:
+    async def read_few(self, work: Callable[[Transaction], T]) -> T:
         """Run a read of a few rows by key on the caller's thread. If it would wait there, run it as :meth:`read`.
 
         The switch to another thread and back costs more than such a read of a local file.
         """
         self._check_open()
-        if self.database.glancer is not None:
+        if self.database.inline_reader is not None:
             # If the database is busy or broken, the worker threads may wait, repeat and classify the failure.
             with suppress(SQLAlchemyError, RunAgain):
-                return self._glance(self.database.glancer, work)
+                return self._read_inline(self.database.inline_reader, work)
         return await self.read(work)
 
     def version(self) -> int | None:
         """Return a value that changes when anything was committed. None if this would cost a read, or if it fails."""
         self._check_open()
-        if self.database.glancer is None or self.database.version is None:
+        if self.database.inline_reader is None or self.database.version is None:
             return None
         try:
-            self._glancing = self._glancing or self.database.glancer.connect()
-            return self.database.version(self._glancing)
+            self._inline_connection = self._inline_connection or self.database.inline_reader.connect()
+            return self.database.version(self._inline_connection)
         except (SQLAlchemyError, StoreError, RunAgain):
-            self._stop_glancing()
+            self._close_inline_connection()
             return None
 
     async def write(self, work: Callable[[Transaction], T]) -> T:
@@ -109,7 +112,7 @@ class SqlStore:
         """
         self._check_open()
         cancelled = threading.Event()
-        until = time.monotonic() + DEADLINE_S
+        until = time.monotonic() + self._deadline_s
         changed = partial(asyncio.get_running_loop().call_soon_threadsafe, self._changed.set)
         future = self._writers.submit(lambda: self._repeat(lambda: self._write(work, cancelled, until, changed), until))
         outcome = asyncio.wrap_future(future)
@@ -119,7 +122,7 @@ class SqlStore:
             cancelled.set()
             future.cancel()
             outcome.add_done_callback(_retrieve_failure)
-            await asyncio.wait([outcome], timeout=CLOSING_S)
+            await asyncio.wait([outcome], timeout=self._closing_s)
             if outcome.done() and not outcome.cancelled() and outcome.exception() is None:
                 return outcome.result()
             raise
@@ -145,26 +148,26 @@ class SqlStore:
         """Let running transactions end (within seconds), then close all connections. It may be called twice."""
         self._closed = True
         ends = [asyncio.wrap_future(end) for end in self._readers.stop() + self._writers.stop()]
-        await asyncio.wait(ends, timeout=CLOSING_S)
-        self._stop_glancing()
+        await asyncio.wait(ends, timeout=self._closing_s)
+        self._close_inline_connection()
         self.database.dispose()
 
-    def _glance(self, glancer: Engine, work: Callable[[Transaction], T]) -> T:
+    def _read_inline(self, inline_reader: Engine, work: Callable[[Transaction], T]) -> T:
         """Read on a connection that stays checked out, because taking one from the pool costs as much as the read."""
-        self._glancing = self._glancing or glancer.connect()
+        self._inline_connection = self._inline_connection or inline_reader.connect()
         try:
-            result = self._run(self._glancing, work)
-            self._glancing.rollback()
+            result = self._run(self._inline_connection, work)
+            self._inline_connection.rollback()
         except BaseException:
-            self._stop_glancing()
+            self._close_inline_connection()
             raise
         return result
 
-    def _stop_glancing(self) -> None:
-        """Return the connection to its pool, after a failure or at the end. The next glance takes a new one."""
-        if self._glancing is not None:
-            self._glancing.close()
-            self._glancing = None
+    def _close_inline_connection(self) -> None:
+        """Return the connection to its pool, after a failure or at the end. The next inline read takes a new one."""
+        if self._inline_connection is not None:
+            self._inline_connection.close()
+            self._inline_connection = None
 
     def _check_open(self) -> None:
         if self._closed:

@@ -105,16 +105,19 @@ class KeepingRows(Statements):
 
     def put_epoch_marker(self, marker: EpochMarker) -> None:
         row = columns_of(tables.fences, marker)
-        lists = {name: json.dumps(row[name]) for name in ("unique_identifiers", "behind")}
+        lists = {
+            "unique_identifiers": json.dumps(marker.unique_identifiers),
+            "behind": json.dumps(marker.previous_identifiers),
+        }
         self.store(_PUT_EPOCH_MARKER, row | lists | {"state": marker.state.value})
 
-    def epoch_markers_fall_due(self, key_manager: str) -> None:
+    def set_epoch_markers_due(self, key_manager: str) -> None:
         self.change(_SET_DUE, {"k": key_manager})
 
     def due_epoch_markers(self, key_manager: str) -> frozenset[str]:
         return frozenset(self.all(_DUE_EPOCH_MARKERS, {"k": key_manager}, lambda row: str(row.key_server)))
 
-    def note_epoch_marker_moves(self, key_server: str) -> None:
+    def clear_epoch_marker_due(self, key_server: str) -> None:
         self.change(_CLEAR_DUE, {"s": key_server})
 
     def digest_key(self, key_manager: str) -> bytes | None:
@@ -209,8 +212,11 @@ def _items(text: str) -> tuple[Any, ...]:
 
 
 def _epoch_marker(row: Row[Any]) -> EpochMarker:
-    values: Parameters = {name: value for name, value in row._mapping.items() if name != "due"}
-    lists = {name: tuple(json.loads(values[name])) for name in ("unique_identifiers", "behind")}
+    values: Parameters = {name: value for name, value in row._mapping.items() if name not in {"due", "behind"}}
+    lists = {
+        "unique_identifiers": tuple(json.loads(row.unique_identifiers)),
+        "previous_identifiers": tuple(json.loads(row.behind)),
+    }
     return EpochMarker(**values | lists | {"token": bytes(row.token), "state": EpochMarkerState(row.state)})
 
 

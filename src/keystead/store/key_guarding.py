@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import bindparam, exists, select, update
 
-from keystead.core.keys.keeping import KEPT
+from keystead.core.keys.keeping import KEPT_STATES
 from keystead.core.keys.model import AttemptState, Presence
 from keystead.store import tables
 from keystead.store.keys import copy_of, row_of
@@ -24,7 +24,7 @@ _keys = tables.keys.c
 _attempts = tables.key_attempts.c
 _copies = tables.key_copies.c
 
-_IS_KEPT = _keys.state.in_([state.value for state in KEPT])
+_IS_KEPT = _keys.state.in_([state.value for state in KEPT_STATES])
 _ATTEMPT_NOT_ABORTED = (
     exists()
     .where(

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, bindparam, case, delete, func, insert, select
 
-from keystead.core.keys.keeping import KEPT
+from keystead.core.keys.keeping import KEPT_STATES
 from keystead.core.keys.model import AttemptState, Presence
 from keystead.core.keys.report import KeyReport, ReportKind
-from keystead.core.keys.survival import Cover
+from keystead.core.keys.survival import KeyGroup
 from keystead.store import tables
 from keystead.store.statements import Statements, columns_of
 
@@ -44,7 +44,7 @@ _DROP_BEYOND = delete(tables.key_reports).where(_reports.uuid.in_(_BEYOND.subque
 
 
 @cache
-def _covers(servers: int) -> Select[Any]:
+def _key_groups(servers: int) -> Select[Any]:
     """Return a statement that counts keys by which of so many servers (``s0``, ``s1``, ...) hold a proven copy.
 
     It also returns the first key ids of each group. It is one pass over the keys. For each key it makes a bit per
@@ -63,7 +63,7 @@ def _covers(servers: int) -> Select[Any]:
             *(func.max(case((here[number], _copies.proven))).label(f"proven{number}") for number in numbers),
         )
         .select_from(tables.keys.outerjoin(tables.key_attempts, committed).outerjoin(tables.key_copies, proven))
-        .where(_keys.key_manager == bindparam("k"), _keys.state.in_([state.value for state in KEPT]))
+        .where(_keys.key_manager == bindparam("k"), _keys.state.in_([state.value for state in KEPT_STATES]))
         .group_by(_keys.uuid, _keys.key_id)
         .subquery()
     )
@@ -84,11 +84,11 @@ def _covers(servers: int) -> Select[Any]:
 class KeyProofRows(Statements):
     """The rows of proven copies and of reports."""
 
-    def covers(self, key_manager: str, servers: Sequence[str], limit: int) -> tuple[Cover, ...]:
+    def key_groups(self, key_manager: str, servers: Sequence[str], limit: int) -> tuple[KeyGroup, ...]:
         asked = servers or ("",)
         bound = {"k": key_manager, "limit": limit} | {f"s{number}": uuid for number, uuid in enumerate(asked)}
-        rows = self.all(_covers(len(asked)), bound, lambda row: row)
-        return tuple(_cover(asked, holders, list(group)) for holders, group in groupby(rows, attrgetter("holders")))
+        rows = self.all(_key_groups(len(asked)), bound, lambda row: row)
+        return tuple(_key_group(asked, holders, list(group)) for holders, group in groupby(rows, attrgetter("holders")))
 
     def add_key_report(self, report: KeyReport, *, keep: int) -> None:
         self.change(insert(tables.key_reports), columns_of(tables.key_reports, report) | {"kind": report.kind.value})
@@ -101,11 +101,11 @@ class KeyProofRows(Statements):
         return self.one(_REPORT, {"k": key_manager, "u": uuid}, _report)
 
 
-def _cover(servers: Sequence[str], holders: int, rows: Sequence[Row[Any]]) -> Cover:
+def _key_group(servers: Sequence[str], holders: int, rows: Sequence[Row[Any]]) -> KeyGroup:
     """Return one group of keys from its first rows. ``holders`` has one bit per server, in the order of ``servers``."""
     first = rows[0]._mapping
     oldest = {uuid: first[f"oldest{number}"] for number, uuid in enumerate(servers)}
-    return Cover(
+    return KeyGroup(
         places=frozenset(frozenset({uuid}) for number, uuid in enumerate(servers) if holders >> number & 1),
         keys=int(first["keys"]),
         oldest={frozenset({uuid}): time for uuid, time in oldest.items() if time is not None},

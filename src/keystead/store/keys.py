@@ -335,7 +335,7 @@ class KeyRows(Statements):
     def copies(self, keys: Collection[str]) -> tuple[Copy, ...]:
         return self.all(_COPIES, {"keys": list(keys)}, copy_of)
 
-    def standing_copies(self, keys: Collection[str]) -> tuple[Copy, ...]:
+    def copies_not_aborted(self, keys: Collection[str]) -> tuple[Copy, ...]:
         return self.all(_STANDING_COPIES, {"keys": list(keys)}, copy_of)
 
     def copies_on(self, key_server: str, after: str, limit: int) -> tuple[Copy, ...]:

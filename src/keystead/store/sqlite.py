@@ -60,7 +60,7 @@ def open_database(url: URL) -> Database:
     url = url.set(database=file.uri, query=url.query | {"uri": "true", "mode": "rw"})
     reader = _engine(url, file, READERS, "BEGIN", (*_PRAGMAS, _READ_ONLY), BUSY_TIMEOUT_S)
     writer = _engine(url, file, 1, _BEGIN_WRITE, _PRAGMAS, BUSY_TIMEOUT_S)
-    glancer = _engine(url, file, 1, "BEGIN", (*_PRAGMAS, _READ_ONLY), 0)
+    inline_reader = _engine(url, file, 1, "BEGIN", (*_PRAGMAS, _READ_ONLY), 0)
 
     def version(connection: Connection) -> int:
         """Return SQLite's data version. It changes when another connection, of any process, has committed.
@@ -75,7 +75,7 @@ def open_database(url: URL) -> Database:
             raise StoreError(f"the database failed: {error.sqlite_errorname}") from None
         return found
 
-    return Database(reader, writer, glancer, READERS, 1, row_locks=False, classify=classify, version=version)
+    return Database(reader, writer, inline_reader, READERS, 1, row_locks=False, classify=classify, version=version)
 
 
 def classify(error: SQLAlchemyError) -> Failure:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from sqlalchemy.sql.compiler import DDLCompiler
     from sqlalchemy.sql.schema import SchemaItem
 
-HEAD = "0006"
+HEAD = "0007"
 """The newest revision in migrations/versions. It is kept here so that a normal start does not import Alembic."""
 
 CLUSTER = ""
@@ -287,7 +287,8 @@ data_keys = Table(
     Column("root_key_check", LargeBinary, nullable=False),
 )
 
-# No foreign key to nodes or SVMs, because the chain outlives them. Lists are ordered by `key`.
+# No foreign key to nodes or SVMs, because the chain outlives them. Lists are ordered by `key`. `read_id` is a copy for
+# searching: the message, which the MAC covers, has it too, and `audit verify` compares both.
 audit_records = Table(
     "audit_records",
     metadata,
@@ -307,7 +308,16 @@ audit_records = Table(
     _text("role", server_default=text("''")),
     _text("svm_uuid", server_default=text("''"), index=True),
     _text("key", server_default=text("''")),
+    Column("read_id", Bytewise, nullable=True),
     Index("uq_audit_records_key", "key", unique=True),
+)
+
+Index(
+    "ix_audit_records_node_read_id",
+    audit_records.c.node,
+    audit_records.c.read_id,
+    sqlite_where=audit_records.c.read_id.is_not(None),
+    postgresql_where=audit_records.c.read_id.is_not(None),
 )
 
 # `configuration` is the node's part of the change marker: it counts changes of watched servers and of logins.
@@ -424,7 +434,8 @@ server_profiles = Table(
     _integer("activates"),
 )
 
-# Epoch markers. `unique_identifiers` and `behind` are JSON arrays. `due`: the marker must be replaced early.
+# Epoch markers. `unique_identifiers` and `behind` (those of the previous marker) are JSON arrays.
+# `due`: the marker must be replaced early.
 fences = Table(
     "fences",
     metadata,

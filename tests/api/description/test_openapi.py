@@ -57,7 +57,7 @@ def described(path: str, method: str) -> dict[str, Any]:
 
 
 def parameters(said: dict[str, Any]) -> dict[str, Any]:
-    """An operation's parameters by name."""
+    """Return an operation's parameters by name."""
     components = document()["components"]["parameters"]
     found = [components[each["$ref"].rpartition("/")[2]] if "$ref" in each else each for each in said["parameters"]]
     return {each["name"]: each for each in found}
@@ -119,7 +119,7 @@ def test_every_field_is_described_where_it_is_shown_set_and_filtered() -> None:
 
 
 def place(schema: dict[str, Any], name: str) -> Any:
-    """The schema of a dotted name, None when there is none."""
+    """Return the schema of a dotted name, None when there is none."""
     found: Any = schema
     for part in name.split("."):
         found = found.get("items", found).get("properties", {}).get(part)
@@ -173,13 +173,13 @@ class Story:
         self.pki = pki
 
     def told(self, text: str) -> str:
-        """A text of an example as it is sent."""
+        """Return a text of an example as it is sent."""
         for name, real in self.known.items():
             text = text.replace(name, real)
         return text
 
     def body(self, example: Example) -> Any:
-        """The body as it is sent, with certificates."""
+        """Return the body as it is sent, with certificates."""
         if not isinstance(example.body, dict):
             return example.body
         body = json.loads(self.told(json.dumps(example.body)))

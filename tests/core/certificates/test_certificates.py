@@ -68,7 +68,7 @@ def key_pem(key: object = KEY, password: bytes | None = None) -> Secret:
 
 
 def installed(new: NewCertificate) -> Certificate:
-    """What is stored, as far as core says it."""
+    """Return the stored values of a certificate, as far as core decides them."""
     return check_install(new, "u", None, NOW)[0]
 
 
@@ -167,13 +167,13 @@ def test_client_is_described() -> None:
 
 
 def test_names_given() -> None:
-    """A name and a common name that the caller gives are kept."""
+    """A name and a common name that the caller gives are stored unchanged."""
     stored = installed(replace(CA, name="mine", common_name="cn", public_certificate=pem(cn=None, ca=True)))
     assert (stored.name, stored.common_name) == ("mine", "cn")
 
 
 def test_a_made_up_name_fits() -> None:
-    """A name that is made up is as long as a name may be, and tells the types of one certificate apart."""
+    """A generated name has at most the longest permitted length, and differs between types of one certificate."""
     for type_ in ("server_ca", "client_ca"):
         stored = installed(replace(CA, type=type_, common_name="x" * 255))
         assert len(stored.name) == 255
@@ -214,7 +214,7 @@ def test_private_key_forms(form: str) -> None:
 
 
 def test_surrounding_text_is_dropped() -> None:
-    """Text around the PEM block, as openssl writes it, is not kept."""
+    """Text around the PEM block, as openssl writes it, is not stored."""
     asked = replace(CA, public_certificate="subject=root\n" + CA.public_certificate + "\ntrailing")
     assert installed(asked).public_certificate == CA.public_certificate
 
@@ -231,7 +231,7 @@ def test_key_types(key: Key, size: int, hash_function: str) -> None:
 
 
 def test_unsupported_public_key() -> None:
-    """A certificate with a key that TLS cannot use is not readable for us."""
+    """A certificate with a key that TLS cannot use is refused as unreadable."""
     key = dsa.generate_private_key(1024)
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "dsa")])
     made = x509.CertificateBuilder(name, name, key.public_key(), 1, NOW - dt.timedelta(1), NOW + dt.timedelta(1))
@@ -243,7 +243,7 @@ def test_unsupported_public_key() -> None:
 
 @given(st.text(max_size=200), st.binary(max_size=200))
 def test_any_text(text: str, key: bytes) -> None:
-    """Whatever stands in place of a certificate or key is an OntapError, never another exception."""
+    """Any text in place of a certificate or key raises OntapError, never another exception."""
     for asked in (replace(CA, public_certificate=text), replace(CLIENT, private_key=Secret(b"x" + key))):
         with pytest.raises(OntapError):
             check_install(asked, "u", None, NOW)
@@ -264,7 +264,7 @@ def test_mutated_certificate(position: int, change: bytes) -> None:
 
 @pytest.mark.parametrize("bits", [1024, 9216])
 def test_key_sizes(bits: int) -> None:
-    """An RSA key that TLS refuses, or that would hold a handshake up, is refused, whatever stands in it."""
+    """An RSA key of a size that TLS refuses, or that would slow a handshake, is refused whatever its numbers are."""
     modulus = (1 << (bits - 1)) + 1
     public = rsa.RSAPublicNumbers(65537, modulus)
     numbers = rsa.RSAPrivateNumbers(3, modulus // 3 | 1, 3, 1, 1, 1, public)
@@ -275,7 +275,7 @@ def test_key_sizes(bits: int) -> None:
 
 
 def test_certificate_of_a_small_key() -> None:
-    """The certificate's key is bounded as well."""
+    """A certificate with too small a key is refused as well."""
     text = pem(ca=True, key=rsa.generate_private_key(65537, 1024))
     with pytest.raises(OntapError) as raised:
         check_install(replace(CA, public_certificate=text), "u", None, NOW)
@@ -283,7 +283,7 @@ def test_certificate_of_a_small_key() -> None:
 
 
 def test_hostile_public_keys() -> None:
-    """A certificate's key, too, is bounded before its numbers are used, and never takes more than milliseconds."""
+    """The key of a certificate is bounded before its numbers are used. The check takes milliseconds."""
     whole = x509.load_pem_x509_certificate(CA.public_certificate.encode())
     der = whole.public_bytes(serialization.Encoding.DER)
     old = KEY.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
@@ -323,7 +323,7 @@ def test_numbers_that_are_no_key() -> None:
 
 
 def test_an_unknown_signature_algorithm() -> None:
-    """A certificate signed by an algorithm without a name here is kept, its hash function is not told."""
+    """A certificate whose signature algorithm is unknown here is accepted without a hash function."""
     certificate = x509.load_pem_x509_certificate(CA.public_certificate.encode())
     der = certificate.public_bytes(serialization.Encoding.DER)
     ecdsa_with_sha256, unknown = bytes.fromhex("06082a8648ce3d040302"), bytes.fromhex("06082a8648ce3d04037f")

@@ -1,4 +1,4 @@
-"""Private keys that are read, and those that would take seconds if anything were computed with their numbers."""
+"""Reading of private keys, and keys whose numbers would make a library compute for seconds."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ P4096 = number(4096)
 
 
 def with_number(place: int, value: int) -> bytes:
-    """The sound RSA key with one number changed."""
+    """Return the sound RSA key with one number changed."""
     return pem("RSA PRIVATE KEY", numbers(*SOUND[:place], value, *SOUND[place + 1 :]))
 
 
 def ec_key(private: bytes, parameters: bytes = hostile.P256_OID) -> bytes:
-    """An EC private key (RFC 5915)."""
+    """Return an EC private key (RFC 5915)."""
     return pem("EC PRIVATE KEY", tlv(0x30, tlv(2, b"\1"), tlv(4, private), tlv(0xA0, parameters)))
 
 
@@ -80,7 +80,7 @@ MALFORMED: dict[str, Callable[[], bytes]] = {
 
 @pytest.mark.parametrize("make", MALFORMED.values(), ids=MALFORMED)
 def test_malformed(make: Callable[[], bytes]) -> None:
-    """What is no key that TLS can use is 52560123, and told within milliseconds whatever its numbers are."""
+    """A text that is not a key for TLS is refused with 52560123 within milliseconds, whatever its numbers are."""
     key = Secret(make())
     assert len(key.reveal()) < 1 << 16
     with pytest.raises(OntapError) as raised:
@@ -91,14 +91,14 @@ def test_malformed(make: Callable[[], bytes]) -> None:
 
 @pytest.mark.parametrize("place", [1, 2], ids=["modulus", "public exponent"])
 def test_huge_public_numbers(place: int) -> None:
-    """A modulus or public exponent of a size that TLS has not is 3735700."""
+    """A modulus or public exponent of a size that TLS does not use is refused with 3735700."""
     with pytest.raises(OntapError) as raised:
         read_private_key(Secret(with_number(place, number(300_000))))
     assert raised.value.kind is errors.KEY_SIZE
 
 
 def test_public_exponents() -> None:
-    """One of 64 bits is the largest; a key without exponent has none."""
+    """The largest public exponent has 64 bits; a key without an RSA exponent has none."""
     check_key_size(rsa.RSAPublicNumbers(number(64), N).public_key(), "x")
     check_key_size(ec.generate_private_key(ec.SECP256R1()).public_key(), "x")
     with pytest.raises(OntapError) as raised:
@@ -107,7 +107,7 @@ def test_public_exponents() -> None:
 
 
 def test_sound_numbers() -> None:
-    """The numbers that the hostile keys differ from are a key, which is written as nothing but itself."""
+    """The numbers from which the hostile keys are made form a sound key, and it is written back unchanged."""
     text = b"a note\n" + pem("RSA PRIVATE KEY", numbers(*SOUND)) + b"-----BEGIN CERTIFICATE-----\nAAAA\n"
     read = read_private_key(Secret(text))
     assert is_proved(read)
@@ -118,13 +118,13 @@ def test_sound_numbers() -> None:
     "key", [ec.generate_private_key(ec.SECP256R1()), ed25519.Ed25519PrivateKey.generate()], ids=["ec", "ed25519"]
 )
 def test_keys_without_primes(key: ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey) -> None:
-    """EC and Edwards keys are read, proved and written likewise."""
+    """EC and Edwards keys are read, proved and written as RSA keys are."""
     read = read_private_key(key_pem(key))
     assert is_proved(read)
     assert written(read) == key_pem(key)
 
 
 def test_primes_that_are_none() -> None:
-    """What the numbers do not tell a signature does."""
+    """A key whose factors are not primes is found by a signature that does not verify."""
     read = read_private_key(Secret(pem("RSA PRIVATE KEY", numbers(*hostile.composite_rsa(2048)))))
     assert not is_proved(read)

@@ -1,4 +1,4 @@
-"""The rules of making self-signed certificates and requests, and what is made, as ``cryptography`` reads it."""
+"""The rules of making self-signed certificates and requests, checked by reading the results with ``cryptography``."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ REFUSED: dict[str, tuple[NewSelfSigned, ErrorKind, str]] = {
 
 @pytest.mark.parametrize("case", REFUSED.values(), ids=REFUSED)
 def test_no_self_signed_certificate(case: tuple[NewSelfSigned, ErrorKind, str]) -> None:
-    """Each fault gives its code and names the field."""
+    """Each fault in an order gives its code and names the field."""
     new, kind, target = case
     with pytest.raises(OntapError) as raised:
         check_self_signed(new, NOW)
@@ -76,7 +76,7 @@ def test_no_self_signed_certificate(case: tuple[NewSelfSigned, ErrorKind, str]) 
 def test_what_a_self_signed_certificate_says(
     type_: str, ca: bool, purposes: list[x509.ObjectIdentifier] | None, usages: set[str]
 ) -> None:
-    """Its type decides what it may be used for; a root_ca signs leaves only."""
+    """The type decides the key usages; a root_ca signs leaves only."""
     new = replace(SERVER, type=type_, alternatives=NAMES, hash_function="sha384", expiry=NOW + 30 * DAY)
     assert check_self_signed(new, NOW) == ("rsa", 2048)
     made = self_signed(new, RSA, 4711, NOW)
@@ -101,7 +101,7 @@ def test_what_a_self_signed_certificate_says(
 
 
 def test_defaults_of_a_self_signed_certificate() -> None:
-    """2048 bits, sha256, 365 days, no alternative names."""
+    """The defaults are 2048 bits, sha256, 365 days and no alternative names."""
     made = self_signed(SERVER, RSA, 1, NOW)
     assert made.not_valid_after_utc == NOW + 365 * DAY
     assert made.signature_hash_algorithm is not None
@@ -126,7 +126,7 @@ NO_REQUEST: dict[str, tuple[NewRequest, ErrorKind, str]] = {
 
 @pytest.mark.parametrize("case", NO_REQUEST.values(), ids=NO_REQUEST)
 def test_no_request(case: tuple[NewRequest, ErrorKind, str]) -> None:
-    """Each fault gives its code and names the field."""
+    """Each fault in an order gives its code and names the field."""
     new, kind, target = case
     with pytest.raises(OntapError) as raised:
         check_request(new)
@@ -138,7 +138,7 @@ def test_no_request(case: tuple[NewRequest, ErrorKind, str]) -> None:
     [("rsa", 112, 2048), ("rsa", 128, 3072), ("ec", 112, 224), ("ec", 128, 256), ("ec", 192, 384)],
 )
 def test_keys_of_a_strength(algorithm: str, strength: int, bits: int) -> None:
-    """NIST SP 800-57 part 1, table 2."""
+    """The sizes of keys follow NIST SP 800-57 part 1, table 2."""
     new = replace(REQUEST, algorithm=algorithm, security_strength=strength)
     assert check_request(new) == (algorithm, bits)
 
@@ -171,7 +171,7 @@ def test_what_a_request_says() -> None:
 
 
 def test_a_request_without_subject() -> None:
-    """Alternative names alone are critical, as RFC 5280 section 4.2.1.6 says; nothing else is there."""
+    """Alternative names alone are critical (RFC 5280 section 4.2.1.6), and the request holds nothing else."""
     new = NewRequest(alternatives=NAMES)
     check_request(new)
     made = x509.load_pem_x509_csr(signing_request(new, key_pem()).encode())
@@ -194,7 +194,7 @@ def test_a_request_without_subject() -> None:
     ],
 )
 def test_expiry(text: str, expiry: dt.datetime | dt.timedelta) -> None:
-    """A duration, or a time with its zone, as ONTAP's pages write them."""
+    """An expiry is a duration, or a time with its zone, as in ONTAP's documentation."""
     assert parse_expiry(text) == expiry
 
 
@@ -218,14 +218,14 @@ def test_expiry(text: str, expiry: dt.datetime | dt.timedelta) -> None:
     ],
 )
 def test_no_expiry(text: str) -> None:
-    """Anything else is a ValueError."""
+    """Any other text raises ValueError."""
     with pytest.raises(ValueError, match=r"."):
         parse_expiry(text)
 
 
 @given(st.from_regex(r"P(\d{1,6}[YMWD]){0,3}(T(\d{1,9}[HMS]){0,3})?", fullmatch=True))
 def test_any_duration(text: str) -> None:
-    """No duration overflows: it is read or a ValueError, and then a period or an OntapError."""
+    """No duration overflows: it raises ValueError, or it is read and then accepted or refused with OntapError."""
     try:
         expiry = parse_expiry(text)
     except ValueError:

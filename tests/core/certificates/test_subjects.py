@@ -1,4 +1,4 @@
-"""Subject names and subject alternative names: what is read, what is refused, what is built."""
+"""Subject names and subject alternative names: reading, refusing, building."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SUBJECTS = {
 
 @pytest.mark.parametrize(("text", "read"), SUBJECTS.items())
 def test_subject_names(text: str, read: list[tuple[str, str]]) -> None:
-    """Key and value, in the order written; blanks after a comma mean nothing, a backslash escapes."""
+    """Keys and values are read in their order; blanks after a comma are ignored, a backslash escapes."""
     assert [(item.rfc4514_attribute_name, item.value) for item in parse_subject(text)] == read
 
 
@@ -51,7 +51,7 @@ def test_subject_names(text: str, read: list[tuple[str, str]]) -> None:
     ],
 )
 def test_bad_subject_names(text: str) -> None:
-    """What cannot be read, or must not stand in a certificate, is 52560423."""
+    """A subject that cannot be read, or must not be in a certificate, is refused with 52560423."""
     with pytest.raises(OntapError) as raised:
         parse_subject(text)
     assert (raised.value.kind, raised.value.target) == (errors.SUBJECT_MALFORMED, "subject_name")
@@ -59,7 +59,7 @@ def test_bad_subject_names(text: str) -> None:
 
 @given(st.text(max_size=60))
 def test_any_subject_name(text: str) -> None:
-    """Whatever stands in place of a subject name is read or is an OntapError."""
+    """Any text in place of a subject name is read or raises OntapError."""
     for tried in (text, f"CN={text}"):
         try:
             subject = parse_subject(tried)
@@ -86,7 +86,7 @@ def test_any_subject_name(text: str) -> None:
     ],
 )
 def test_alternative_names(check: Callable[[str], str], good: list[str], bad: list[str]) -> None:
-    """Each kind has its form."""
+    """Each kind of alternative name is accepted in its own form only."""
     assert [check(text) for text in good] == good
     for text in bad:
         with pytest.raises(ValueError, match=r"."):
@@ -94,7 +94,7 @@ def test_alternative_names(check: Callable[[str], str], good: list[str], bad: li
 
 
 def test_alternative_names_of_a_certificate() -> None:
-    """The four kinds are read back as they were written; without any there is nothing to show."""
+    """The four kinds are read back as they were written; a certificate without any shows none."""
     names = AlternativeNames(("a.example", "*.b"), ("10.0.0.1", "::1"), ("a@b",), ("urn:x",))
     extension = x509.Extension(x509.SubjectAlternativeName.oid, critical=False, value=names.extension())
     assert alternatives_of(x509.Extensions([extension])) == names

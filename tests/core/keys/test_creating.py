@@ -1,4 +1,4 @@
-"""The rules of a new key: whose it is, what it may be called, and which material may be given."""
+"""The rules of a new key: its owner, its name, and the material that may be given."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ PASSPHRASE = b"twenty visible bytes"
 
 
 def planned(state: CreateState, request: NewKey) -> Key:
-    """Plan it, at noon."""
+    """Plan the key, at noon."""
     return plan_create(state, request, UUID, NOON)
 
 
 def refused(state: CreateState, request: NewKey) -> OntapError:
-    """The rule that is broken."""
+    """Return the rule that is broken."""
     with pytest.raises(OntapError) as raised:
         planned(state, request)
     return raised.value
@@ -55,7 +55,7 @@ def refused(state: CreateState, request: NewKey) -> OntapError:
 
 
 def test_a_volume_key() -> None:
-    """It is pending, the SVM's, of 64 bytes, with an id in ONTAP's form and no digest yet."""
+    """A volume key is pending, belongs to the SVM, has 64 bytes, an id in ONTAP's form and no digest yet."""
     assert planned(OF_SVM, replace(NEW, key_tag="tag")) == Key(
         uuid=UUID,
         key_id="00000000000000000200000000000500" + UUID.replace("-", "") + "0" * 16,
@@ -71,7 +71,7 @@ def test_a_volume_key() -> None:
 
 
 def test_an_authentication_key() -> None:
-    """It is the cluster's, of 32 bytes, and named by its id unless it has a name."""
+    """An authentication key belongs to the cluster, has 32 bytes, and is named by its id unless it has a name."""
     key = planned(OF_CLUSTER, AUTH)
     assert (key.svm, key.length, key.name) == (None, 32, key.key_id)
     assert key.key_id.startswith("00000000000000000200000000000100")
@@ -79,7 +79,7 @@ def test_an_authentication_key() -> None:
 
 
 def test_the_length_is_that_of_imported_material() -> None:
-    """A passphrase may be shorter than what is made."""
+    """The length of the key is the length of the imported material, which may be shorter than a generated one."""
     assert planned(OF_CLUSTER, replace(AUTH, material=Secret(PASSPHRASE))).length == len(PASSPHRASE)
     assert planned(OF_SVM, replace(NEW, material=Secret(MATERIAL))).length == 64
 
@@ -100,13 +100,13 @@ def test_the_length_is_that_of_imported_material() -> None:
     ],
 )
 def test_whose_a_volume_key_is(manager: Svm | None, scope: Svm | None, asked: Svm | None, owner: Svm | None) -> None:
-    """The SVM that is asked for, else that of the key manager or of the call, else the cluster's own."""
+    """A volume key belongs to the SVM asked for, else to the key manager's or the call's SVM, else to the cluster."""
     assert owner_of(key_manager(manager), scope, replace(NEW, svm=asked)) == owner
 
 
 @pytest.mark.parametrize(("manager", "scope", "asked"), [(VS0, None, VS1), (VS0, VS0, VS1), (None, VS0, VS1)])
 def test_a_volume_key_of_another_svm(manager: Svm | None, scope: Svm | None, asked: Svm) -> None:
-    """Neither a key manager of an SVM nor a call that is confined to one makes another SVM's keys."""
+    """A key manager of an SVM, and a call confined to an SVM, cannot create keys of another SVM."""
     error = refused(replace(OF_SVM, key_manager=key_manager(manager), scope=scope), replace(NEW, svm=asked))
     assert (error.kind, error.target) == (errors.INVALID_VALUE, "svm")
 
@@ -116,20 +116,20 @@ def test_a_volume_key_of_another_svm(manager: Svm | None, scope: Svm | None, ask
     [(VS0, None, errors.NOT_CLUSTERS_KEY_MANAGER), (None, VS0, errors.ENTRY_NOT_FOUND)],
 )
 def test_an_authentication_key_is_the_clusters(manager: Svm | None, scope: Svm | None, kind: ErrorKind) -> None:
-    """No SVM's key manager has any, and no call that is confined to an SVM sees that there are."""
+    """A key manager of an SVM, and a call confined to an SVM, cannot create authentication keys."""
     error = refused(replace(OF_SVM, key_manager=key_manager(manager), scope=scope), AUTH)
     assert (error.kind, error.target) == (kind, "uuid")
 
 
 def test_an_authentication_key_is_made_for_no_svm() -> None:
-    """Whoever asks for that is told so, and gets none of the cluster's."""
+    """A request for an authentication key of an SVM is refused, and the error says so."""
     error = refused(OF_CLUSTER, replace(AUTH, svm=VS1))
     assert (error.kind, error.target) == (errors.INVALID_VALUE, "svm")
 
 
 @pytest.mark.parametrize("serving", [None, "another"])
 def test_an_svm_whose_keys_are_kept_elsewhere(serving: str | None) -> None:
-    """The cluster's key manager takes no key of an SVM that another one serves, and does take its own."""
+    """The cluster's key manager accepts the cluster's keys; it refuses a key of an SVM that has its own key manager."""
     state = replace(OF_CLUSTER, serving=serving)
     error = refused(state, replace(NEW, svm=VS1))
     assert (error.kind, error.target) == (errors.INVALID_VALUE, "svm")
@@ -154,14 +154,14 @@ BROKEN: list[tuple[ErrorKind, str | None, dict[str, Any], dict[str, Any]]] = [
 
 @pytest.mark.parametrize(("kind", "target", "facts", "fields"), BROKEN, ids=lambda v: getattr(v, "code", None))
 def test_each_rule(kind: ErrorKind, target: str | None, facts: dict[str, Any], fields: dict[str, Any]) -> None:
-    """One thing wrong, and the rule that says so."""
+    """One fault in the request breaks exactly the rule of that fault."""
     error = refused(replace(OF_SVM, **facts), replace(NEW, **fields))
     assert (error.kind, error.target) == (kind, target)
 
 
 @pytest.mark.parametrize("first", range(len(BROKEN)))
 def test_the_first_broken_rule_is_told(first: int) -> None:
-    """With everything wrong from there on, the rules speak in their order."""
+    """If several rules are broken, the first one in the order of the table is reported."""
     facts: dict[str, Any] = {}
     fields: dict[str, Any] = {}
     for _, _, more_facts, more_fields in BROKEN[first:]:
@@ -172,7 +172,7 @@ def test_the_first_broken_rule_is_told(first: int) -> None:
 
 
 def test_at_most_128_authentication_keys() -> None:
-    """The 129th is refused; volume keys are not counted."""
+    """The 129th authentication key is refused; volume keys are not counted."""
     full = replace(OF_CLUSTER, authentication_keys=AUTH_KEY_LIMIT)
     assert refused(full, AUTH).kind is errors.AUTH_KEY_LIMIT
     assert planned(replace(full, authentication_keys=AUTH_KEY_LIMIT - 1), AUTH).key_type is KeyType.NSE_AK
@@ -184,20 +184,20 @@ def test_at_most_128_authentication_keys() -> None:
 
 @pytest.mark.parametrize("name", ["n", LONG_NAME, "with blanks inside", "schlüssel/1:é"])
 def test_a_name(name: str) -> None:
-    """1 to 255 printable characters."""
+    """A name has 1 to 255 printable characters."""
     assert planned(OF_SVM, replace(NEW, name=name)).name == name
 
 
 @pytest.mark.parametrize("name", ["", LONG_NAME + "n", " n", "n ", "a\nb", "a\x00", "a\u200b", "e\u0301", "\u212b"])
 def test_what_is_no_name(name: str) -> None:
-    """Empty, too long, blanks at an end, and what cannot be seen."""
+    """Empty and long names are refused, and names with blanks at an end or invisible characters."""
     error = refused(OF_SVM, replace(NEW, name=name))
     assert (error.kind, error.target) == (errors.INVALID_VALUE, "name")
 
 
 @pytest.mark.parametrize("tag", ["", "t", LONG_TAG, "naïve"])
 def test_a_tag(tag: str) -> None:
-    """Up to 32 printable characters."""
+    """A tag has up to 32 printable characters."""
     assert planned(OF_SVM, replace(NEW, key_tag=tag)).key_tag == tag
 
 
@@ -212,13 +212,13 @@ def test_a_tag(tag: str) -> None:
     ],
 )
 def test_what_is_no_tag(tag: str, kind: ErrorKind) -> None:
-    """Blanks have a text of their own."""
+    """A wrong tag is refused; a tag with blanks has an error text of its own."""
     error = refused(OF_SVM, replace(NEW, key_tag=tag))
     assert (error.kind, error.target) == (kind, "key_tag")
 
 
 def test_a_name_that_is_taken() -> None:
-    """Code 1 names the key that has it: by its id, too, for those who see that key."""
+    """Code 1 names the key that has the name; its id is shown only to callers who may see that key."""
     holder = replace(HELD, svm=VS1)
     seen, name = ("key_id", holder.key_id), ("name", holder.name)
     for scope, arguments in [(None, [seen, name]), (VS1, [seen, name]), (VS0, [name])]:
@@ -244,7 +244,7 @@ def test_a_name_that_is_taken() -> None:
     ],
 )
 def test_material_that_is_refused(key_type: KeyType, material: bytes, kind: ErrorKind, target: str) -> None:
-    """Its length, what it is made of, or two halves that are one; and no error says what it was."""
+    """Material is refused for its length, its characters or two equal halves; no error repeats the material."""
     with pytest.raises(OntapError) as raised:
         check_material(key_type, Secret(material))
     error = raised.value
@@ -254,12 +254,12 @@ def test_material_that_is_refused(key_type: KeyType, material: bytes, kind: Erro
 
 @pytest.mark.parametrize("passphrase", [PASSPHRASE, b"~" * 32, b" " * 20])
 def test_a_passphrase(passphrase: bytes) -> None:
-    """20 to 32 visible ASCII characters, blanks among them."""
+    """A passphrase has 20 to 32 visible ASCII characters, which may include blanks."""
     check_material(KeyType.NSE_AK, Secret(passphrase))
 
 
 def test_halves() -> None:
-    """One bit makes the halves differ."""
+    """One different bit is enough for two halves to differ."""
     assert halves_differ(Secret(MATERIAL))
     assert not halves_differ(Secret(MATERIAL[:32] * 2))
     assert halves_differ(Secret(bytes(63) + b"\x01"))

@@ -1,4 +1,4 @@
-"""When a key can be retired and recovered, and what may be destroyed."""
+"""The rules of retiring, recovering and destroying keys."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ import pytest
 from keystead.core import errors
 from keystead.core.errors import OntapError
 from keystead.core.keys.destroying import (
-    LATE,
+    LATE_REGISTER,
     WINDOW,
     Ownership,
     Step,
+    as_purging,
     is_absent,
     is_due,
-    is_over,
     is_past_recovery,
+    is_purged,
     may_destroy,
     ownership,
     plan_recover,
     plan_retire,
-    purging,
     steps,
 )
 from keystead.core.keys.model import (
@@ -50,7 +50,7 @@ EARLIER = replace(HERE, uuid=BEFORE, number=1, began=NOW - 90 * DAY)
 
 
 def key(state: KeyState = KeyState.COMMITTED, retired: datetime | None = None, by: Incarnation = HERE) -> Key:
-    """A key; a retired one can be recovered for seven days."""
+    """Return a key; a retired one can be recovered for seven days."""
     return Key(
         uuid="11111111-2222-3333-4444-555555555555",
         key_id="id",
@@ -69,12 +69,12 @@ def key(state: KeyState = KeyState.COMMITTED, retired: datetime | None = None, b
 
 
 def attempt(state: AttemptState = AttemptState.COMMITTED, incarnation: str = HERE.uuid) -> Attempt:
-    """The key's first attempt, whose time is over now."""
+    """Return the first attempt of the key, which is timed out now."""
     return Attempt(key().uuid, 1, Purpose.CREATE, incarnation, "token", "node", state, NOW - DAY, NOW)
 
 
 def refused(plan: Callable[[], Key]) -> bool:
-    """Whether a plan is refused as 4 (404)."""
+    """Return True if a plan is refused as 4 (404)."""
     with pytest.raises(OntapError) as raised:
         plan()
     return raised.value.kind is errors.ENTRY_NOT_FOUND
@@ -86,20 +86,20 @@ NO_KEY = [None, *(key(state) for state in set(KeyState) - {COMMITTED, RETIRED})]
 
 @pytest.mark.parametrize("found", NO_KEY)
 def test_what_is_no_key_is_neither_retired_nor_recovered(found: Key | None) -> None:
-    """Pending, aborted and purged keys, and those whose end has begun, do not exist for callers."""
+    """Pending, aborted, purged and overdue keys do not exist for callers who retire or recover."""
     assert refused(lambda: plan_retire(found, HERE, NOW, WINDOW))
     assert refused(lambda: plan_recover(found, HERE))
 
 
 def test_a_key_is_retired_once() -> None:
-    """For the window, as another version; a second call changes nothing."""
+    """A key is retired for its window and gets a new version; a second call changes nothing."""
     retired = plan_retire(key(), HERE, NOW, DAY)
     assert retired == replace(key(RETIRED, NOW), version=2, purge_after=NOW + DAY)
     assert plan_retire(retired, HERE, NOW + DAY / 2, DAY) is retired
 
 
 def test_what_an_earlier_incarnation_retired_is_retired_anew() -> None:
-    """Its window begins now: since the backup it may have been recovered."""
+    """A key that an earlier incarnation retired starts a new window. It may have been recovered since the backup."""
     before = key(RETIRED, NOW - DAY, EARLIER)
     assert plan_retire(before, HERE, NOW, WINDOW) == replace(key(RETIRED, NOW), version=2)
 
@@ -118,7 +118,7 @@ def test_what_an_earlier_incarnation_retired_is_retired_anew() -> None:
     ],
 )
 def test_when_a_key_is_due(found: Key, due: bool) -> None:
-    """When its window has ended, of those that this incarnation retired."""
+    """A key is due when its window has ended and this incarnation retired it."""
     assert is_due(found, HERE, NOW) is due
 
 
@@ -133,12 +133,12 @@ def test_when_a_key_is_due(found: Key, due: bool) -> None:
     ],
 )
 def test_when_a_key_holds_no_server(found: Key, incarnation: Incarnation, holds_none: bool) -> None:
-    """When the keeper has found that its undo has ended, and it may be destroyed."""
+    """A key holds no server once the keeper marked it overdue and it may be destroyed."""
     assert is_past_recovery(found, incarnation) is holds_none
 
 
 def test_a_key_is_recovered_until_its_end_begins() -> None:
-    """As another version, also when its window has ended, until the keeper has found that; one in use as it is."""
+    """A key can be recovered until the keeper marks it overdue, also after its window; a key in use stays unchanged."""
     assert plan_recover(key(), HERE) == key()
     assert plan_recover(key(RETIRED, NOW - DAY), HERE) == replace(key(), version=2)
     assert plan_recover(key(RETIRED, NOW - WINDOW), HERE) == replace(key(), version=2)
@@ -147,8 +147,8 @@ def test_a_key_is_recovered_until_its_end_begins() -> None:
 
 
 def test_the_end_of_a_key_is_another_version() -> None:
-    """So that nobody goes on to read it from memory."""
-    assert purging(key(RETIRED, NOW)) == replace(key(KeyState.PURGING, NOW), version=2)
+    """An overdue key gets a new version, so that no node returns it from memory."""
+    assert as_purging(key(RETIRED, NOW)) == replace(key(KeyState.PURGING, NOW), version=2)
 
 
 @pytest.mark.parametrize(
@@ -163,9 +163,9 @@ def test_the_end_of_a_key_is_another_version() -> None:
     ],
 )
 def test_when_the_end_is_over(attempt_: Attempt, presences: list[Presence], over: bool) -> None:
-    """When every copy has come to its end that this incarnation could end, and none can come."""
+    """A key is purged when this incarnation has ended every copy that it can end, and no copy can still arrive."""
     copies = [Copy(key().uuid, 1, "server", presence) for presence in presences]
-    assert is_over([attempt_], copies, HERE) is over
+    assert is_purged([attempt_], copies, HERE) is over
 
 
 # --- what may be destroyed ---
@@ -189,7 +189,7 @@ MAY = {
 @pytest.mark.parametrize("attempt_state", AttemptState)
 @pytest.mark.parametrize("state", KeyState)
 def test_what_may_be_destroyed(state: KeyState, attempt_state: AttemptState, incarnation: str) -> None:
-    """What this incarnation's aborted attempts left, and copies of keys that end; nothing until that is released."""
+    """Copies of aborted attempts and of ending keys may be destroyed; nothing may be before an operator's release."""
     where = key(state), attempt(attempt_state, incarnation)
     assert may_destroy(*where, HERE) is ((state, attempt_state, incarnation) in MAY)
     assert not may_destroy(*where, replace(HERE, destroys=False))
@@ -201,12 +201,12 @@ def test_what_may_be_destroyed(state: KeyState, attempt_state: AttemptState, inc
         (("7",), True, timedelta(0), True),
         (("7",), False, DAY, False),
         ((), True, timedelta(0), False),
-        ((), True, LATE, True),
-        ((), False, LATE, False),
+        ((), True, LATE_REGISTER, True),
+        ((), False, LATE_REGISTER, False),
     ],
 )
 def test_when_nothing_found_means_absent(ids: tuple[str, ...], canary: bool, since: timedelta, absent: bool) -> None:
-    """With the canary there, once nothing can be on its way."""
+    """An empty answer means absent if the canary is there and no Register can still arrive."""
     copy = Copy(key().uuid, 1, "server", Presence.SENT, unique_identifiers=ids)
     assert is_absent(copy, attempt(), NOW + since, canary=canary) is absent
 
@@ -224,7 +224,7 @@ def test_when_nothing_found_means_absent(ids: tuple[str, ...], canary: bool, sin
     ],
 )
 def test_the_steps_to_an_objects_end(state: str, result: tuple[Step, ...]) -> None:
-    """An Active object is revoked first; one that has ended is left alone."""
+    """An Active object is revoked before it is destroyed; a destroyed object is left alone."""
     assert steps(state) == result
 
 
@@ -262,5 +262,5 @@ CANARY = str(canary_name(HERE.uuid, HERE.uuid, 1))
     ],
 )
 def test_whose_an_object_is(name: str, found: Key | None, attempt_: Attempt | None, result: Ownership) -> None:
-    """Its name's attempt accounts for it, be it over; what nothing accounts for is unclaimed."""
+    """The attempt in its name accounts for an object, also when it is over; any other object is unclaimed."""
     assert ownership(parse(name), found, attempt_, HERE) is result

@@ -1,4 +1,4 @@
-"""Keyed digests: what they agree with, and what they do not tell."""
+"""Keyed digests: which material agrees with them, and what they do not disclose."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_a_digest_is_hmac_of_uuid_and_material() -> None:
     ids=["another key", "another uuid", "one bit", "shorter", "longer"],
 )
 def test_what_differs_does_not_agree(key: Secret, uuid: str, material: Secret) -> None:
-    """Equal material of two keys has two digests; any other material disagrees."""
+    """Two keys with equal material have different digests; any other material disagrees."""
     expected = digest(KEY, "u", MATERIAL)
     assert agrees(KEY, "u", MATERIAL, expected)
     assert not agrees(key, uuid, material, expected)

@@ -1,4 +1,4 @@
-"""Replication domains: who is joined, how many copies are wanted, and that the guarantee holds."""
+"""Replication domains: which servers form one, how many copies are wanted, and the guarantee."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ THEN = datetime(2026, 3, 1, tzinfo=UTC)
 
 
 def seen(**by: str) -> dict[str, ServerProfile]:
-    """Profiles: the server on the left sees the canaries of those on the right, by their letters."""
+    """Return profiles: the server on the left sees the canaries of those on the right, by their letters."""
     return {
         f"{name}:5696": ServerProfile(
             f"{name}:5696", KeyForm.SECRET_DATA, "", (), b"", THEN, tuple(f"{other}:5696" for other in others)
@@ -48,27 +48,27 @@ JOINED: dict[str, tuple[dict[str, ServerProfile], dict[str, str], str]] = {
 
 @pytest.mark.parametrize(("profiles", "declared", "expected"), JOINED.values(), ids=JOINED)
 def test_who_is_one_domain(profiles: dict[str, ServerProfile], declared: dict[str, str], expected: str) -> None:
-    """Whoever sees another's canary, or is declared with it, is one with it, and with all that are one with either."""
+    """Servers that see each other's canaries, or are declared together, form one domain, and this is transitive."""
     servers = [replace(each, replication_domain=declared.get(each.address.host, "")) for each in SERVERS]
     assert domains(servers, profiles) == {each.uuid: f"{of}:5696" for each, of in zip(SERVERS, expected, strict=True)}
 
 
 def test_a_secondary_of_two_joins_nobody() -> None:
-    """What both have is on two machines; whose secondary is another's primary is a server of its own, too."""
+    """A shared secondary does not join its primaries; a primary that is also a secondary is a server of its own."""
     servers = [replace(A, secondary_key_servers=("x",)), replace(B, secondary_key_servers=("x", "a")), C]
     assert domains(servers, {}) == {each.uuid: each.uuid for each in servers}
 
 
 @pytest.mark.parametrize(("count", "wanted"), [(0, 1), (1, 1), (2, 2), (3, 2), (4, 3)])
 def test_a_majority_is_wanted(count: int, wanted: int) -> None:
-    """And so two where there are two; without servers no key can be made."""
+    """A majority of the domains is wanted, and two of two; without servers no key can be created."""
     assert wanted_copies(0, count) == wanted
     for policy in (1, 2, 3, 4):
         assert wanted_copies(policy, count) == policy
 
 
 def test_only_proven_copies_on_known_servers_count() -> None:
-    """Two of one domain are one; a copy on a server that was removed is none."""
+    """Two copies in one domain count once; a copy on a removed server does not count."""
     domain_of = {A.uuid: A.uuid, B.uuid: A.uuid, C.uuid: C.uuid}
     for presence in Presence:
         found = proven_domains([Copy("k", 1, C.uuid, presence)], domain_of, (A, B, C))
@@ -103,7 +103,10 @@ SHARED: dict[str, tuple[dict[str, tuple[str, ...]], dict[str, int], str, str]] =
 def test_what_an_address_holds_is_lost_with_any_of_its_domains(
     secondaries: dict[str, tuple[str, ...]], ports: dict[str, int], held: str, expected: str
 ) -> None:
-    """Whoever's secondary it is; were it a primary besides, with that. A secondary has its primary's port."""
+    """Copies at an address count as lost if any domain that has this address fails.
+
+    A secondary uses its primary's port.
+    """
     servers = [
         replace(
             each,

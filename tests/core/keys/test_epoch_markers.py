@@ -1,4 +1,4 @@
-"""Fences: what is seen on a key server, and what follows: the whole table; and how one comes after the other."""
+"""The table from what is seen of epoch markers to a verdict, and the order of markers."""
 
 from __future__ import annotations
 
@@ -10,70 +10,70 @@ from keystead.core.keys.epoch_markers import (
     FIRST,
     RANDOM_BYTES,
     TOKEN_BYTES,
-    Behind,
     EpochMarker,
     EpochMarkerState,
+    MarkerOwner,
     MarkersSeen,
+    PreviousMarker,
     Verdict,
-    Whose,
-    begun,
-    following,
-    held,
+    as_held,
+    first_marker,
     is_token,
-    judged,
+    next_marker,
     token,
+    verdict_of,
 )
 from keystead.core.secret import Secret
 
 DIGEST_KEY = Secret(bytes(range(32)))
-NOBODYS, OURS, ANOTHERS = Whose.NOBODYS, Whose.OURS, Whose.ANOTHERS
-NONE, THERE, GONE = Behind.NONE, Behind.THERE, Behind.GONE
+NONE_THERE, OURS, OTHER = MarkerOwner.NONE_THERE, MarkerOwner.OURS, MarkerOwner.OTHER
+NEVER, PRESENT, GONE = PreviousMarker.NEVER_WRITTEN, PreviousMarker.PRESENT, PreviousMarker.GONE
 
 TABLE = [
-    # the fence, the one before, the anchors, the canary, what follows
-    ({ANOTHERS}, set(Behind), set(Whose), {True, False}, Verdict.CLONED),
-    ({NOBODYS}, {THERE}, set(Whose), {True, False}, Verdict.WRITE),
-    ({OURS}, {THERE}, set(Whose), {True, False}, Verdict.OURS),
-    ({NOBODYS, OURS}, {GONE}, {OURS, ANOTHERS}, {True, False}, Verdict.CLONED),
-    ({NOBODYS, OURS}, {GONE}, {NOBODYS}, {True}, Verdict.LOST),
-    ({NOBODYS, OURS}, {GONE}, {NOBODYS}, {False}, Verdict.UNCLEAR),
-    ({NOBODYS, OURS}, {NONE}, {ANOTHERS}, {True, False}, Verdict.CLONED),
-    ({NOBODYS}, {NONE}, {OURS}, {True, False}, Verdict.CLONED),
-    ({NOBODYS}, {NONE}, {NOBODYS}, {True, False}, Verdict.WRITE),
-    ({OURS}, {NONE}, {NOBODYS, OURS}, {True, False}, Verdict.OURS),
+    # the marker, the previous one, the anchors, the canary, what follows
+    ({OTHER}, set(PreviousMarker), set(MarkerOwner), {True, False}, Verdict.CLONED),
+    ({NONE_THERE}, {PRESENT}, set(MarkerOwner), {True, False}, Verdict.WRITE),
+    ({OURS}, {PRESENT}, set(MarkerOwner), {True, False}, Verdict.OURS),
+    ({NONE_THERE, OURS}, {GONE}, {OURS, OTHER}, {True, False}, Verdict.CLONED),
+    ({NONE_THERE, OURS}, {GONE}, {NONE_THERE}, {True}, Verdict.LOST),
+    ({NONE_THERE, OURS}, {GONE}, {NONE_THERE}, {False}, Verdict.UNCLEAR),
+    ({NONE_THERE, OURS}, {NEVER}, {OTHER}, {True, False}, Verdict.CLONED),
+    ({NONE_THERE}, {NEVER}, {OURS}, {True, False}, Verdict.CLONED),
+    ({NONE_THERE}, {NEVER}, {NONE_THERE}, {True, False}, Verdict.WRITE),
+    ({OURS}, {NEVER}, {NONE_THERE, OURS}, {True, False}, Verdict.OURS),
 ]
 CASES = [
     (MarkersSeen(*seen), verdict)
-    for fences, behind, anchors, canaries, verdict in TABLE
-    for seen in product(fences, behind, anchors, canaries)
+    for markers, previous, anchors, canaries, verdict in TABLE
+    for seen in product(markers, previous, anchors, canaries)
 ]
 
 
 @pytest.mark.parametrize(("seen", "verdict"), CASES)
 def test_what_follows(seen: MarkersSeen, verdict: Verdict) -> None:
-    """Another's fence, or one before that somebody took away, tells a twin; nothing is made of what is not shown."""
-    assert judged(seen) is verdict
+    """A foreign marker, or a marker that was replaced by another node, shows a clone; hidden markers show nothing."""
+    assert verdict_of(seen) is verdict
 
 
 def test_the_table_is_whole() -> None:
-    """Each thing that can be seen has one verdict."""
+    """Each observation has exactly one verdict."""
     seen = [each for each, _ in CASES]
     assert len(seen) == len(set(seen)) == 3 * 3 * 3 * 2
 
 
 def test_one_after_the_other() -> None:
-    """The first has none before it; each of the others has the identifiers of the last, which was held alone."""
-    first = begun("server", "incarnation", b"one")
+    """The first marker has no predecessor; each later one names the identifiers of the one before."""
+    first = first_marker("server", "incarnation", b"one")
     assert first == EpochMarker("server", "incarnation", FIRST, b"one", EpochMarkerState.SENT, (), ())
-    second = following(held(first, ("id",)), b"two")
+    second = next_marker(as_held(first, ("id",)), b"two")
     assert second == EpochMarker("server", "incarnation", FIRST + 1, b"two", EpochMarkerState.SENT, (), ("id",))
-    assert held(second, ("other",)) == EpochMarker(
+    assert as_held(second, ("other",)) == EpochMarker(
         "server", "incarnation", FIRST + 1, b"two", EpochMarkerState.HELD, ("other",), ("id",)
     )
 
 
 def test_a_token_shows_who_made_it() -> None:
-    """A database with this past, for this server; no bit of it can be another."""
+    """A token is valid for one database history and one server, and no bit of it can change."""
     made = token(DIGEST_KEY, "server", bytes(RANDOM_BYTES))
     assert len(made) == TOKEN_BYTES
     assert is_token(DIGEST_KEY, "server", made)

@@ -1,4 +1,4 @@
-"""What keys forbid: removals that would take the only copy, deletions, and certificates that cannot read."""
+"""The rules by which keys forbid removals, deletions and changes of client certificates."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ import pytest
 from keystead.core import errors
 from keystead.core.errors import OntapError
 from keystead.core.keys.guarding import (
-    LATELY,
     NAMED_KEYS,
+    RELOCATION_PROOF_AGE,
     TERMINAL_STATES,
     Departure,
     Period,
-    Shown,
+    ReadCopies,
     check_no_keys,
     check_not_at_cluster,
-    fresh,
+    fresh_period,
     is_elsewhere,
     is_on_its_way,
     key_at_risk,
-    only_there,
     sole_copy,
     to_be_read,
+    to_be_read_after_move,
     without_aborted,
 )
 from keystead.core.keys.model import Attempt, AttemptState, Copy, Key, KeyState, KeyType, Presence, Purpose, copy_id
@@ -41,13 +41,13 @@ ALL = {(A, ""), (B, ""), (C, ""), (C, "c1"), (C, "c2")}
 
 
 def copy(at: str, presence: Presence = Presence.PRESENT, age: int = 0, host: str = "", attempt: int = 1) -> Copy:
-    """A copy that was proven so many seconds ago."""
+    """Return a copy that was proven so many seconds ago."""
     proven = NOON - timedelta(seconds=age)
     return Copy("key", attempt, at, presence, host, (f"uid of {at}",), proven=proven)
 
 
 def attempt(number: int, state: AttemptState) -> Attempt:
-    """An attempt of the key."""
+    """Return an attempt of the key."""
     return Attempt("key", number, Purpose.COPY, "i", "t", "n", state, NOON, NOON)
 
 
@@ -66,18 +66,18 @@ def attempt(number: int, state: AttemptState) -> Attempt:
     ],
 )
 def test_what_a_removal_can_take_away(presence: Presence, *, at_stake: bool) -> None:
-    """A copy that is there, or may be: the last look may have been wrong."""
+    """A removal takes away copies that are present or may be, because the last look may have been wrong."""
     goes = copy(A, presence)
     found = key_at_risk(KEY, [goes, copy(B, age=5)], A_GOES)
     assert (found is not None) is at_stake
-    assert found is None or found.going == (goes,)
+    assert found is None or found.departing == (goes,)
 
 
 @pytest.mark.parametrize("presence", [Presence.MISSING, Presence.DIFFERENT])
 def test_what_a_removal_cannot_take_away(presence: Presence) -> None:
-    """What was never sent, and what was not there at one more look; one that is there by now is at stake again."""
+    """A copy that was never sent, or that another look did not find, is not at risk; one that has appeared is."""
     goes = copy(A, presence)
-    looked_again = replace(A_GOES, gone={copy_id(goes)})
+    looked_again = replace(A_GOES, denied={copy_id(goes)})
     assert key_at_risk(KEY, [replace(goes, unique_identifiers=())], A_GOES) is None
     assert key_at_risk(KEY, [goes], looked_again) is None
     assert key_at_risk(KEY, [copy(A)], looked_again) is not None
@@ -100,67 +100,70 @@ def test_what_a_removal_cannot_take_away(presence: Presence) -> None:
     ],
 )
 def test_what_saves_a_key(elsewhere: list[Copy], *, safe: bool) -> None:
-    """A copy on another configured server, proven within 30 s."""
+    """A key is saved by a copy on another configured server that was proven within 30 s."""
     found = key_at_risk(KEY, [copy(A), *elsewhere], A_GOES)
     assert found is not None
-    assert found.is_safe(fresh(NOON), ALL) is safe
+    assert found.is_safe(fresh_period(NOON), ALL) is safe
 
 
 def test_what_has_died_since_saves_nothing() -> None:
-    """However new the proof: another address of the same server does not answer for it."""
+    """A proof does not count if its endpoint no longer answers, even when another address of the server does."""
     found = key_at_risk(KEY, [copy(A), copy(B, age=1), copy(C, host="c2")], A_GOES)
     assert found is not None
-    assert not found.is_safe(fresh(NOON), set())
-    assert not found.is_safe(fresh(NOON), {(A, ""), (C, "")})
-    assert found.is_safe(fresh(NOON), {(C, "c2")})
+    assert not found.is_safe(fresh_period(NOON), set())
+    assert not found.is_safe(fresh_period(NOON), {(A, ""), (C, "")})
+    assert found.is_safe(fresh_period(NOON), {(C, "c2")})
 
 
 def test_the_addresses_that_stay() -> None:
-    """Of configured servers, without the secondaries that go."""
-    assert [at for at in sorted(ALL) if A_GOES.leaves(*at)] == [(B, ""), (C, ""), (C, "c2")]
+    """The remaining addresses are those of configured servers, without the departing secondaries."""
+    assert [at for at in sorted(ALL) if A_GOES.keeps_address(*at)] == [(B, ""), (C, ""), (C, "c2")]
 
 
 def test_a_proof_that_must_last() -> None:
-    """It is as much newer."""
+    """A proof that must last longer has to be newer by the same time."""
     found = key_at_risk(KEY, [copy(A), copy(B, age=6)], A_GOES)
     assert found is not None
-    assert found.is_safe(fresh(NOON, timedelta(seconds=24)), ALL)
-    assert not found.is_safe(fresh(NOON, timedelta(seconds=25)), ALL)
+    assert found.is_safe(fresh_period(NOON, timedelta(seconds=24)), ALL)
+    assert not found.is_safe(fresh_period(NOON, timedelta(seconds=25)), ALL)
 
 
 def test_a_replica_saves_nothing() -> None:
-    """B replicates with A: what empties A may empty B."""
+    """A copy in the same domain does not save a key, because a loss may be replicated."""
     found = key_at_risk(KEY, [copy(A), copy(B)], Departure({A, B}, {C: OTHERS[C]}))
     assert found is not None
-    assert not found.is_safe(fresh(NOON), ALL)
+    assert not found.is_safe(fresh_period(NOON), ALL)
 
 
 def test_a_secondary_goes() -> None:
-    """What was written to it alone is at stake; what its primary, or another secondary, holds is not."""
-    going = Departure({C}, {C: server(C, secondaries=("c2",))}, hosts={"c1"})
-    assert key_at_risk(KEY, [copy(C), copy(C, host="c2")], going) is None
-    lost = key_at_risk(KEY, [copy(C, host="c1")], going)
+    """Only what was written to the departing secondary alone is at risk.
+
+    Its primary or another secondary saves the rest.
+    """
+    departure = Departure({C}, {C: server(C, secondaries=("c2",))}, hosts={"c1"})
+    assert key_at_risk(KEY, [copy(C), copy(C, host="c2")], departure) is None
+    lost = key_at_risk(KEY, [copy(C, host="c1")], departure)
     assert lost is not None
-    assert not lost.is_safe(fresh(NOON), ALL)
-    kept = key_at_risk(KEY, [copy(C, host="c1"), copy(C)], going)
+    assert not lost.is_safe(fresh_period(NOON), ALL)
+    kept = key_at_risk(KEY, [copy(C, host="c1"), copy(C)], departure)
     assert kept is not None
-    assert kept.is_safe(fresh(NOON), ALL)
+    assert kept.is_safe(fresh_period(NOON), ALL)
 
 
 @pytest.mark.parametrize("presence", [Presence.UNKNOWN, Presence.MISSING, Presence.DIFFERENT])
 def test_a_secondary_goes_that_may_have_what_its_primary_lacks(presence: Presence) -> None:
-    """Until it was asked: what is not known to be on its primary may be there."""
-    going = Departure({C}, {C: server(C, secondaries=("c2",))}, hosts={"c1"})
+    """Copies that are not known to be on the primary are at risk until the departing secondary was asked."""
+    departure = Departure({C}, {C: server(C, secondaries=("c2",))}, hosts={"c1"})
     doubtful, there = copy(C, presence), copy(C, presence, host="c1")
     for each in (doubtful, copy(C, presence, host="c2")):
-        assert key_at_risk(KEY, [each], going) is not None
-        assert key_at_risk(KEY, [each], replace(going, gone={copy_id(each)})) is None
-    freed = key_at_risk(KEY, [there], replace(going, gone={copy_id(there)})) is None
-    assert freed is (presence is not Presence.UNKNOWN)  # what it may have itself has to be settled
+        assert key_at_risk(KEY, [each], departure) is not None
+        assert key_at_risk(KEY, [each], replace(departure, denied={copy_id(each)})) is None
+    denied = key_at_risk(KEY, [there], replace(departure, denied={copy_id(there)})) is None
+    assert denied is (presence is not Presence.UNKNOWN)  # what it may have itself has to be settled
 
 
 def test_what_may_still_arrive() -> None:
-    """Its attempt is not over; what was proven once has arrived."""
+    """A copy may still arrive while its attempt is pending, unless it was proven."""
     sent, began = replace(copy(A, Presence.SENT), proven=None), attempt(1, AttemptState.COMMITTED)
     late = replace(began, expires=NOON + timedelta(minutes=1))
     assert [is_on_its_way(sent, each, NOON) for each in (began, late)] == [False, True]
@@ -168,7 +171,7 @@ def test_what_may_still_arrive() -> None:
 
 
 def test_the_copy_proven_last_is_asked_first() -> None:
-    """One without a time comes last."""
+    """Copies are asked for in the order of their proofs, newest first; copies without a time come last."""
     copies = [copy(B, age=9), replace(copy(C), proven=None), copy(C, age=1, host="c2"), copy(A)]
     found = key_at_risk(KEY, copies, A_GOES)
     assert found is not None
@@ -176,7 +179,7 @@ def test_the_copy_proven_last_is_asked_first() -> None:
 
 
 def test_what_a_proof_is_of() -> None:
-    """The very objects that a copy names, wherever they are."""
+    """A proof holds for the identifiers that the copy names, at any address."""
     one = copy(B)
     assert copy_id(one) == copy_id(replace(one, presence=Presence.UNKNOWN, proven=None))
     for other in (copy(C), copy(B, attempt=2), copy(B, host="b2"), replace(one, unique_identifiers=("other",))):
@@ -184,14 +187,14 @@ def test_what_a_proof_is_of() -> None:
 
 
 def test_what_an_aborted_attempt_wrote_is_no_copy() -> None:
-    """One that is pending may yet be one."""
+    """Objects of an aborted attempt are not copies; those of a pending attempt may become copies."""
     attempts = [attempt(1, AttemptState.COMMITTED), attempt(2, AttemptState.ABORTED), attempt(3, AttemptState.PENDING)]
     copies = [copy(A), copy(B, attempt=2), copy(C, attempt=3)]
     assert without_aborted(copies, attempts) == [copies[0], copies[2]]
 
 
 def test_a_refusal_names_some_keys() -> None:
-    """How many, the first of them, and why, if that is known."""
+    """A refusal gives the number of keys, the first of them, and the reason if it is known."""
     error = sole_copy([replace(KEY, key_id=f"id {number}") for number in range(NAMED_KEYS + 5)], "not_found")
     assert (error.kind, error.target) == (errors.SOLE_COPY, "server")
     assert error.arguments[0] == ("keys", "15")
@@ -205,7 +208,7 @@ def test_a_refusal_names_some_keys() -> None:
 
 @pytest.mark.parametrize("state", KeyState)
 def test_a_key_manager_with_keys_stays(state: KeyState) -> None:
-    """65536867 until each has come to its end."""
+    """A key manager is refused deletion with 65536867 until every key of it has ended."""
     if state in TERMINAL_STATES:
         check_no_keys({state: 3}, 0)
         return
@@ -215,7 +218,7 @@ def test_a_key_manager_with_keys_stays(state: KeyState) -> None:
 
 
 def test_an_svm_whose_keys_are_at_the_cluster() -> None:
-    """65536878; none are no hindrance."""
+    """An SVM with keys in the cluster's key manager is refused deletion with 65536878."""
     check_not_at_cluster(0)
     with pytest.raises(OntapError) as raised:
         check_not_at_cluster(2)
@@ -226,14 +229,14 @@ def test_an_svm_whose_keys_are_at_the_cluster() -> None:
 
 
 def test_what_a_new_certificate_must_read() -> None:
-    """Every copy that is known to be there, on servers and secondaries that are configured."""
+    """A new certificate must read every present copy on configured servers and secondaries."""
     wanted = [copy(B), copy(C, host="c2")]
     others = [copy(A), copy(C, host="c1"), copy(C, Presence.MISSING), copy(B, Presence.UNKNOWN)]
     assert to_be_read([*wanted, *others], OTHERS) == wanted
 
 
 def test_what_a_new_certificate_must_read_where_nothing_is_known_to_be_there() -> None:
-    """What may be there all the same, under whatever identifier."""
+    """Without a present copy, a new certificate must read the copies that may be there."""
     doubtful = [copy(B, each) for each in (Presence.MISSING, Presence.DIFFERENT, Presence.UNKNOWN)]
     doubtful += [replace(copy(B, each), unique_identifiers=()) for each in (Presence.SENT, Presence.UNKNOWN)]
     never_there = replace(copy(B, Presence.MISSING), unique_identifiers=())
@@ -242,15 +245,15 @@ def test_what_a_new_certificate_must_read_where_nothing_is_known_to_be_there() -
 
 
 def test_what_was_shown() -> None:
-    """What was read, and what was in doubt and is lost; what is present is not lost."""
-    shown = Shown(spared={copy_id(copy(B))})
-    assert [shown.covers(each) for each in (copy(A), copy(B, Presence.MISSING), copy(B))] == [False, True, False]
-    shown.read["key"].add(copy_id(copy(A)))
+    """A relocation shows the copies that were read and those in doubt that are lost; a present copy is not lost."""
+    read_copies = ReadCopies(not_required={copy_id(copy(B))})
+    assert [read_copies.covers(each) for each in (copy(A), copy(B, Presence.MISSING), copy(B))] == [False, True, False]
+    read_copies.proven["key"].add(copy_id(copy(A)))
     doubtful, others = copy(C, Presence.DIFFERENT), replace(copy(C, Presence.DIFFERENT), key="another key")
-    assert [shown.covers(each) for each in (copy(A), copy(C), doubtful, others)] == [True, False, True, False]
-    shown = replace(shown, unreached={(C, "")})
+    assert [read_copies.covers(each) for each in (copy(A), copy(C), doubtful, others)] == [True, False, True, False]
+    read_copies = replace(read_copies, unreached={(C, "")})
     elsewhere = replace(copy(C), key="another key")
-    assert [shown.covers(each) for each in (copy(C), copy(C, host="c2"), elsewhere)] == [True, False, False]
+    assert [read_copies.covers(each) for each in (copy(C), copy(C, host="c2"), elsewhere)] == [True, False, False]
 
 
 @pytest.mark.parametrize(
@@ -266,7 +269,7 @@ def test_what_was_shown() -> None:
     ],
 )
 def test_when_a_server_is_elsewhere(change: dict[str, Any], *, elsewhere: bool) -> None:
-    """At another address, under another name at one of its hosts, or for another user."""
+    """A server is elsewhere if its address, user or TLS server name changes, unless the name is one of its hosts."""
     assert is_elsewhere(server(A), replace(server(A), **change)) is elsewhere
 
 
@@ -284,6 +287,6 @@ def test_when_a_server_is_elsewhere(change: dict[str, Any], *, elsewhere: bool) 
     ],
 )
 def test_what_a_server_must_have_where_it_moves(copies: list[Copy], read: int) -> None:
-    """What no server of another domain has that answers, and was proven there lately."""
-    found = only_there(copies, server(A), {(B, ""), (C, "c2")}, Period(NOON - LATELY, NOON))
+    """A server must have the copies that were not recently proven on a reachable server of another domain."""
+    found = to_be_read_after_move(copies, server(A), {(B, ""), (C, "c2")}, Period(NOON - RELOCATION_PROOF_AGE, NOON))
     assert found == [copy(A)] * read

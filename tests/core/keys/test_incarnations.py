@@ -1,4 +1,4 @@
-"""When a database is another one than was served: the places where it can stand, and what a node remembers of it."""
+"""The rules that tell whether a database was restored or cloned, and what a node remembers of it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ KNOWS = Witness(7, ("one",))
 
 
 def served(storage: Storage | None) -> Incarnation:
-    """The incarnation 1 of a database that stands there."""
+    """Return incarnation 1 of a database at this place."""
     return Incarnation("one", 1, NOON, "created", str(storage or ""), destroys=True)
 
 
@@ -32,12 +32,12 @@ def served(storage: Storage | None) -> Incarnation:
     ],
 )
 def test_the_same_database(stored: Storage, now: Storage, epoch: int, witness: Witness) -> None:
-    """It stays in its incarnation."""
+    """A database that is where it was keeps its incarnation."""
     assert plan_begin(served(stored), now, epoch, witness, "two", NOON) == served(stored)
 
 
 def test_the_first_start_notes_where_it_stands() -> None:
-    """That is no other life."""
+    """The first start stores the place of the database and does not begin another incarnation."""
     assert plan_begin(served(None), FILE, 0, Witness(), "two", NOON) == served(FILE)
     held = replace(served(None), destroys=False)
     assert plan_begin(held, FILE, 0, Witness(), "two", NOON) == replace(held, storage=str(FILE))
@@ -60,13 +60,13 @@ def test_the_first_start_notes_where_it_stands() -> None:
     ],
 )
 def test_another_database(stored: Storage | None, now: Storage, epoch: int, reason: str) -> None:
-    """A new incarnation, which destroys nothing until it is released."""
+    """Another database begins a new incarnation, which destroys nothing until an operator releases it."""
     expected = Incarnation("two", 2, NOON, reason, str(now), destroys=False)
     assert plan_begin(served(stored), now, epoch, KNOWS, "two", NOON) == expected
 
 
 def test_what_a_directory_remembers() -> None:
-    """The epoch, and each incarnation once, the newest of many."""
+    """A data directory remembers the epoch, and each incarnation once, up to a number of the newest."""
     witness = Witness().after(1, "one").after(2, "one").after(3, "two")
     assert witness == Witness(3, ("one", "two"))
     for number in range(SEEN):

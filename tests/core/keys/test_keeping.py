@@ -1,4 +1,4 @@
-"""What a look at a copy says, how many may go missing at once, where a copy is lacking, and who holds a lease."""
+"""The rules of keeping: results of looks, limits of losses, missing copies, leases."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import pytest
 
 from keystead.core.keys.attempts import AHEAD, is_expired, object_names
 from keystead.core.keys.keeping import (
-    AT_ONCE,
+    MAX_MISSING,
     CopyAnswer,
     Sweep,
     Tally,
-    looked_at,
+    after_look,
     servers_to_fill,
     to_be_proven,
     tolerated,
@@ -21,7 +21,7 @@ from keystead.core.keys.keeping import (
 )
 from keystead.core.keys.model import Attempt, AttemptState, Copy, Lease, Presence, Purpose
 from keystead.core.keys.names import parse
-from keystead.core.leases import holds, taken
+from keystead.core.leases import holds, take
 from tests.core.factories import server
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -37,13 +37,13 @@ SENT, PRESENT, MISSING, DIFFERENT, UNKNOWN, DESTROYED = (
 
 
 def attempt(number: int = 1, state: AttemptState = AttemptState.COMMITTED) -> Attempt:
-    """An attempt whose time is over now."""
+    """Return an attempt that is timed out now."""
     uuid = "11111111-2222-3333-4444-555555555555"
     return Attempt(uuid, number, Purpose.CREATE, "abcdef01-0000", "token", "node", state, NOW - MINUTE, NOW)
 
 
 def copy(presence: Presence, server: str = "a", number: int = 1, proven: datetime | None = None) -> Copy:
-    """A copy on a server."""
+    """Return a copy on a server."""
     return Copy(attempt().key, number, server, presence, proven=proven)
 
 
@@ -62,15 +62,15 @@ def copy(presence: Presence, server: str = "a", number: int = 1, proven: datetim
     ids=["free", "renewed", "renewed too late", "run out", "held"],
 )
 def test_who_gets_a_lease(lease: Lease | None, result: Lease | None) -> None:
-    """One that is free, run out or one's own; each change of hands, and each renewal too late, has another token."""
-    assert taken(lease, "keeper", "me", NOW, MINUTE) == result
+    """A lease can be taken if it is free, over or one's own; a change of hands or a late renewal gives a new token."""
+    assert take(lease, "keeper", "me", NOW, MINUTE) == result
 
 
 def test_a_lease_that_was_left_is_free() -> None:
-    """Whenever it runs out by its holder's clock; also to the holder it is another one then."""
+    """A released lease is free at once, and its next holder gets another token."""
     year = NOW + timedelta(days=365)
     for holder in ("you", "me"):
-        lease = taken(Lease("keeper", holder, 4, year), "keeper", "me", NOW, MINUTE, left=True)
+        lease = take(Lease("keeper", holder, 4, year), "keeper", "me", NOW, MINUTE, left=True)
         assert lease == Lease("keeper", "me", 5, NOW + MINUTE)
 
 
@@ -79,7 +79,7 @@ def test_a_lease_that_was_left_is_free() -> None:
     [(-MINUTE, True), (timedelta(), True), (timedelta(seconds=1), False), (AHEAD, False), (AHEAD + MINUTE, True)],
 )
 def test_an_attempt_of_a_clock_far_ahead_is_expired(left: timedelta, expired: bool) -> None:
-    """Its time is over, or it says that it ends later than any does."""
+    """An attempt is over when its time is over, or when its end is later than any attempt's can be."""
     assert is_expired(replace(attempt(), expires=NOW + left), NOW) is expired
 
 
@@ -93,7 +93,7 @@ def test_an_attempt_of_a_clock_far_ahead_is_expired(left: timedelta, expired: bo
     ],
 )
 def test_a_lease_is_held_by_its_token(lease: Lease | None, held: bool) -> None:
-    """Until somebody else takes it: its end alone fences nobody."""
+    """A token holds a lease until another token takes it; the end of its time alone does not fence."""
     assert holds(lease, "me", 4) is held
 
 
@@ -119,16 +119,14 @@ def test_a_lease_is_held_by_its_token(lease: Lease | None, held: bool) -> None:
 def test_what_a_look_says(
     was: Presence, proven: datetime | None, look: CopyAnswer, canary: bool, now: datetime, becomes: Presence
 ) -> None:
-    """Bytes that agree prove; absence counts with the canary only, not yet while a Register may still arrive, and not
-    for a copy that was ever proven.
-    """
-    after = looked_at(copy(was, proven=proven), look, attempt(), now, canary=canary)
+    """The result of a look at a copy, from its bytes, the canary and the time of the attempt."""
+    after = after_look(copy(was, proven=proven), look, attempt(), now, canary=canary)
     assert after.presence is becomes
     assert after.proven == (now if becomes is PRESENT else proven)
 
 
 def test_the_names_of_an_attempts_objects() -> None:
-    """One whole, or two parts of a pair; each of them can be taken apart."""
+    """An attempt has one object or the two parts of a pair; each name is parsed back."""
     (whole,), pair = object_names(attempt(3))
     assert whole == "keystead-abcdef01-k1111111122223333-3"
     assert pair == (f"{whole}-1", f"{whole}-2")
@@ -142,7 +140,7 @@ def test_the_names_of_an_attempts_objects() -> None:
     ("total", "allowed"), [(0, 1), (1, 1), (39, 1), (40, 2), (200, 10), (1000, 50), (1020, 50), (100_000, 50)]
 )
 def test_how_many_may_go_missing(total: int, allowed: int) -> None:
-    """5 % of what is there, at most 50; a single one always may."""
+    """5 % of the present copies may go missing, at most 50, and always one."""
     assert tolerated(total) == allowed
 
 
@@ -159,7 +157,7 @@ def test_how_many_may_go_missing(total: int, allowed: int) -> None:
     ],
 )
 def test_a_sweep_stops(total: int, lost: int, stopped: bool) -> None:
-    """When more than 5 % or 50 proven copies are lost: no more than could go missing are remembered, and one."""
+    """A sweep stops when more than 5 % or 50 of the proven copies are lost, and remembers no more than one above it."""
     sweep = Sweep()
     for number in range(total):
         sweep.note(copy(PRESENT, proven=NOW), CopyAnswer.ABSENT if number < lost else CopyAnswer.AGREES, canary=True)
@@ -178,15 +176,15 @@ def test_a_sweep_stops(total: int, lost: int, stopped: bool) -> None:
     ],
 )
 def test_what_counts_as_lost(was: Copy, look: CopyAnswer, canary: bool, counted: int, lost: int) -> None:
-    """A proven copy that is absent while the canary is there; not what was missing before, or never proven."""
+    """A proven copy counts as lost if it is absent while the canary is there, and not if it was missing or unproven."""
     sweep = Sweep()
     sweep.note(was, look, canary=canary)
     assert (sweep.proven, len(sweep.lost)) == (counted, lost)
 
 
 def test_fifty_is_the_limit() -> None:
-    """The numbers of the rule."""
-    assert AT_ONCE == 50
+    """At most 50 copies of a server may go missing in one sweep."""
+    assert MAX_MISSING == 50
 
 
 # --- where a copy is lacking ---
@@ -214,7 +212,7 @@ SERVERS = [replace(server(f"{name}.example"), uuid=name, secondary_key_servers=(
 def test_where_a_copy_is_lacking(
     copies: list[Copy], domain_of: dict[str, str], result: tuple[tuple[str, ...], ...]
 ) -> None:
-    """In domains without proof, on any server of theirs, and never where something of the key is open."""
+    """A copy is lacking in domains without a proof, on any of their servers, unless a copy of the key is open."""
     assert servers_to_fill(copies, ("a", "b", "c"), domain_of, SERVERS) == result
 
 
@@ -222,7 +220,7 @@ def test_where_a_copy_is_lacking(
 
 
 def known(presence: Presence, server: str = "a", number: int = 1) -> Copy:
-    """A copy that has an identifier."""
+    """Return a copy that has an identifier."""
     return replace(copy(presence, server, number), unique_identifiers=(f"{server}{number}",))
 
 
@@ -244,14 +242,14 @@ def known(presence: Presence, server: str = "a", number: int = 1) -> Copy:
 def test_what_a_proof_is_about(
     copies: list[Copy], domain_of: dict[str, str], asked: list[int], without: list[str]
 ) -> None:
-    """What is there, or may be; what went missing only where its domain has nothing else."""
+    """Present and possible copies are verified; a missing copy is only if its domain has no other."""
     about = to_be_proven(copies, domain_of)
     assert about == [copies[number] for number in asked]
     assert without_copy(about, ("a", "b", "c"), domain_of) == without
 
 
 def test_a_tally_counts_keys_by_their_domains() -> None:
-    """Sole: proven in one domain, be it on two servers; unproven: in none. A server counts once for a key."""
+    """A key is sole if proven in one domain, and unproven if in none; a server counts once for a key."""
     tally = Tally()
     tally.count([copy(PRESENT), copy(PRESENT, "c")], PAIRED, SERVERS)
     tally.count([copy(PRESENT), copy(PRESENT, "b"), copy(MISSING, "c"), copy(MISSING, "c", 2)], PAIRED, SERVERS)

@@ -1,4 +1,4 @@
-"""How key servers are tried, what their answers mean, and when a canary is given up."""
+"""The rules of learning key servers: trials, the meaning of answers, and lost canaries."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from keystead.core.keys.learning import (
     TRIALS,
     Trial,
     activates,
-    after_refusal,
-    after_taken,
     canary,
     first_number,
     is_canary,
     lost,
+    next_round,
+    next_way,
     same_canary,
-    seeing,
     trial,
-    without,
+    with_sees,
+    without_server,
 )
 from keystead.core.keys.model import KeyForm, ServerProfile
 from keystead.core.keys.names import canary_name
@@ -37,12 +37,12 @@ WAYS = len(TRIALS)
 
 
 def learned(number: int) -> ServerProfile:
-    """What was learned with a canary of this number."""
+    """Return the profile that a canary of this number gives."""
     return replace(PROFILE, canary_name=str(canary_name(UUID, UUID, number)))
 
 
 def test_ways_to_keep_a_key() -> None:
-    """One object before two, each with Application Specific Information first: the number says which."""
+    """One object is tried before two, and each first with Application Specific Information."""
     assert [trial(number) for number in range(1, WAYS + 1)] == [
         Trial(KeyForm.SECRET_DATA, True),
         Trial(KeyForm.SECRET_DATA, False),
@@ -59,32 +59,32 @@ def test_ways_to_keep_a_key() -> None:
     [(None, 1), (learned(1), 7), (learned(6), 7), (learned(7), 13), (learned(12), 13), (PROFILE, 1)],
 )
 def test_where_learning_begins(profile: ServerProfile | None, number: int) -> None:
-    """With the first way; after a canary that was lost with that of a round whose names were never used."""
+    """Learning begins with the first way; after a lost canary, with the same way in a round of unused names."""
     assert first_number(profile) == number
 
 
 def test_what_is_refused_ends_with_the_last_way() -> None:
-    """Each way is tried once, and there is an end to it, in every round."""
+    """In every round each way is tried once, and learning ends after the last."""
     for first in (1, WAYS + 1):
         tried = [first]
-        while (following := after_refusal(tried[-1])) is not None:
+        while (following := next_way(tried[-1])) is not None:
             tried.append(following)
         assert [trial(number) for number in tried] == list(TRIALS)
 
 
 @pytest.mark.parametrize("first", [1, WAYS + 1])
 def test_names_that_are_taken_are_passed_over(first: int) -> None:
-    """The same way under a name of the next round, for some rounds."""
+    """If a name is taken, the same way is tried under a name of the next round, for a limited number of rounds."""
     for start in range(first, first + WAYS):
         numbers = [start]
-        while (following := after_taken(numbers[-1], first)) is not None:
+        while (following := next_round(numbers[-1], first)) is not None:
             numbers.append(following)
         assert len(numbers) == ROUNDS
         assert {trial(number) for number in numbers} == {trial(start)}
 
 
 def test_a_canary_proves_itself() -> None:
-    """To whom has the digest key: of that server, and with every bit as it was written."""
+    """A canary verifies only under the digest key, for its server, and with every bit unchanged."""
     key, random = Secret(bytes(range(32))), bytes(RANDOM_BYTES)
     octets = canary(key, UUID, random).reveal()
     assert len(octets) == 64
@@ -107,7 +107,10 @@ def test_a_canary_proves_itself() -> None:
     ],
 )
 def test_who_activates(accepted: bool, state: str, operations: tuple[int, ...], expected: bool) -> None:
-    """A server that took Activate; or would have, had the canary not been Active from an earlier time."""
+    """A server activates if it accepted Activate.
+
+    It also does if it supports Activate and the canary was Active before.
+    """
     assert activates(accepted=accepted, state=state, operations=operations) is expected
 
 
@@ -116,19 +119,19 @@ def test_who_activates(accepted: bool, state: str, operations: tuple[int, ...], 
     [(LOST_LOOKS, LOST_S, True), (LOST_LOOKS - 1, LOST_S, False), (LOST_LOOKS, LOST_S - 1, False), (0, 0.0, False)],
 )
 def test_when_a_canary_is_given_up(looks: int, absent_s: float, expected: bool) -> None:
-    """Neither few looks nor a short time are enough."""
+    """A canary is given up only after many looks and a long time."""
     assert lost(looks, absent_s) is expected
 
 
 def test_what_was_seen_stays_seen_until_the_server_is_another() -> None:
-    """Finds add up; of a server that has moved or lost everything nothing that was found counts on."""
-    profile = seeing(seeing(PROFILE, ["b"]), ["a", "b"])
+    """What a server was seen to share is accumulated, and is dropped for a server that has moved or was emptied."""
+    profile = with_sees(with_sees(PROFILE, ["b"]), ["a", "b"])
     assert profile.sees == ("a", "b")
-    assert without([profile, PROFILE], "a") == (replace(profile, sees=("b",)),)
+    assert without_server([profile, PROFILE], "a") == (replace(profile, sees=("b",)),)
 
 
 def test_the_same_canary() -> None:
-    """What else is known may differ."""
+    """Profiles have the same canary if number, identifiers and digest are equal, whatever else differs."""
     assert same_canary(learned(1), replace(learned(1), sees=("a",), vendor="v"))
     for other in (learned(2), replace(learned(1), canary=("2",)), replace(learned(1), canary_digest=b"")):
         assert not same_canary(learned(1), other)

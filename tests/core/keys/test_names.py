@@ -1,4 +1,4 @@
-"""Names on key servers and ids in ONTAP's form: what is in them, and that they can be told from all others."""
+"""Names on key servers and ids in ONTAP's form: their parts, and how foreign names are told apart."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ NAMES = {
 
 @pytest.mark.parametrize(("name", "text"), NAMES.values(), ids=NAMES)
 def test_names(name: ObjectName, text: str) -> None:
-    """Short ids of the incarnation and of what is kept, and the attempt's number: written, and read back."""
+    """A name holds the short ids of incarnation and key and the attempt's number, and is parsed back."""
     assert str(name) == text
     assert parse(text) == name
 
@@ -71,7 +71,7 @@ def test_parts() -> None:
     ],
 )
 def test_what_is_no_name_of_ours(text: str) -> None:
-    """An object is ours only when its whole name has the form, to the letter."""
+    """A name is ours only if the whole of it has the exact form."""
     assert parse(text) is None
 
 
@@ -86,20 +86,20 @@ def test_what_is_no_name_of_ours(text: str) -> None:
     )
 )
 def test_every_name_is_read_back(name: ObjectName) -> None:
-    """No two names are written alike."""
+    """Any name is parsed back, so no two are written alike."""
     assert parse(str(name)) == name
 
 
 @given(st.uuids(), st.uuids())
 def test_key_ids(one: object, other: object) -> None:
-    """80 hexadecimal digits that say the type, and hold the whole uuid: two keys never share one."""
+    """A key id has 80 hexadecimal digits with the type and the whole uuid, so two keys never share one."""
     ids = {key_id(type_, str(uuid)) for type_ in KeyType for uuid in (one, other)}
     assert len(ids) == len(KeyType) * len({one, other})
     assert all(re.fullmatch("[0-9a-f]{80}", id_) for id_ in ids)
 
 
 def test_who_wrote_an_object() -> None:
-    """The incarnation that its name begins with; nobody, if it is none of our names."""
+    """The incarnation that wrote an object is read from its name; a foreign name gives None."""
     ours = Incarnation(INCARNATION, 1, THEN, "created", "", destroys=True)
     name = str(object_name(ATTEMPT))
     assert is_written_by(name, [replace(ours, uuid=UUID), ours])

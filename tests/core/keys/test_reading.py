@@ -1,9 +1,10 @@
-"""Which keys may be read, where first, and what counts as restored."""
+"""The rules of reading: which keys may be read, in which order of servers, and what counts as restored."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -23,7 +24,7 @@ from keystead.core.keys.reading import (
     sources,
 )
 from keystead.core.server_address import ServerAddress
-from tests.core.factories import server
+from tests.core.factories import VS0, server
 
 if TYPE_CHECKING:
     from keystead.core.errors import ErrorKind
@@ -35,18 +36,18 @@ FIT = SourceHealth(avoided=False, latency_s=0.01)
 
 
 def key(state: KeyState, key_type: KeyType = KeyType.VEK) -> Key:
-    """A key in some state."""
+    """Return a key in some state."""
     made = datetime(2026, 3, 1, tzinfo=UTC)
     return Key("key", "id", "km", None, "name", "", key_type, state, 64, made)
 
 
 def copy(at: KeyServer, presence: Presence = PRESENT, attempt: int = 1, *, ids: tuple[str, ...] = ("1",)) -> Copy:
-    """A copy of the key."""
+    """Return a copy of the key."""
     return Copy("key", attempt, at.uuid, presence, unique_identifiers=ids)
 
 
 def with_secondaries(at: KeyServer, *hosts: str) -> KeyServer:
-    """A server with secondaries."""
+    """Return a server with secondaries."""
     return server(str(at.address), at.position, hosts)
 
 
@@ -65,14 +66,17 @@ def with_secondaries(at: KeyServer, *hosts: str) -> KeyServer:
     ids=lambda value: f"{value.key_type} {value.state}" if isinstance(value, Key) else "",
 )
 def test_only_a_committed_key_is_readable(found: Key | None, kind: ErrorKind) -> None:
-    """All others, and those of another type, are as missing ones; a retired one can be recovered, and that is said."""
+    """A key that is not committed, or of another type, is refused as missing.
+
+    The error for a retired one says that it can be recovered.
+    """
     with pytest.raises(OntapError) as refused:
         check_readable(found, KeyType.VEK)
     assert (refused.value.kind, refused.value.target) == (kind, "key_id")
 
 
 def test_a_committed_key_is_readable() -> None:
-    """It is returned."""
+    """A committed key is returned."""
     committed = key(KeyState.COMMITTED)
     assert check_readable(committed, KeyType.VEK) is committed
 
@@ -82,7 +86,7 @@ def test_a_committed_key_is_readable() -> None:
     [(KeyType.VEK, errors.VOLUME_KEY_NOT_RESTORED), (KeyType.NSE_AK, errors.AUTH_KEY_NOT_RESTORED)],
 )
 def test_the_code_for_a_key_that_no_server_returned_names_its_type(key_type: KeyType, kind: ErrorKind) -> None:
-    """As restore's two codes do."""
+    """The code of an unreadable key depends on its type, as in ONTAP's restore."""
     assert not_restored(key(KeyState.COMMITTED, key_type)) is kind
 
 
@@ -98,13 +102,13 @@ def test_the_code_for_a_key_that_no_server_returned_names_its_type(key_type: Key
     ids=["every server", "the latest copy first", "destroyed", "never answered", "a server that was removed"],
 )
 def test_a_key_can_be_read_where_a_copy_may_be(copies: list[Copy], expected: list[tuple[str, int]]) -> None:
-    """On servers that are configured, under the identifiers that they gave."""
+    """A key can be read from configured servers that may have a copy, by the identifiers that they gave."""
     found = sources(copies, [A, B])
     assert [(source.server.address.host, source.copy.attempt) for source in found] == expected
 
 
 def test_a_copy_can_be_read_from_secondaries_too() -> None:
-    """They replicate their primary."""
+    """A copy on a primary can be read from its secondaries, because they replicate it."""
     (first, second, third) = sources([copy(A)], [with_secondaries(A, "x", "y")])
     assert (first.host, second.host, third.host) == ("", "x", "y")
 
@@ -141,7 +145,7 @@ TOGETHER = {A.uuid: A.uuid, B.uuid: A.uuid, C.uuid: C.uuid}
 def test_the_order_of_reading(
     copies: list[Copy], domain_of: dict[str, str], health: dict[str, SourceHealth], expected: str
 ) -> None:
-    """Server A has a secondary, x."""
+    """The order of reading by availability and proof. Server A has the secondary x."""
     found = sources(copies, [with_secondaries(A, "x"), B, C])
 
     def known(source: Source) -> SourceHealth:
@@ -160,19 +164,19 @@ def test_the_order_of_reading(
     ],
 )
 def test_why_a_server_was_not_asked(health: SourceHealth, presence: Presence, word: str) -> None:
-    """In one word."""
+    """The reason for not asking a server is one word."""
     assert not_asked(health, presence) == word
 
 
 def test_a_node_can_read_a_proven_copy_on_a_server_that_is_available_to_it() -> None:
-    """Neither one that is not proven, nor one on another server."""
+    """A copy counts as readable if it is proven and its server is available to this node."""
     assert proven_on([copy(A)], {A.uuid})
     assert not proven_on([copy(A)], {B.uuid})
     assert not proven_on([copy(A, Presence.MISSING)], {A.uuid})
 
 
 def test_a_key_id_is_shown_with_the_first_server_that_has_it() -> None:
-    """In the servers' order, those that do not respond last; with none when no copy is proven."""
+    """A key id is shown with the first responding server that has a proven copy, and with None if no copy is proven."""
     assert key_server_of([copy(C), copy(B)], [A, B, C]) == B
     assert key_server_of([copy(C), copy(B)], [A, B, C], {B.uuid}) == C
     assert key_server_of([copy(C), copy(B)], [A, B, C], {B.uuid, C.uuid}) == B
@@ -185,12 +189,20 @@ def test_a_key_id_is_shown_with_the_first_server_that_has_it() -> None:
     ids=["a secondary", "unknown"],
 )
 def test_keys_are_restored_from_primaries_only(address: str, kind: ErrorKind) -> None:
-    """A secondary has a code of its own."""
+    """A restore from a secondary is refused with a code of its own."""
     with pytest.raises(OntapError) as refused:
         restoring_server([with_secondaries(A, "x"), B], ServerAddress.parse(address))
     assert (refused.value.kind, refused.value.target) == (kind, "key_server")
 
 
 def test_a_primary_is_restored_from() -> None:
-    """It is found by its address."""
+    """A primary to restore from is found by its address."""
     assert restoring_server([A, B], B.address) is B
+
+
+@pytest.mark.parametrize("change", [{"version": 2}, {"state": KeyState.RETIRED}, {"svm": VS0}])
+def test_a_standing_differs_with_whatever_decides_who_may_read(change: dict[str, Any]) -> None:
+    """Not with the name, which anybody may change."""
+    committed = key(KeyState.COMMITTED)
+    assert replace(committed, **change).standing != committed.standing
+    assert replace(committed, name="another").standing == committed.standing

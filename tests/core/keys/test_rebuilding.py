@@ -1,4 +1,4 @@
-"""What is certain of an inventory that key servers hold, and what only is there."""
+"""The rules of rebuilding a database: which keys of an inventory are certain, doubtful or unclaimed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from keystead.core.keys.descriptors import Descriptor
 from keystead.core.keys.model import KeyType
 from keystead.core.keys.names import ObjectKind, ObjectName
 from keystead.core.keys.rebuilding import (
-    Certain,
+    CertainKey,
     Doubt,
     FoundCopy,
     FoundDescriptor,
@@ -29,34 +29,34 @@ KNOWN = Known("km", {"a": "a", "b": "b", "b2": "b"}, {""}, frozenset(), frozense
 
 
 def thing(server: str, kind: ObjectKind = ObjectKind.KEY, of: Descriptor = KEY, suffix: str = "") -> FoundObject:
-    """An object of the attempt that is described."""
+    """Return an object of the attempt that is described."""
     id_, attempt, incarnation = of.written_by
     return FoundObject(server, f"{kind} of {id_} on {server}{suffix}", ObjectName(incarnation, kind, id_, attempt))
 
 
 def said(server: str, of: Descriptor = KEY) -> FoundDescriptor:
-    """The descriptor on a server."""
+    """Return the descriptor on a server."""
     return FoundDescriptor(thing(server, ObjectKind.DESCRIPTOR, of), of)
 
 
 def copy(server: str, of: Descriptor = KEY) -> FoundCopy:
-    """A copy that agrees."""
+    """Return a copy that agrees."""
     return FoundCopy(server, (thing(server, of=of).unique_identifier,), of)
 
 
 def made(descriptors: list[FoundDescriptor], copies: list[FoundCopy], known: Known = KNOWN) -> Inventory:
-    """An inventory without a look at the objects."""
+    """Return an inventory of descriptors and copies without a list of objects."""
     return inventory((), descriptors, copies, known)
 
 
 def test_two_domains_agree() -> None:
-    """The key is taken with all copies; one descriptor is enough, for it is authentic."""
+    """A key is taken with all copies if two domains agree; one descriptor is enough because it is authenticated."""
     copies = [copy("a"), copy("b"), copy("b2")]
-    assert made([said("a")], copies) == Inventory((Certain(KEY, tuple(copies), 2),), {}, ())
+    assert made([said("a")], copies) == Inventory((CertainKey(KEY, tuple(copies), 2),), {}, ())
 
 
 def test_copies_of_several_attempts() -> None:
-    """They are copies of one key."""
+    """Copies of several attempts belong to one key."""
     later = replace(KEY, attempt=2)
     found = made([said("a"), said("b", later)], [copy("a"), copy("b", later)])
     assert [(each.compared, len(each.copies)) for each in found.keys] == [(2, 2)]
@@ -80,19 +80,19 @@ def test_copies_of_several_attempts() -> None:
     ],
 )
 def test_doubts(descriptors: list[FoundDescriptor], copies: list[FoundCopy], known: Known, doubt: Doubt) -> None:
-    """A key is not taken, and why."""
+    """A doubtful key is not taken, and the doubt gives the reason."""
     assert made(descriptors, copies, known) == Inventory((), {UUID: doubt}, ())
 
 
 def test_one_domain_is_all_there_is() -> None:
-    """Then its copy is compared with the digest alone."""
+    """If there is only one domain, a copy that agrees with the digest is enough."""
     (certain,) = made([said("a")], [copy("a")], replace(KNOWN, domain_of={"a": "a"})).keys
     assert certain.compared == 1
 
 
 @pytest.mark.parametrize("later", [UUID, OTHER])
 def test_two_keys_of_one_name(later: str) -> None:
-    """The one created last is taken: the other had come to its end, or the name would not have been free."""
+    """Of two keys with one name, the one created later is taken, because the earlier one must have ended."""
     keys = [replace(KEY, uuid=uuid, created=NOON + timedelta(days=uuid == later)) for uuid in (UUID, OTHER)]
     found = made([said("a", of) for of in keys], [copy(at, of) for at in "ab" for of in keys])
     assert [each.descriptor.uuid for each in found.keys] == [later]
@@ -100,14 +100,14 @@ def test_two_keys_of_one_name(later: str) -> None:
 
 
 def test_a_name_that_another_key_got_and_cannot_keep() -> None:
-    """It is not the earlier one's again."""
+    """An earlier key does not get its name back, even if the later key is in doubt."""
     later = replace(KEY, uuid=OTHER, created=NOON + timedelta(days=1))
     found = made([said("a"), said("a", later)], [copy("a"), copy("b"), copy("a", later)])
     assert found.doubts == {UUID: Doubt.NAME_TAKEN, OTHER: Doubt.TOO_FEW_DOMAINS}
 
 
 def test_a_name_in_another_key_manager() -> None:
-    """It is another's."""
+    """A key of another key manager with the same name is doubtful as ELSEWHERE."""
     other = replace(KEY, uuid=OTHER, key_manager="another", created=NOON + timedelta(days=1))
     found = made([said("a"), said("a", other)], [copy(at, of) for at in "ab" for of in (KEY, other)])
     assert [each.descriptor.uuid for each in found.keys] == [UUID]
@@ -115,27 +115,27 @@ def test_a_name_in_another_key_manager() -> None:
 
 
 def test_what_the_database_has() -> None:
-    """Its keys are its keeper's, and so are their objects; copies are named, be they in one domain."""
+    """Keys that the database has are not taken again; their copies are named, even in one domain."""
     known = replace(KNOWN, keys={UUID})
     objects = [thing("a"), thing("a", ObjectKind.DESCRIPTOR)]
     found = inventory(objects, [said("a")], [copy("a")], known)
-    assert found == Inventory((), {}, (), (Certain(KEY, (copy("a"),), 1),))
+    assert found == Inventory((), {}, (), (CertainKey(KEY, (copy("a"),), 1),))
 
 
 def test_what_the_database_has_only_begun() -> None:
-    """Whoever described it has seen it committed: it is taken, when its time here is over. Its objects are its own."""
+    """A described key that is pending in the database is taken once its attempt is over, and is UNDER_WAY before."""
     known = replace(KNOWN, keys={UUID})
     objects, descriptors, copies = [thing("a"), thing("b")], [said("a")], [copy("a"), copy("b")]
-    found = inventory(objects, descriptors, copies, replace(known, over={UUID}))
-    assert found == Inventory((Certain(KEY, tuple(copies), 2),), {}, ())
-    found = inventory(objects, descriptors, copies[:1], replace(known, over={UUID}))
+    found = inventory(objects, descriptors, copies, replace(known, ended={UUID}))
+    assert found == Inventory((CertainKey(KEY, tuple(copies), 2),), {}, ())
+    found = inventory(objects, descriptors, copies[:1], replace(known, ended={UUID}))
     assert found == Inventory((), {UUID: Doubt.TOO_FEW_DOMAINS}, ())
     found = inventory(objects, descriptors, copies, replace(known, under_way={UUID}))
     assert found == Inventory((), {UUID: Doubt.UNDER_WAY}, ())
 
 
 def test_who_adopted_comes_first() -> None:
-    """Before the key that its object was, whatever their uuids: that one is not taken beside it."""
+    """An adopting key is taken before the key whose object it adopted, whatever the uuids; the other is not taken."""
     later = replace(KEY, uuid=OTHER, name="adopted", adopted=str(thing("a").name))
     assert later.copied_by == KEY.copied_by
     found = made([said("a"), said("a", later)], [copy(at, of) for at in "ab" for of in (KEY, later)])
@@ -143,7 +143,7 @@ def test_who_adopted_comes_first() -> None:
 
 
 def test_what_is_unclaimed() -> None:
-    """Copies of no key that is taken: nobody's, those of keys in doubt, and ones that do not agree; no descriptors."""
+    """Copies are unclaimed if no key, or a doubtful key, has them or if they disagree; descriptors never are."""
     doubtful = replace(KEY, uuid=OTHER, name="another")
     mine = [thing(at, kind) for at in "ab" for kind in (ObjectKind.KEY, ObjectKind.DESCRIPTOR)]
     canary = thing("a", ObjectKind.CANARY, doubtful)

@@ -1,4 +1,4 @@
-"""Reports: what is counted and listed, and that what is parsed is what was signed."""
+"""Reports: counts, lists, and that the parsed content is the signed content."""
 
 from __future__ import annotations
 
@@ -34,19 +34,19 @@ DOMAIN_OF = {A: A, B: A, C: C}
 
 
 def key(number: int) -> Key:
-    """A key whose id is its number."""
+    """Return a key whose id is its number."""
     state, type_ = KeyState.COMMITTED, KeyType.VEK
     return Key(f"uuid-{number}", f"{number:080}", "km", None, f"name {number}", "", type_, state, 64, NOON)
 
 
 def finding(place: str, result: Result = Result.PROVEN, state: str = "") -> Finding:
-    """What was found on a server, or on a secondary: ``server/host``."""
+    """Return the finding at a server, or at a secondary: ``server/host``."""
     of, _, host = place.partition("/")
     return Finding(of, host, result, state, "" if result is Result.PROVEN else "reason")
 
 
 def about(**changes: Any) -> About:
-    """A report of a key manager with three servers, two of them one domain."""
+    """Return the heading of a report on a key manager with three servers, two of them in one domain."""
     values: dict[str, Any] = {
         "uuid": "report-1",
         "cluster": CLUSTER,
@@ -61,7 +61,7 @@ def about(**changes: Any) -> About:
 
 
 def found(kind: ReportKind, *keys: Sequence[Finding]) -> ReportFindings:
-    """Count keys."""
+    """Count keys, numbered from 0."""
     made = ReportFindings(kind, DOMAIN_OF, SERVERS)
     for number, each in enumerate(keys):
         made.add(key(number), each)
@@ -77,7 +77,7 @@ MIXED: tuple[list[Finding], ...] = (
 
 
 def test_a_proof_counts_copies_and_domains_and_lists_what_is_not_proven() -> None:
-    """Two servers of one domain are one; a key without any copy is listed as that."""
+    """Two servers of one domain count once; a key without any copy is listed as such."""
     made = report(about(), found(ReportKind.PROOF, *MIXED))
     assert made["keys"] == {"total": 4, "unreadable": 2, "by_domains": {"0": 2, "1": 1, "2": 1}}
     assert [each["results"] for each in made["servers"]] == [
@@ -102,7 +102,7 @@ def test_a_proof_counts_copies_and_domains_and_lists_what_is_not_proven() -> Non
 
 
 def test_a_proof_counts_what_a_shared_secondary_has_as_lost_with_either() -> None:
-    """So it adds nothing to a copy on one of its primaries; to one on another server it does."""
+    """A copy on a shared secondary adds no domain to a copy on one of its primaries, but one to a copy elsewhere."""
     shared = [replace(each, secondary_key_servers=("x",)) for each in SERVERS[1:]]
     made = ReportFindings(ReportKind.PROOF, {each: each for each in DOMAIN_OF}, [SERVERS[0], *shared])
     made.add(key(1), [finding(f"{B}/x"), finding(f"{C}/x")])
@@ -112,7 +112,7 @@ def test_a_proof_counts_what_a_shared_secondary_has_as_lost_with_either() -> Non
 
 
 def test_a_drill_lists_the_keys_that_were_not_read_with_what_was_found_on_the_way() -> None:
-    """What failed before another server answered is counted, and no failure."""
+    """A key that some server returned is not a failure, though other servers failed; those results are counted."""
     made = report(about(), found(ReportKind.REBOOT_DRILL, *MIXED))
     assert made["keys"] == {"total": 4, "unreadable": 2}
     assert made["failures"]["total"] == 2
@@ -120,15 +120,16 @@ def test_a_drill_lists_the_keys_that_were_not_read_with_what_was_found_on_the_wa
     assert made["servers"][2]["results"]["missing"] == 1
 
 
-def test_failures_are_listed_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All are counted."""
-    monkeypatch.setattr(module, "MOST_LISTED", 3)
-    made = found(ReportKind.PROOF, *[[finding(A, Result.MISSING), finding(C, Result.REFUSED)]] * 5)
+def test_failures_are_listed_up_to_a_limit() -> None:
+    """All failures are counted, and the first ones are listed up to the limit."""
+    made = ReportFindings(ReportKind.PROOF, DOMAIN_OF, SERVERS, most_listed=3)
+    for number in range(5):
+        made.add(key(number), [finding(A, Result.MISSING), finding(C, Result.REFUSED)])
     assert (made.failed, len(made.listed), made.unreadable) == (10, 3, 5)
 
 
 def test_a_report_says_what_it_is_about() -> None:
-    """Of an SVM's key manager, or of the cluster's."""
+    """A report names the cluster, node, incarnation and the key manager of an SVM or of the cluster."""
     made = report(about(), found(ReportKind.PROOF))
     assert made["format"] == module.FORMAT
     assert made["kind"] == "proof"
@@ -143,7 +144,7 @@ def test_a_report_says_what_it_is_about() -> None:
 
 
 def test_what_is_parsed_is_what_was_signed() -> None:
-    """The bytes do not depend on the order of names, on blanks, or on how a character is escaped."""
+    """The signed bytes do not depend on the order of names, on blanks, or on the escaping of characters."""
     made = report(about(), found(ReportKind.PROOF, *MIXED)) | {"text": "gr\u00fc\u00dfe \U0001f511"}
     text = written(made, "PEM", b"\x00\xff")
     assert text.endswith("}\n")
@@ -179,13 +180,13 @@ WRITTEN = written({"format": module.FORMAT}, "PEM", b"")
     ],
 )
 def test_what_is_no_report_is_refused(text: str) -> None:
-    """With one text, whatever is wrong: numbers with a point and repeated names could be read in two ways."""
+    """Malformed reports are refused with one text, also ones with floats or repeated names, which are ambiguous."""
     with pytest.raises(ValueError, match="no signed report"):
         parse(text)
 
 
 @pytest.mark.parametrize("inner", [[], {}, {"format": "keystead key report 2"}, "text", None])
 def test_another_format_is_refused(inner: object) -> None:
-    """What is signed must say what it is."""
+    """A signed file with another format is refused."""
     with pytest.raises(ValueError, match="'keystead key report 1'"):
         parse(json.dumps({"report": inner, "signature": ""}))

@@ -1,4 +1,4 @@
-"""The rules of keys and copies make no change that the tables of transitions lack."""
+"""The rules of keys and copies make only the changes that the tables of transitions have."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from itertools import product
 
 import pytest
 
-from keystead.core.keys.destroying import WINDOW, plan_recover, plan_retire, purging
-from keystead.core.keys.keeping import CopyAnswer, looked_at
+from keystead.core.keys.destroying import WINDOW, as_purging, plan_recover, plan_retire
+from keystead.core.keys.keeping import CopyAnswer, after_look
 from keystead.core.keys.model import (
     Attempt,
     AttemptState,
@@ -32,7 +32,7 @@ def _key(state: KeyState) -> Key:
 
 
 def test_every_state_is_reached_and_left() -> None:
-    """Each state is in the tables; only keys that go with their key manager are left by none or by few."""
+    """Each state is in the tables; only states in which keys end are left by no or few transitions."""
     assert {after for _, after, _ in KEY_TRANSITIONS} == set(KeyState)
     assert {before for before, _, _ in KEY_TRANSITIONS} == {None, *KeyState}
     assert {after for _, after, _ in COPY_TRANSITIONS} == set(Presence)
@@ -42,21 +42,21 @@ def test_every_state_is_reached_and_left() -> None:
 
 @pytest.mark.parametrize("state", [KeyState.COMMITTED, KeyState.RETIRED])
 def test_changes_of_keys_are_in_the_table(state: KeyState) -> None:
-    """To retire, to recover, and to begin a purge."""
+    """Retiring, recovering and the begin of a purge are transitions of the table."""
     known = {(before, after) for before, after, _ in KEY_TRANSITIONS}
     key = _key(state)
     assert (state, plan_retire(key, HERE, NOW, WINDOW).state) in known
     recovered = plan_recover(key, HERE).state
     assert recovered is state or (state, recovered) in known
-    assert (KeyState.RETIRED, purging(key).state) in known
+    assert (KeyState.RETIRED, as_purging(key).state) in known
 
 
-@pytest.mark.parametrize("presence", set(Presence) - {Presence.DESTROYED})
+@pytest.mark.parametrize("presence", [each for each in Presence if each is not Presence.DESTROYED])
 def test_changes_of_copies_are_in_the_table(presence: Presence) -> None:
-    """Whatever a look says of a copy, proven before or not, with and without the canary."""
+    """Every result of a look at a copy is in the table, for proven and unproven copies, with and without the canary."""
     known = {(before, after) for before, after, _ in COPY_TRANSITIONS}
     attempt = Attempt("k", 1, Purpose.CREATE, "here", "t", "n", AttemptState.COMMITTED, NOW, NOW)
     for look, canary, proven in product(CopyAnswer, (True, False), (None, NOW)):
         copy = Copy("k", 1, "ks", presence, proven=NOW if presence is Presence.PRESENT else proven)
-        after = looked_at(copy, look, replace(attempt, expires=NOW - timedelta(hours=1)), NOW, canary=canary).presence
+        after = after_look(copy, look, replace(attempt, expires=NOW - timedelta(hours=1)), NOW, canary=canary).presence
         assert after is presence or (presence, after) in known

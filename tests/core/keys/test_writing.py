@@ -1,4 +1,4 @@
-"""How copies count, and what a writer that was overtaken may still store."""
+"""The rules of writing: how copies count, and what an overtaken writer may still store."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ from keystead.core.keys.writing import (
     GONE,
     SETTLED,
     UNSETTLED,
-    as_seen,
-    brought_up_to_date,
+    after_moves,
+    domains_as_seen,
     domains_still_proven,
     fits,
     is_open,
     missing_domain_count,
     still_counts,
-    with_state,
+    unknown_objects,
+    with_new_state,
 )
 from tests.core.factories import server
 
@@ -34,12 +35,12 @@ PRESENT, SENT, MISSING = Presence.PRESENT, Presence.SENT, Presence.MISSING
 
 
 def copy(at: KeyServer, presence: Presence = PRESENT, *ids: str, host: str = "") -> Copy:
-    """A copy of the first attempt."""
+    """Return a copy of the first attempt."""
     return Copy("key", 1, at.uuid, presence, host=host, unique_identifiers=ids)
 
 
 def test_every_presence_is_of_one_kind() -> None:
-    """What was read back ends the work, what may be there blocks a second Register, the rest is not there."""
+    """A presence ends the writing, or forbids a second Register, or allows one."""
     assert sorted([*SETTLED, *UNSETTLED, *GONE]) == sorted(Presence)
 
 
@@ -55,7 +56,7 @@ def test_every_presence_is_of_one_kind() -> None:
     ],
 )
 def test_what_fits(form: KeyForm, lengths: set[int]) -> None:
-    """Secret Data has any length; AES keys have their own, and a pair is two of one length."""
+    """Secret Data has any length; AES keys have fixed lengths, and a pair is two of one length."""
     assert {length for length in range(1, 100) if fits(form, length)} == lengths
 
 
@@ -68,7 +69,10 @@ def test_what_fits(form: KeyForm, lengths: set[int]) -> None:
     ],
 )
 def test_where_a_copy_is_or_may_come_to_be(state: AttemptState, open_: set[Presence]) -> None:
-    """Wherever a pending attempt writes, and where a committed one left something; an aborted one's is no copy."""
+    """A pending attempt may write to all its servers, a committed one left copies.
+
+    An aborted one's objects do not count.
+    """
     noon = datetime(2026, 3, 1, 12, tzinfo=UTC)
     attempts = [
         Attempt("key", number, Purpose.COPY, "incarnation", "token", "node", each, noon, noon)
@@ -100,13 +104,13 @@ WITH_SECONDARIES = replace(A, secondary_key_servers=("s1", "s2"))
     ],
 )
 def test_where_a_copy_counts(host: str, then: list[KeyServer], now: list[KeyServer], counts: bool) -> None:
-    """On a server that is still configured, at that address, and through a secondary that is still its own."""
+    """A copy counts on a configured server at its address, and at a secondary that the server still has."""
     before, after = ({each.uuid: each for each in servers} for servers in (then, now))
     assert still_counts(copy(A, host=host), before, after) is counts
 
 
 def test_only_proven_copies_on_configured_servers_count() -> None:
-    """What was sent, differs or is on a server that was removed covers no domain."""
+    """Sent and different copies, and copies on removed servers, cover no domain."""
     then, now = [A, B, C, D], [A, B, C]
     copies = [copy(A), copy(B, SENT), copy(C, Presence.DIFFERENT), copy(D)]
     assert domains_still_proven(copies, then, now, domains(now, {})) == {A.uuid}
@@ -135,10 +139,13 @@ def test_copies_in_one_domain_are_one() -> None:
     ],
 )
 def test_servers_that_had_an_object_already_share_a_domain(ids: dict[str, str], had: str, joined: list[str]) -> None:
-    """With those that name it alike; else with all that were sent it. Equal identifiers alone say nothing."""
+    """A server that already had the object shares a domain with servers of equal names.
+
+    Equal identifiers prove nothing.
+    """
     servers = {"A": A, "B": B, "C": C, "X": D}
     copies = [replace(copy(servers[name]), unique_identifiers=(uid,) if uid else ()) for name, uid in ids.items()]
-    seen = as_seen(domains([A, B, C], {}), copies, [servers[name].uuid for name in had])
+    seen = domains_as_seen(domains([A, B, C], {}), copies, [servers[name].uuid for name in had])
     together = [{servers[name].uuid for name in names} for names in joined]
     for one, other in combinations((A.uuid, B.uuid, C.uuid), 2):
         assert (seen[one] == seen[other]) is any({one, other} <= each for each in together)
@@ -149,7 +156,7 @@ def test_servers_that_had_an_object_already_share_a_domain(ids: dict[str, str], 
     [(1, 0, 1), (2, 0, 2), (3, 0, 2), (4, 0, 3), (4, 1, 1), (4, 4, 4), (2, 3, 3)],
 )
 def test_how_many_are_wanted(servers: int, min_copies: int, wanted: int) -> None:
-    """A majority, and two where there are two, unless the policy says otherwise; never less than it says."""
+    """A majority of the domains is wanted, and two of two, unless the policy gives a number; never fewer than that."""
     of = domains([A, B, C, D][:servers], {})
     for have in range(servers + 1):
         assert missing_domain_count(set(list(of)[:have]), min_copies, of) == max(wanted - have, 0)
@@ -157,7 +164,7 @@ def test_how_many_are_wanted(servers: int, min_copies: int, wanted: int) -> None
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4])
 def test_the_guarantee(count: int) -> None:
-    """Any k-1 domains of the k that hold proven copies may be lost."""
+    """A key with proven copies in k domains survives the loss of any k-1 of them."""
     servers = [A, B, C, D][:count]
     of = domains(servers, {})
     for number in range(1, count + 1):
@@ -173,12 +180,12 @@ def test_the_guarantee(count: int) -> None:
 
 
 def active(of: Copy) -> Copy:
-    """The copy once it was activated and described."""
+    """Return the copy after its activation and description."""
     return replace(of, object_state="Active", descriptor="beside")
 
 
 def test_an_overtaken_writer_stores_objects_that_nobody_knew_of() -> None:
-    """A row that has no such object gets it; what others found out meanwhile stays."""
+    """An overtaken writer adds identifiers to a row without any; it does not change what others stored."""
     stored = [
         copy(A, SENT),
         copy(B, MISSING, "b"),
@@ -192,11 +199,11 @@ def test_an_overtaken_writer_stores_objects_that_nobody_knew_of() -> None:
         copy(D, MISSING),
         copy(A, PRESENT, "s", host="s1"),
     ]
-    assert brought_up_to_date(stored, found) == [copy(A, PRESENT, "a")]
+    assert unknown_objects(stored, found) == [copy(A, PRESENT, "a")]
 
 
 def test_a_late_state_is_stored_for_what_is_still_the_same_copy() -> None:
-    """State and descriptor are taken over; a copy that changed meanwhile, or is as it was, is not touched."""
+    """A late state and descriptor are stored if the copy is still the same and differs from what is stored."""
     stored = [copy(A, PRESENT, "a"), copy(B, MISSING, "b"), copy(C, PRESENT, "c2"), copy(D, PRESENT, "d")]
     found = [
         active(copy(A, PRESENT, "a")),
@@ -205,4 +212,12 @@ def test_a_late_state_is_stored_for_what_is_still_the_same_copy() -> None:
         copy(D, PRESENT, "d"),
         active(copy(A, PRESENT, "s", host="s1")),
     ]
-    assert with_state(stored, found) == [active(copy(A, PRESENT, "a"))]
+    assert with_new_state(stored, found) == [active(copy(A, PRESENT, "a"))]
+
+
+def test_present_copies_of_a_server_that_moved_are_unknown() -> None:
+    """Other copies, and those of servers that stayed, came or went, remain as they were."""
+    moved = replace(A, address=D.address)
+    copies = [copy(A), copy(A, MISSING), copy(B), copy(C), copy(D)]
+    after = after_moves(copies, then=[A, B, C], now=[moved, B, D])
+    assert [each.presence for each in after] == [Presence.UNKNOWN, MISSING, PRESENT, PRESENT, PRESENT]

@@ -42,7 +42,7 @@ def test_names_are_read(text: str, included: tuple[str, ...], excluded: tuple[st
      ("b.{c}{d}", 6), ("a." + "{a." * 9, 27), ("b.{c}}", 6)],
 )  # fmt: skip
 def test_braces_must_match(text: str, position: int) -> None:
-    """262286 with the place."""
+    """Unbalanced braces are refused with 262286 and their position."""
     with pytest.raises(OntapError) as caught:
         parse_fields(text)
     assert caught.value.kind is errors.FIELDS_BRACES
@@ -51,7 +51,7 @@ def test_braces_must_match(text: str, position: int) -> None:
 
 @given(st.text(alphabet="ab.,!*{} ", max_size=20) | st.text(max_size=20))
 def test_any_text_is_a_list_or_refused(text: str) -> None:
-    """Nothing but OntapError is raised; its position lies in the text or at its end; no name is empty."""
+    """Any text is read or raises OntapError with a position within the text; no name is empty."""
     found = outcome(parse_fields, text)
     if isinstance(found, OntapError):
         position = re.search(r"position (\d+)", found.message)
@@ -63,6 +63,6 @@ def test_any_text_is_a_list_or_refused(text: str) -> None:
 
 @pytest.mark.parametrize("part", ["{", "a.{", "}", ",", "!", "a.{b},"])
 def test_a_long_list_is_read_in_time(part: str) -> None:
-    """The longest query string that is accepted takes no time to speak of."""
+    """The longest query string that is accepted is read quickly."""
     text = part * (16384 // len(part))
     assert cpu_seconds(lambda: outcome(parse_fields, text)) < 1

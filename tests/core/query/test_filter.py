@@ -82,7 +82,7 @@ def test_a_filter_is_read(text: str, expected: list[tuple[Op, object, bool]]) ->
      ("<..b", 2)],
 )  # fmt: skip
 def test_a_value_is_missing(text: str, position: int) -> None:
-    """262194 with the place where it should stand."""
+    """A missing value is refused with 262194 and its position."""
     with pytest.raises(OntapError) as caught:
         parse_filter("svm.name", text)
     assert caught.value.kind is errors.EXPRESSION_WITHOUT_VALUE
@@ -104,7 +104,7 @@ def test_a_value_is_missing(text: str, position: int) -> None:
     ],
 )
 def test_what_is_wrong_is_said_with_its_position(text: str, reason: str) -> None:
-    """262185, the field as the target."""
+    """A malformed filter is refused with 262185, its position, and the field as the target."""
     with pytest.raises(OntapError) as caught:
         parse_filter("name", text)
     assert caught.value.kind is errors.INVALID_VALUE
@@ -114,7 +114,7 @@ def test_what_is_wrong_is_said_with_its_position(text: str, reason: str) -> None
 
 @given(st.text(alphabet='ab*|!<>=.."{}nul ', max_size=20) | st.text(max_size=20))
 def test_any_text_is_a_filter_or_refused(text: str) -> None:
-    """Nothing but OntapError is raised; its position lies in the text or at its end."""
+    """Any text is read or raises OntapError with a position within the text."""
     found = outcome(partial(parse_filter, "name"), text)
     if isinstance(found, OntapError):
         position = re.search(r"position (\d+)", found.message)
@@ -126,7 +126,7 @@ def test_any_text_is_a_filter_or_refused(text: str) -> None:
 
 @given(st.text(max_size=20))
 def test_quoted_text_is_itself(text: str) -> None:
-    """Whatever stands between quotes, or between braces that are balanced within, has no special meaning."""
+    """Text between quotes, or between balanced braces, has no special meaning."""
     if '"' not in text:
         assert parse_filter("name", f'"{text}"') == (Alternative(EQUAL, text),)
     if "{" not in text and "}" not in text:
@@ -135,7 +135,7 @@ def test_quoted_text_is_itself(text: str) -> None:
 
 @pytest.mark.parametrize("part", ["*", "!", "|", "{", '"', "a|", "*a", "<", "..", "{}", '""'])
 def test_a_long_filter_is_read_in_time(part: str) -> None:
-    """The longest query string that is accepted takes no time to speak of, whatever it is made of."""
+    """The longest query string that is accepted is read quickly, whatever it holds."""
     text = part * (16384 // len(part))
     assert cpu_seconds(lambda: outcome(partial(parse_filter, "name"), text)) < 1
     assert cpu_seconds(lambda: outcome(parse_words, text)) < 1
@@ -160,13 +160,13 @@ def test_a_long_filter_is_read_in_time(part: str) -> None:
     ],
 )
 def test_words_are_read(text: str, expected: list[list[tuple[str, ...]]]) -> None:
-    """Blanks part what must all be found, ``|`` parts choices; without a wildcard a word stands anywhere."""
+    """Blanks separate words that must all match, ``|`` separates choices, and a plain word matches anywhere."""
     assert parse_words(text) == tuple(tuple(word) for word in expected)
 
 
 @pytest.mark.parametrize("text", ["", " ", "*", "** *", "|", "foo|*", '""', "{}"])
 def test_a_query_for_everything_is_empty(text: str) -> None:
-    """262274."""
+    """A query for ``*`` alone is refused with 262274."""
     with pytest.raises(OntapError) as caught:
         parse_words(text)
     assert caught.value.kind is errors.QUERY_EMPTY
@@ -174,7 +174,7 @@ def test_a_query_for_everything_is_empty(text: str) -> None:
 
 @pytest.mark.parametrize("text", ['"', 'a "b', "{a", "{{}"])
 def test_a_query_with_an_open_quote_is_refused(text: str) -> None:
-    """262272."""
+    """A query with an open quote is refused with 262272."""
     with pytest.raises(OntapError) as caught:
         parse_words(text)
     assert caught.value.kind is errors.QUERY_QUOTE
@@ -182,7 +182,7 @@ def test_a_query_with_an_open_quote_is_refused(text: str) -> None:
 
 @given(st.text(alphabet='ab*| "{}!', max_size=20) | st.text(max_size=20))
 def test_any_text_is_a_query_or_refused(text: str) -> None:
-    """Nothing but OntapError is raised, and no word without a pattern comes back."""
+    """Any text is read or raises OntapError, and each word has a pattern."""
     found = outcome(parse_words, text)
     if isinstance(found, OntapError):
         assert found.kind in {errors.QUERY_QUOTE, errors.QUERY_EMPTY}
@@ -191,7 +191,7 @@ def test_any_text_is_a_query_or_refused(text: str) -> None:
 
 
 def test_as_many_alternatives_and_words_as_can_be() -> None:
-    """One more is 262185, whatever they say; what is quoted is no alternative."""
+    """The highest number of alternatives and words is accepted; one more is refused with 262185."""
     assert len(parse_filter("x", "|".join(["a"] * COMPARISON_LIMIT))) == COMPARISON_LIMIT
     assert len(parse_filter("x", f'"{"|" * COMPARISON_LIMIT}"')) == 1
     assert len(parse_words(" ".join(["a"] * WORD_LIMIT))) == WORD_LIMIT

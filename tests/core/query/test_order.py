@@ -24,7 +24,7 @@ from tests.core.outcomes import outcome
     ],
 )
 def test_an_order_is_read(text: str, expected: tuple[Order, ...]) -> None:
-    """Ascending unless it says otherwise; blanks and empty items mean nothing."""
+    """The order is ascending by default; blanks and empty items are ignored."""
     assert parse_order(text) == expected
 
 
@@ -37,7 +37,7 @@ def test_an_order_is_read(text: str, expected: tuple[Order, ...]) -> None:
     ],
 )
 def test_what_is_no_order_is_refused(text: str, kind: ErrorKind) -> None:
-    """262268 and 262222, with target ``order_by``."""
+    """A malformed order is refused with 262268 or 262222, and the target ``order_by``."""
     with pytest.raises(OntapError) as caught:
         parse_order(text)
     assert (caught.value.kind, caught.value.target) == (kind, "order_by")
@@ -45,7 +45,7 @@ def test_what_is_no_order_is_refused(text: str, kind: ErrorKind) -> None:
 
 @given(st.text(alphabet="ab, descA", max_size=20) | st.text(max_size=20))
 def test_any_text_is_an_order_or_refused(text: str) -> None:
-    """Nothing but OntapError is raised."""
+    """Any text is read or raises OntapError."""
     found = outcome(parse_order, text)
     if isinstance(found, OntapError):
         assert found.target == "order_by"

@@ -1,4 +1,4 @@
-"""keystead.core.query.query: which fields a GET shows, and what an error repeats."""
+"""keystead.core.query.query: the fields that a GET shows, and the text that an error repeats."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ NORMAL = {"name", "svm.uuid", "svm.name", "svmx", "login.name"}
     ],
 )
 def test_fields_choose_names(text: str, expected: set[str]) -> None:
-    """Names, parents, ``*``, ``**``, nothing and absent names choose; the key is always there."""
+    """Fields are chosen by names, parents, ``*`` and ``**``; the key is always shown."""
     assert CATALOGUE.select(text, single=False) == expected | {"uuid"}
 
 
@@ -74,7 +74,7 @@ def test_an_unknown_name_is_262197(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["password", "name,login.password"])
 def test_a_secret_cannot_be_read(text: str) -> None:
-    """A name that is never shown is 262249."""
+    """A request for a secret field is refused with 262249."""
     with pytest.raises(OntapError) as caught:
         CATALOGUE.select(text, single=True)
     assert caught.value.kind is errors.FIELD_NOT_READABLE

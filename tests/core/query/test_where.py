@@ -35,7 +35,7 @@ from tests.costs import cpu_seconds
     ],
 )
 def test_a_value_is_compared(op: Op, operand: Any, values: list[Any], expected: bool) -> None:
-    """One of several values is enough; what is unset meets no comparison."""
+    """One of several values is enough; an unset value matches no comparison."""
     assert Condition("x", op, operand).holds(values) is expected
 
 
@@ -52,12 +52,12 @@ def test_a_value_is_compared(op: Op, operand: Any, values: list[Any], expected: 
     ],
 )
 def test_a_negation_holds_for_a_value_that_differs(op: Op, operand: Any, values: list[Any], expected: bool) -> None:
-    """What is unset does not differ: it meets neither."""
+    """A negation matches a value that differs; an unset value matches neither."""
     assert Condition("x", op, operand, negated=True).holds(values) is expected
 
 
 def test_all_clauses_hold_and_of_each_any_condition() -> None:
-    """Conjunction of disjunctions; nothing asked holds."""
+    """Clauses are joined by and, conditions within a clause by or; an empty query matches."""
     one, two, three = (Condition("x", Op.EQUAL, value) for value in (1, 2, 3))
     assert holds((), lambda _: [])
     assert holds(((one, two),), lambda _: [2])
@@ -66,19 +66,19 @@ def test_all_clauses_hold_and_of_each_any_condition() -> None:
 
 
 def test_equal_compares_with_a_value_or_asks_whether_it_is_unset() -> None:
-    """None is unset."""
+    """Equal to None matches an unset value."""
     assert equal(a=1, b=None) == ((Condition("a", Op.EQUAL, 1),), (Condition("b", Op.UNSET),))
 
 
 @given(st.lists(st.text("ab", max_size=3), min_size=1, max_size=5), st.text("ab", max_size=12))
 def test_a_pattern_matches_what_the_regular_expression_does(pieces: list[str], text: str) -> None:
-    """The greedy search finds a match whenever there is one."""
+    """The greedy search matches whatever the equivalent regular expression matches."""
     expected = re.fullmatch(".*".join(map(re.escape, pieces)), text) is not None
     assert like(text, tuple(pieces)) is expected
 
 
 def test_a_pattern_of_many_wildcards_takes_no_time() -> None:
-    """No going back: what makes a regular expression explode is linear here."""
+    """A pattern with many wildcards is matched in linear time, without backtracking."""
     pieces = ("a", *["a"] * 8000, "b", "")
     assert not like("a" * 10_000, pieces)
     assert cpu_seconds(lambda: like("a" * 10_000, pieces)) < 1

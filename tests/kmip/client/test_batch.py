@@ -10,10 +10,10 @@ import pytest
 
 from keystead.kmip.client.client import Client
 from keystead.kmip.messages.attributes import attribute
-from keystead.kmip.payloads.activate import ActivateRequestPayload, ActivateResponsePayload
-from keystead.kmip.payloads.create import CreateResponsePayload
-from keystead.kmip.payloads.get import GetRequestPayload, GetResponsePayload
-from keystead.kmip.payloads.locate import LocateRequestPayload, LocateResponsePayload
+from keystead.kmip.messages.payloads.activate import ActivateRequestPayload, ActivateResponsePayload
+from keystead.kmip.messages.payloads.create import CreateResponsePayload
+from keystead.kmip.messages.payloads.get import GetRequestPayload, GetResponsePayload
+from keystead.kmip.messages.payloads.locate import LocateRequestPayload, LocateResponsePayload
 from keystead.kmip.testing import server as testing
 from keystead.kmip.transport import tls
 from keystead.kmip.transport.connect import Address, connect_tcp
@@ -43,13 +43,13 @@ CONTINUE, STOP = BatchErrorContinuationOption.CONTINUE, BatchErrorContinuationOp
 
 @pytest.fixture
 async def site() -> AsyncIterator[Site]:
-    """The test server."""
+    """Yield the test server."""
     async with testing.KeyServer(SERVER) as server:
         yield Site(server)
 
 
 def shown(results: list[Any]) -> list[Any]:
-    """Numbers of seeds, reasons of failures, ``None`` for what was not answered."""
+    """Return the numbers of seeds, the reasons of failures, and ``None`` for items without an answer."""
     return [
         number_of(result.managed_object) if isinstance(result, GetResponsePayload) else getattr(result, "reason", None)
         for result in results
@@ -58,7 +58,7 @@ def shown(results: list[Any]) -> list[Any]:
 
 @pytest.mark.parametrize("version", VERSIONS)
 async def test_keys_in_their_order(site: Site, version: Version) -> None:
-    """Several keys come in one message, each in its place, in every version; the request is what is specified."""
+    """Several keys come in one message in order, in every version, and the request is as specified."""
     keys = await site.keys(12)
     key_server = await site.connect()
     key_server.version = version
@@ -83,7 +83,7 @@ async def test_keys_in_their_order(site: Site, version: Version) -> None:
     ],
 )
 async def test_a_failure_in_the_middle(site: Site, option: BatchErrorContinuationOption, expected: list[Any]) -> None:
-    """One failing item has its own failure; what follows is answered with Continue and not answered with Stop."""
+    """A failed item has its own failure; later items are answered with Continue, not with Stop."""
     keys = await site.keys(3)
     payloads = [GetRequestPayload(key) for key in (keys[0], "nothing", keys[1], "nothing", keys[2])]
     key_server = await site.connect()
@@ -98,7 +98,7 @@ async def test_a_failure_in_the_middle(site: Site, option: BatchErrorContinuatio
 
 
 async def test_the_id_placeholder(site: Site) -> None:
-    """Different operations in one batch: what one finds, those after it mean without naming it."""
+    """Later operations of a batch use the identifier that an earlier one found."""
     (key,) = await site.keys(1)
     key_server = await site.connect()
     wanted = attribute("Unique Identifier", key)
@@ -115,7 +115,7 @@ async def test_the_id_placeholder(site: Site) -> None:
 
 
 async def test_a_message_that_is_refused_as_a_whole(site: Site) -> None:
-    """The one failure stands for each; the connection goes on."""
+    """A failure of the whole message counts for each item, and the connection continues."""
     keys = await site.keys(3)
     profile = site.server.responder.profile
     site.server.responder.profile = dataclasses.replace(profile, maximum_batch=2)
@@ -129,7 +129,7 @@ async def test_a_message_that_is_refused_as_a_whole(site: Site) -> None:
 
 
 async def test_an_answer_above_our_limit(site: Site) -> None:
-    """An answer larger than the limit is not read: the connection is closed, whatever it may hold."""
+    """An answer above the limit is not read, and the connection is closed."""
     keys = await site.keys(10)
     site = Site(site.server, limits=Limits(1024))
     key_server = await site.connect()
@@ -181,7 +181,7 @@ NONSENSE = {
 
 @pytest.mark.parametrize("name", NONSENSE)
 async def test_answers_that_make_no_sense(site: Site, name: str) -> None:
-    """What cannot be matched to the items closes the connection."""
+    """Answers that do not match the items close the connection."""
     site.server.faults[Operation.GET] = testing.garbage(NONSENSE[name])
     key_server = await site.connect()
     with pytest.raises(RemoteProtocolError):
@@ -191,7 +191,7 @@ async def test_answers_that_make_no_sense(site: Site, name: str) -> None:
 
 @pytest.mark.parametrize("version", [V1_0, V1_2, V2_0])
 async def test_pykmip(pki: Pki, pykmip_servers: list[Program], version: Version) -> None:
-    """PyKMIP's server takes a batch as we do: partial failure, Stop, Continue, one message for all."""
+    """PyKMIP's server agrees about batches: partial failure, Stop, Continue, one message for all."""
     server = pykmip_servers[0]
     sock = await connect_tcp([Address(socket.AF_INET, (server.host, server.port))])
     key_server = Client(

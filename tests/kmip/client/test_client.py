@@ -1,4 +1,4 @@
-"""The client against streams made of lists: what goes out, what comes back, time, versions."""
+"""The client with scripted streams: requests, answers, deadlines and versions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from keystead.kmip.client.client import Client
 from keystead.kmip.messages.attributes import Attribute, VendorAttribute
 from keystead.kmip.messages.headers import ProtocolVersion, username_credential
 from keystead.kmip.messages.messages import decode_request
-from keystead.kmip.payloads.discover_versions import DiscoverVersionsRequestPayload
+from keystead.kmip.messages.payloads.discover_versions import DiscoverVersionsRequestPayload
 from keystead.kmip.ttlv.enums import Operation, ResultReason, ResultStatus
 from keystead.kmip.ttlv.errors import (
     KMIPError,
@@ -54,13 +54,13 @@ class Script:
 
 
 def versions_answer(*versions: Version, protocol: Version = V1_1) -> bytes:
-    """The answer to Discover Versions."""
+    """Return the answer to Discover Versions."""
     payload = wire.structure(0x42007C, *[wire.version(*version) for version in versions])
     return wire.response(Operation.DISCOVER_VERSIONS, payload, protocol)
 
 
 def failure(reason: ResultReason, protocol: Version = V1_1, operation: int | None = None) -> bytes:
-    """A failed answer."""
+    """Return a failed answer."""
     return wire.response(operation, protocol=protocol, status=1, reason=reason)
 
 
@@ -71,7 +71,7 @@ ACTIVATED = wire.response(Operation.ACTIVATE, wire.unhex("42007C 01 00000010 420
 
 
 async def test_a_request_is_what_the_specification_wants() -> None:
-    """The header has version, credential, Batch Order Option and Batch Count; one item with the payload."""
+    """The header has version, credential, Batch Order Option and Batch Count; the item has the payload."""
     stream = Script(ACTIVATED)
     await Client(stream, credential=username_credential("Fred", "hunter2")).activate("7")
     (message,) = map(decode_request, stream.sent)
@@ -94,7 +94,7 @@ async def test_an_answer_in_pieces() -> None:
 
 
 async def test_a_failed_operation() -> None:
-    """Operation Failed raises with the numbers of the wire and the header's version; the connection stays usable."""
+    """Operation Failed raises an error with the numbers of the answer; the connection stays usable."""
     stream = Script(failure(ResultReason.ITEM_NOT_FOUND, V1_0, Operation.ACTIVATE), ACTIVATED)
     key_server = Client(stream)
     with pytest.raises(OperationFailed) as caught:
@@ -143,14 +143,14 @@ async def test_a_broken_answer_closes_the_connection(name: str) -> None:
 
 
 async def test_a_pending_answer() -> None:
-    """Operation Pending is no success: it was not allowed."""
+    """Operation Pending is an error, because we do not permit it."""
     with pytest.raises(OperationFailed) as caught:
         await Client(Script(PENDING)).activate("7")
     assert caught.value.status == ResultStatus.OPERATION_PENDING
 
 
 async def test_a_call_that_cannot_be_encoded_sends_nothing() -> None:
-    """The caller's own mistake leaves the connection as it was."""
+    """A payload that cannot be encoded raises an error, sends nothing, and leaves the connection usable."""
     stream = Script(ACTIVATED)
     key_server = Client(stream, version=V1_0)
     for mistake in (
@@ -172,7 +172,7 @@ async def test_a_call_that_cannot_be_encoded_sends_nothing() -> None:
 
 
 async def test_the_limit_of_an_answer() -> None:
-    """The limits given to the client hold for what comes."""
+    """The client's limits apply to answers."""
     with pytest.raises(TTLVError) as caught:
         await Client(Script(ACTIVATED), limits=Limits(64)).activate("7")
     assert caught.value.limit
@@ -182,7 +182,7 @@ async def test_the_limit_of_an_answer() -> None:
 
 
 async def test_the_deadline_is_the_calls_and_not_the_reads() -> None:
-    """A server that drips for ever is given up in time, however steadily it drips."""
+    """The deadline is for the whole call, so a server that sends byte by byte cannot extend it."""
 
     class Drip(Script):
         async def receive(self) -> bytes:
@@ -201,7 +201,7 @@ async def test_the_deadline_is_the_calls_and_not_the_reads() -> None:
 
 
 async def test_a_cancelled_call_closes_the_connection() -> None:
-    """Cancelled after sending, the answer is never read by another call."""
+    """A call that is cancelled after sending closes the connection."""
     stream = Script(None)
     key_server = Client(stream)
     call = asyncio.create_task(key_server.activate("7"))
@@ -217,7 +217,7 @@ async def test_a_cancelled_call_closes_the_connection() -> None:
 
 
 async def test_the_callers_own_timeout() -> None:
-    """A time-out around the call is the caller's, and closes the connection as well."""
+    """A time-out around the call raises the caller's TimeoutError and closes the connection."""
     stream = Script(None)
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.01):
@@ -245,14 +245,14 @@ async def test_negotiation() -> None:
 
 @pytest.mark.parametrize("protocol", [V1_0, V1_1])
 async def test_a_server_without_discover_versions_has_1_0(protocol: Version) -> None:
-    """Operation Not Supported is no failure: the server is one of 1.0."""
+    """A server that does not support Discover Versions has version 1.0."""
     key_server = Client(Script(failure(ResultReason.OPERATION_NOT_SUPPORTED, protocol)))
     assert await key_server.negotiate() == V1_0
     assert key_server.usable
 
 
 async def test_a_server_that_wants_another_header() -> None:
-    """Invalid Message under another version is asked once more in that version."""
+    """After Invalid Message with another version, Discover Versions is sent again in that version."""
     stream = Script(failure(ResultReason.INVALID_MESSAGE, V2_0), versions_answer(V2_0, V2_1, protocol=V2_0))
     assert await Client(stream).negotiate() == V2_1
     versions = [decode_request(data).request_header.protocol_version.version for data in stream.sent]
@@ -260,7 +260,7 @@ async def test_a_server_that_wants_another_header() -> None:
 
 
 async def test_a_server_that_has_1_0_only_and_says_so() -> None:
-    """Asked once more in 1.0, the server does not know the operation: 1.0 it is."""
+    """A server that answers in 1.0 and does not support Discover Versions has version 1.0."""
     stream = Script(failure(ResultReason.INVALID_MESSAGE, V1_0), failure(ResultReason.OPERATION_NOT_SUPPORTED, V1_0))
     assert await Client(stream).negotiate() == V1_0
 
@@ -275,7 +275,7 @@ REFUSALS = [
 
 @pytest.mark.parametrize(("answers", "requests"), REFUSALS)
 async def test_a_refused_negotiation(answers: list[bytes], requests: int) -> None:
-    """Any other failure is one, and the second try is the last."""
+    """Any other failure is raised, and there is no third try."""
     stream = Script(*answers)
     with pytest.raises(OperationFailed):
         await Client(stream).negotiate()
@@ -284,14 +284,14 @@ async def test_a_refused_negotiation(answers: list[bytes], requests: int) -> Non
 
 @pytest.mark.parametrize("offered", [(), ((3, 0),), (V1_4,)])
 async def test_no_common_version(offered: tuple[Version, ...]) -> None:
-    """Without a common version there is no talk; what the server offered is known."""
+    """Without a common version the error has the versions of the server."""
     with pytest.raises(NoCommonVersion) as caught:
         await Client(Script(versions_answer(*offered))).negotiate([V2_1])
     assert caught.value.offered == offered
 
 
 async def test_a_negotiation_in_time() -> None:
-    """One deadline for the whole negotiation."""
+    """The deadline is for the whole negotiation."""
     stream = Script(failure(ResultReason.INVALID_MESSAGE, V2_0), None)
     with pytest.raises(TransportError, match="in time"):
         await Client(stream).negotiate(timeout=0.05)

@@ -41,13 +41,13 @@ AES = (
 
 @pytest.fixture
 async def server() -> AsyncIterator[testing.KeyServer]:
-    """The test server, which asks for a client certificate."""
+    """Yield the test server, which asks for a client certificate."""
     async with testing.KeyServer(SERVER) as running:
         yield running
 
 
 async def connect(server: testing.KeyServer, **options: Any) -> Client:
-    """A client of the test server."""
+    """Return a client of the test server."""
     sock = await connect_tcp([Address(socket.AF_INET, (server.host, server.port))])
     return Client(await tls.handshake(sock, CONTEXT, server_name="localhost"), **options)
 
@@ -94,7 +94,7 @@ FAULTS: dict[str, tuple[Callable[..., Any], type[KMIPError]]] = {
     "huge length": (testing.huge_length, TTLVError),
     "truncated": (testing.truncate, TransportError),
     "drip": (testing.drip(0.05), TransportError),
-    "late": (testing.delay(2), TransportError),
+    "late": (testing.delay(20), TransportError),
 }
 
 
@@ -105,7 +105,7 @@ async def test_faults_of_a_server(server: testing.KeyServer, name: str) -> None:
     server.faults[Operation.QUERY] = fault
     key_server = await connect(server)
     with pytest.raises(error):
-        await key_server.query(timeout=0.3)
+        await key_server.query(timeout=2)
     assert not key_server.usable
     server.faults.clear()
     again = await connect(server)
@@ -123,7 +123,7 @@ async def test_a_create_is_never_repeated(server: testing.KeyServer) -> None:
 
 
 async def test_users_and_passwords(server: testing.KeyServer) -> None:
-    """A server that wants a user refuses who gives none, or a wrong password."""
+    """A server that requires a user refuses requests without one, or with a wrong password."""
     server.responder = Responder(users={"Fred": "hunter2"})
     good, bad = username_credential("Fred", "hunter2"), username_credential("Fred", "wrong")
     key_server = await connect(server, credential=good)

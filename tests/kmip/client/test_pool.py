@@ -1,9 +1,8 @@
-"""The pool against a key server that misbehaves: what is lent again, and what never."""
+"""The pool and a key server that misbehaves: which connections are lent again."""
 
 from __future__ import annotations
 
 import asyncio
-import socket
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -24,7 +23,7 @@ TURNS = 100_000
 
 
 def test_a_connection_is_used_again(run: Any) -> None:
-    """Calls one after the other share one connection, also after Operation Failed, which is an answer."""
+    """Calls share one connection one after the other, also after Operation Failed."""
 
     async def test(pool: Pool, site: Site) -> None:
         (key,) = await site.keys(1)
@@ -67,7 +66,7 @@ async def test_a_connection_that_broke_is_not_used_again(name: str) -> None:
 
 
 async def test_a_block_that_fails_closes_its_connection() -> None:
-    """Whatever error leaves the block: its connection is not lent again."""
+    """A connection is not lent again after an error in the block."""
 
     async def test(pool: Pool, site: Site) -> None:
         (key,) = await site.keys(1)
@@ -88,7 +87,7 @@ async def test_a_block_that_fails_closes_its_connection() -> None:
 
 
 def test_a_late_answer_reaches_nobody(run: Any) -> None:
-    """A caller gives up; the callers after it get their own answers, and never the late one."""
+    """After a call gave up, later callers get their own answers and never the late one."""
 
     async def test(pool: Pool, site: Site) -> None:
         keys = await site.keys(4)
@@ -113,12 +112,12 @@ async def speak_unasked(exchange: testing.Exchange) -> None:
 
 async def half_close(exchange: testing.Exchange) -> None:
     """Send the end of the stream without a goodbye, and keep the socket."""
-    exchange._sock.shutdown(socket.SHUT_WR)
+    exchange.half_close()
 
 
 @pytest.mark.parametrize("ending", [speak_unasked, half_close, testing.close, testing.reset])
 def test_a_dead_idle_connection_is_not_lent(run: Any, ending: Any) -> None:
-    """What the server closed, or spoke on unasked, while it was idle is closed; the caller notices nothing."""
+    """An idle connection that the server closed, or wrote to, is closed and not lent."""
 
     async def test(pool: Pool, site: Site) -> None:
         first, second = await site.keys(2)
@@ -145,7 +144,7 @@ def test_a_dead_idle_connection_is_not_lent(run: Any, ending: Any) -> None:
 
 @pytest.mark.parametrize("dead", [testing.reset, testing.close, testing.truncate])
 async def test_an_idempotent_call_is_repeated_once_on_a_new_connection(dead: Any) -> None:
-    """``retrying`` repeats what a kept connection did not carry, and not what a new one did not."""
+    """``retrying`` repeats a call that failed on a kept connection, and not one that failed on a new one."""
 
     async def test(pool: Pool, site: Site) -> None:
         (key,) = await site.keys(1)
@@ -166,7 +165,7 @@ async def test_an_idempotent_call_is_repeated_once_on_a_new_connection(dead: Any
 
 
 async def test_a_slow_call_is_not_repeated() -> None:
-    """Slow is not dead: a deadline, the call's own or that of all, ends it. An answered failure is none to repeat."""
+    """A call that meets a deadline, or an answered failure, is not repeated."""
 
     async def test(pool: Pool, site: Site) -> None:
         (key,) = await site.keys(1)

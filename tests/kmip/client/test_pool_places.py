@@ -1,4 +1,4 @@
-"""Places in the pool: who waits, how old connections get, what is left behind, and the end."""
+"""Places in the pool: waiting callers, age of connections, cancellation, and the end."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_never_more_connections_than_allowed(run: Any, maximum: int) -> None:
 
 
 async def test_a_wait_that_is_too_long() -> None:
-    """Both the pool's deadline and the caller's own end the wait, and it is certain that nothing was sent."""
+    """The pool's deadline and the caller's end the wait, and nothing was sent."""
 
     async def test(pool: Pool, site: Site) -> None:
         (key,) = await site.keys(1)
@@ -90,10 +90,19 @@ async def test_a_wait_that_is_too_long() -> None:
     await with_pool(test, maximum=1)
 
 
+async def check_free_places(pool: Pool, count: int) -> None:
+    """Check that exactly so many connections can be lent."""
+    async with contextlib.AsyncExitStack() as lent:
+        for _ in range(count):
+            await lent.enter_async_context(pool.client(timeout=TIMEOUT))
+        with pytest.raises(TransportError):
+            await lent.enter_async_context(pool.client(timeout=0.001))
+
+
 @pytest.mark.parametrize("kept", [False, True])
 @pytest.mark.parametrize("how", ["client", "fresh", "retrying"])
 def test_cancellation_at_every_step(run: Any, kept: bool, how: str) -> None:
-    """Cancelled after any number of turns of the event loop, a call leaves no place taken and no answer behind."""
+    """A call that is cancelled after any number of turns leaves all places free and no answer behind."""
 
     async def test(pool: Pool, site: Site) -> None:
         keys = await site.keys(2)
@@ -107,8 +116,6 @@ def test_cancellation_at_every_step(run: Any, kept: bool, how: str) -> None:
 
         turns, cancelled, answered = 0, 0, False
         while turns < TURNS and not answered:
-            while pool.idle and not kept:
-                pool._idle.pop().client.close()
             task = asyncio.create_task(call())
             await settle(turns)
             task.cancel()
@@ -117,20 +124,20 @@ def test_cancellation_at_every_step(run: Any, kept: bool, how: str) -> None:
             answered = not task.cancelled()
             cancelled += task.cancelled()
             assert pool.lent == 0
-            assert pool._free._value == 2
+            await check_free_places(pool, 2)
             assert await get(pool, keys[0]) == 0
             turns += 1 + turns // 4
         assert cancelled > 2
         assert answered
 
-    run(with_pool(test, maximum=2))
+    run(with_pool(test, maximum=2, idle_s=20.0 if kept else -1.0))
 
 
 # --- connecting ---
 
 
 async def test_a_failure_to_connect_is_told_from_one_of_the_exchange() -> None:
-    """Whatever fails before the connection is ready: nothing of the call was sent, and the place is free again."""
+    """A failure before the connection is ready has sent nothing, and its place is free again."""
 
     async def refused() -> Client:
         await connect_tcp([Address(socket.AF_INET, ("127.0.0.1", fault.refused_port()))])
@@ -179,7 +186,7 @@ async def test_a_failure_to_connect_is_told_from_one_of_the_exchange() -> None:
 
 
 async def test_a_connect_that_takes_too_long() -> None:
-    """The deadline counts for connecting as well; the one that waits behind it gets its turn."""
+    """The deadline includes connecting, and the next caller gets its turn."""
     gate = asyncio.Event()
 
     async def connect() -> Any:
@@ -205,7 +212,7 @@ async def test_a_connect_that_takes_too_long() -> None:
 
 
 async def test_fresh_connections() -> None:
-    """One for a proof is new, is not used again, and counts: an idle one makes room for it."""
+    """A fresh connection is new, is not used again, and counts; an idle one makes room for it."""
 
     async def test(pool: Pool, site: Site) -> None:
         (key,) = await site.keys(1)
@@ -261,7 +268,7 @@ async def test_age() -> None:
 
 
 def test_closing(run: Any) -> None:
-    """Idle connections are closed at once, lent ones when they come back; who waits or comes later is refused."""
+    """A close closes idle connections at once and lent ones at their return; waiting and new callers are refused."""
 
     async def test(pool: Pool, site: Site) -> None:
         (key,) = await site.keys(1)
@@ -323,13 +330,13 @@ async def test_pykmip(pki: Pki, pykmip_servers: list[Program]) -> None:
     """Twenty callers share two connections of PyKMIP's server; one that is killed while idle is replaced."""
     server = pykmip_servers[0]
     context = client_context(pki.server_ca, pki.client)
-    made: list[Client] = []
+    made: list[socket.socket] = []
 
     async def connect() -> Client:
         sock = await connect_tcp([Address(socket.AF_INET, (server.host, server.port))])
+        made.append(sock)
         key_server = Client(await tls.handshake(sock, context, server_name="localhost"))
         await key_server.negotiate(timeout=TIMEOUT)
-        made.append(key_server)
         return key_server
 
     pool = Pool(connect, maximum=2)
@@ -340,8 +347,8 @@ async def test_pykmip(pki: Pki, pykmip_servers: list[Program]) -> None:
 
     assert set(await asyncio.gather(*map(ask, range(20)))) == {"PyKMIP 0.11.0 Software Server"}
     assert len(made) == 2
-    made[0]._stream._sock.shutdown(socket.SHUT_RDWR)  # type: ignore[attr-defined]
-    made[1]._stream._sock.shutdown(socket.SHUT_RDWR)  # type: ignore[attr-defined]
+    for sock in made:
+        sock.shutdown(socket.SHUT_RDWR)
     assert await ask(0)
     assert len(made) == 3
     pool.close()

@@ -1,4 +1,4 @@
-"""The client against PyKMIP's real server: an implementation that is not ours, in every version that it has."""
+"""The client and PyKMIP's server, in every version that PyKMIP has."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PYKMIP_VERSIONS = (V1_0, V1_1, V1_2, V1_3, V1_4, V2_0)
 
 
 async def connect(pki: Pki, server: Program) -> Client:
-    """A client of the session's first PyKMIP server."""
+    """Return a client of the session's first PyKMIP server."""
     sock = await connect_tcp([Address(socket.AF_INET, (server.host, server.port))])
     context = client_context(pki.server_ca, pki.client)
     return Client(await tls.handshake(sock, context, server_name="localhost"))

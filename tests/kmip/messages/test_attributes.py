@@ -56,7 +56,7 @@ PRIMITIVES = {
 
 
 def sample(name: str, raw_tag: int) -> Any:
-    """A value of an attribute; a raw one under the tag that its form wants."""
+    """Return a value of an attribute; a raw one under the tag that its form wants."""
     match as_kind(ATTRIBUTES[name]):
         case Raw():
             return Item(raw_tag, ItemType.STRUCTURE, (Item(0x540001, ItemType.INTEGER, 1),))
@@ -116,7 +116,7 @@ def test_an_attribute_without_value() -> None:
 
 
 def test_an_attribute_of_the_wrong_type() -> None:
-    """A known name with a value of another item type is the peer's fault, in both forms."""
+    """A known name with a value of another item type is an error of the peer, in both forms."""
     data = wire.structure(
         tags.ATTRIBUTE, wire.text(tags.ATTRIBUTE_NAME, "State"), wire.integer(tags.ATTRIBUTE_VALUE, 1)
     )
@@ -128,7 +128,7 @@ def test_an_attribute_of_the_wrong_type() -> None:
 
 @pytest.mark.parametrize("value", [attribute("x-ID", "a"), attribute("State", "a"), attribute("State", None), "State"])
 def test_attributes_that_2_x_cannot_encode(value: Any) -> None:
-    """A name without a tag, or a value of another kind, is the caller's error."""
+    """A name without a tag, or a value of another kind, is an error of the caller."""
     with pytest.raises(LocalProtocolError):
         schema.encode(Attributes((value,)), V2_1)
 

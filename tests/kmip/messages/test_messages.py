@@ -30,8 +30,8 @@ from keystead.kmip.messages.messages import (
     encode_request,
     encode_response,
 )
-from keystead.kmip.payloads.get import GetRequestPayload
-from keystead.kmip.payloads.query import QueryRequestPayload
+from keystead.kmip.messages.payloads.get import GetRequestPayload
+from keystead.kmip.messages.payloads.query import QueryRequestPayload
 from keystead.kmip.ttlv import enums, tags
 from keystead.kmip.ttlv.enums import Operation, ResultReason, ResultStatus
 from keystead.kmip.ttlv.errors import LocalProtocolError, RemoteProtocolError, TTLVError

@@ -1,4 +1,4 @@
-"""What the test server answers, without a network."""
+"""Answers of the test server, without a network."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ from keystead.kmip.messages.objects import (
     KeyWrappingSpecification,
     raw_key,
 )
-from keystead.kmip.payloads.activate import ActivateRequestPayload
-from keystead.kmip.payloads.add_attribute import AddAttributeRequestPayload
-from keystead.kmip.payloads.create import CreateRequestPayload
-from keystead.kmip.payloads.destroy import DestroyRequestPayload
-from keystead.kmip.payloads.discover_versions import DiscoverVersionsRequestPayload
-from keystead.kmip.payloads.get import GetRequestPayload
-from keystead.kmip.payloads.get_attribute_list import GetAttributeListRequestPayload
-from keystead.kmip.payloads.get_attributes import GetAttributesRequestPayload
-from keystead.kmip.payloads.locate import LocateRequestPayload
-from keystead.kmip.payloads.query import QueryRequestPayload
-from keystead.kmip.payloads.register import RegisterRequestPayload
-from keystead.kmip.payloads.revoke import RevokeRequestPayload
+from keystead.kmip.messages.payloads.activate import ActivateRequestPayload
+from keystead.kmip.messages.payloads.add_attribute import AddAttributeRequestPayload
+from keystead.kmip.messages.payloads.create import CreateRequestPayload
+from keystead.kmip.messages.payloads.destroy import DestroyRequestPayload
+from keystead.kmip.messages.payloads.discover_versions import DiscoverVersionsRequestPayload
+from keystead.kmip.messages.payloads.get import GetRequestPayload
+from keystead.kmip.messages.payloads.get_attribute_list import GetAttributeListRequestPayload
+from keystead.kmip.messages.payloads.get_attributes import GetAttributesRequestPayload
+from keystead.kmip.messages.payloads.locate import LocateRequestPayload
+from keystead.kmip.messages.payloads.query import QueryRequestPayload
+from keystead.kmip.messages.payloads.register import RegisterRequestPayload
+from keystead.kmip.messages.payloads.revoke import RevokeRequestPayload
 from keystead.kmip.server.responder import Responder
 from keystead.kmip.testing.profiles import PROFILES
 from keystead.kmip.ttlv import enums, tags
@@ -58,7 +58,7 @@ CREATE = CreateRequestPayload(ObjectType.SYMMETRIC_KEY, AES)
 
 
 def ask(server: Responder, *payloads: Any, version: Version = V1_4) -> list[ResponseBatchItem]:
-    """The items of the answer to a batch; the answer can be encoded."""
+    """Return the items of the answer to a batch; the answer can be encoded."""
     items = tuple(
         RequestBatchItem(OPERATIONS[type(payload)], unique_batch_item_id=bytes([number]), request_payload=payload)
         for number, payload in enumerate(payloads)
@@ -71,14 +71,14 @@ def ask(server: Responder, *payloads: Any, version: Version = V1_4) -> list[Resp
 
 
 def refusal(server: Responder, payload: Any, version: Version = V1_4) -> int | None:
-    """The reason for which a request is refused."""
+    """Return the reason for which a request is refused."""
     (item,) = ask(server, payload, version=version)
     assert item.result_status == ResultStatus.OPERATION_FAILED
     return item.result_reason
 
 
 def create(server: Responder) -> str:
-    """The identifier of a new key."""
+    """Return the identifier of a new key."""
     return str(ask(server, CREATE)[0].response_payload.unique_identifier)
 
 
@@ -156,7 +156,7 @@ def test_register_reads_attributes_off_the_object() -> None:
     ],
 )
 def test_requests_that_are_refused(payload: Any, reason: ResultReason) -> None:
-    """Each has its Result Reason."""
+    """Each wrong request has its Result Reason."""
     assert refusal(Responder(), payload) == reason
 
 
@@ -215,7 +215,7 @@ def test_a_version_that_it_does_not_speak() -> None:
 
 
 def test_a_user_must_be_known() -> None:
-    """A device credential is no user."""
+    """A device credential does not count as a user."""
     device = Credential(enums.CredentialType.DEVICE, Device("serial"))
     header = RequestHeader(ProtocolVersion(1, 4), authentication=Authentication((device,)), batch_count=1)
     item = RequestBatchItem(Operation.QUERY, request_payload=QueryRequestPayload())
@@ -262,7 +262,7 @@ def test_batch_error_continuation() -> None:
 
 
 def test_client_correlation_value() -> None:
-    """It comes back in the answer."""
+    """The Client Correlation Value is returned in the answer."""
     header = RequestHeader(ProtocolVersion(1, 4), client_correlation_value="17", batch_count=0)
     assert Responder().respond(RequestMessage(header)).response_header.client_correlation_value == "17"
 
@@ -280,7 +280,7 @@ def test_locate_counts_and_sets_the_id_placeholder() -> None:
 
 
 def test_a_full_server() -> None:
-    """Beyond its capacity a server takes nothing new, for the reason that it was given; what it has stays."""
+    """A full server refuses new objects with the configured reason, and keeps its objects."""
     server = Responder()
     server.capacity = 1
     key = create(server)
@@ -292,7 +292,7 @@ def test_a_full_server() -> None:
 
 
 def test_a_lying_server() -> None:
-    """Get answers other bytes of the same length while it lies."""
+    """While the server lies, Get returns other bytes of the same length."""
     server = Responder()
     key = create(server)
 

@@ -24,7 +24,7 @@ RAW, SEED = enums.KeyFormatType.RAW, enums.SecretDataType.SEED
 
 
 def stored(name: str = "a") -> Stored:
-    """A seed."""
+    """Return a seed."""
     seed = SecretData(SEED, KeyBlock(RAW, key_value=KeyValue(bytes(64))))
     return Stored(enums.ObjectType.SECRET_DATA, seed, [name_attribute(name), attribute("State", State.PRE_ACTIVE)])
 
@@ -45,7 +45,7 @@ def test_one_store_is_a_cluster_that_agrees() -> None:
 
 
 def test_a_change_arrives_after_the_delay() -> None:
-    """It is there after so many seconds, in order; a longer delay holds back what is on its way, a shorter lets go."""
+    """Changes arrive in order after the delay; a longer delay also holds earlier ones, a shorter one releases them."""
     now = 0.0
     link = Replication(5, clock=lambda: now)
     first, second, third = link.store(), link.store(), link.store()
@@ -63,7 +63,7 @@ def test_a_change_arrives_after_the_delay() -> None:
 
 
 def test_changes_that_are_held() -> None:
-    """Without a delay to wait for, changes arrive when the link is told to deliver."""
+    """Without a delay, changes arrive when the link is told to deliver."""
     (first, second), link = cluster(2, delay=None)
     first.store.put("1", stored())
     assert not second.objects
@@ -124,5 +124,5 @@ def test_spoiled_objects(sound: ManagedObject) -> None:
     ],
 )
 def test_objects_without_plain_bytes(sound: ManagedObject) -> None:
-    """There is nothing to spoil."""
+    """An object without plain bytes cannot be spoiled."""
     assert spoiled(sound) == sound

@@ -22,13 +22,13 @@ FRIEND = client_context(CA, client(CA))
 
 
 async def connect(appliance: Appliance) -> Client:
-    """A client of the appliance."""
+    """Return a client of the appliance."""
     sock = await connect_tcp([Address(socket.AF_INET, ("127.0.0.1", appliance.server.port))])
     return Client(await tls.handshake(sock, FRIEND, server_name="localhost"))
 
 
 async def vendor(appliance: Appliance) -> str | None:
-    """What Query on a connection of its own answers."""
+    """Return what Query on a connection of its own answers."""
     key_server = await connect(appliance)
     try:
         return (await key_server.query(timeout=5)).vendor_identification

@@ -12,8 +12,8 @@ from keystead.kmip.messages.attributes import name_attribute
 from keystead.kmip.messages.headers import ProtocolVersion, RequestHeader
 from keystead.kmip.messages.messages import RequestBatchItem, RequestMessage, decode_response, encode_request
 from keystead.kmip.messages.objects import KeyBlock, KeyValue, SecretData
-from keystead.kmip.payloads.get import GetRequestPayload
-from keystead.kmip.payloads.query import QueryRequestPayload
+from keystead.kmip.messages.payloads.get import GetRequestPayload
+from keystead.kmip.messages.payloads.query import QueryRequestPayload
 from keystead.kmip.server.responder import Responder
 from keystead.kmip.server.storage import Stored
 from keystead.kmip.transport import tls
@@ -35,7 +35,7 @@ def seed(material: bytes) -> SecretData:
 
 
 def gets(version: Version, *identifiers: str) -> bytes:
-    """A batch of Gets; a single one has no Unique Batch Item ID."""
+    """Return a batch of Gets; a single one has no Unique Batch Item ID."""
     items = tuple(
         RequestBatchItem(
             Operation.GET,

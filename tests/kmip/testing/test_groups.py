@@ -1,4 +1,4 @@
-"""Groups of real key servers: what the rest of the tests takes for granted when it kills, cuts and shares them."""
+"""Groups of real key servers: killing, cutting and sharing them works as other tests assume."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SEED = SecretData(SecretDataType.SEED, KeyBlock(KeyFormatType.RAW, key_value=Key
 
 @contextlib.asynccontextmanager
 async def connected(pki: Pki, address: str, seconds: float = 20) -> AsyncIterator[Client]:
-    """A client of the server at an address."""
+    """Yield a client of the server at an address."""
     host, port = address.split(":")
     async with asyncio.timeout(seconds):
         try:
@@ -47,7 +47,7 @@ async def connected(pki: Pki, address: str, seconds: float = 20) -> AsyncIterato
 
 
 async def register(pki: Pki, address: str, name: str = "a") -> str:
-    """The identifier of a new seed."""
+    """Return the identifier of a new seed."""
     given = [name_attribute(name), attribute("Cryptographic Usage Mask", 4)]
     async with connected(pki, address) as key_server:
         answer = await key_server.register(SEED, given, object_type=ObjectType.SECRET_DATA, timeout=20)
@@ -55,14 +55,14 @@ async def register(pki: Pki, address: str, name: str = "a") -> str:
 
 
 async def material(pki: Pki, address: str, identifier: str, seconds: float = 20) -> bytes:
-    """The bytes of an object."""
+    """Return the bytes of an object."""
     async with connected(pki, address) as key_server:
         found = (await key_server.get(identifier, timeout=seconds)).managed_object
     return bytes(found.key_block.key_value.key_material)  # type: ignore[union-attr]
 
 
 async def test_a_secondary_has_what_its_primary_has(pki: Pki, pykmip_group: Group) -> None:
-    """What one takes the other gives, in both directions; other primaries know nothing of it."""
+    """Primary and secondary replicate in both directions; other primaries do not have the objects."""
     primary, (secondary,) = pykmip_group.primaries[0], pykmip_group.secondaries[0]
     for here, there in ((primary, secondary), (secondary, primary)):
         identifier = await register(pki, here.address)
@@ -72,7 +72,7 @@ async def test_a_secondary_has_what_its_primary_has(pki: Pki, pykmip_group: Grou
 
 
 async def test_a_server_comes_back_with_its_objects(pki: Pki, pykmip_group: Group) -> None:
-    """Killed, it refuses; started again it is at its address with what it had."""
+    """A killed server refuses connections; after its start it has its address and objects."""
     server = pykmip_group.primaries[0]
     identifier = await register(pki, server.address)
     server.kill()
@@ -85,7 +85,7 @@ async def test_a_server_comes_back_with_its_objects(pki: Pki, pykmip_group: Grou
 
 
 async def test_a_paused_server(pki: Pki, pykmip_group: Group) -> None:
-    """It answers nobody until it goes on."""
+    """A paused server answers nobody until it continues."""
     server = pykmip_group.primaries[1]
     async with connected(pki, server.address) as key_server:
         await key_server.query(timeout=20)
@@ -97,7 +97,7 @@ async def test_a_paused_server(pki: Pki, pykmip_group: Group) -> None:
 
 
 async def test_objects_that_rot_and_vanish(pki: Pki, pykmip_group: Group) -> None:
-    """Other bytes of the same length; then nothing. Identifiers do not come back."""
+    """Spoiled objects have other bytes of the same length; vanished ones are gone, and identifiers are not reused."""
     server = pykmip_group.primaries[2]
     identifier, other = await register(pki, server.address), await register(pki, server.address)
     server.rot(identifier)
@@ -141,7 +141,7 @@ async def test_a_reset_heals_everything(pki: Pki, pykmip_group: Group) -> None:
 
 @pytest.mark.parametrize(("direction", "kept"), [("to server", 0), ("to client", 1)])
 async def test_what_is_lost_once(pki: Pki, pykmip_group: Group, direction: str, kept: int) -> None:
-    """A lost request was never carried out, a lost answer's was; the next connection is sound."""
+    """A lost request is not carried out, one with a lost answer is; the next connection is sound."""
     server = pykmip_group.primaries[0]
     async with connected(pki, server.proxied) as key_server:
         await key_server.query(timeout=20)
@@ -155,7 +155,7 @@ async def test_what_is_lost_once(pki: Pki, pykmip_group: Group, direction: str, 
 
 
 async def test_a_slow_network(pki: Pki, pykmip_group: Group) -> None:
-    """Both directions are late."""
+    """Both directions are delayed."""
     server = pykmip_group.primaries[0]
     async with connected(pki, server.proxied) as key_server:
         await key_server.query(timeout=20)

@@ -23,15 +23,15 @@ from keystead.kmip.messages.messages import (
     encode_response,
 )
 from keystead.kmip.messages.objects import KeyBlock, KeyValue, SecretData, raw_key
-from keystead.kmip.payloads.activate import ActivateRequestPayload
-from keystead.kmip.payloads.add_attribute import AddAttributeRequestPayload
-from keystead.kmip.payloads.destroy import DestroyRequestPayload
-from keystead.kmip.payloads.get import GetRequestPayload
-from keystead.kmip.payloads.get_attributes import GetAttributesRequestPayload
-from keystead.kmip.payloads.locate import LocateRequestPayload
-from keystead.kmip.payloads.query import QueryRequestPayload
-from keystead.kmip.payloads.register import RegisterRequestPayload
-from keystead.kmip.payloads.revoke import RevokeRequestPayload
+from keystead.kmip.messages.payloads.activate import ActivateRequestPayload
+from keystead.kmip.messages.payloads.add_attribute import AddAttributeRequestPayload
+from keystead.kmip.messages.payloads.destroy import DestroyRequestPayload
+from keystead.kmip.messages.payloads.get import GetRequestPayload
+from keystead.kmip.messages.payloads.get_attributes import GetAttributesRequestPayload
+from keystead.kmip.messages.payloads.locate import LocateRequestPayload
+from keystead.kmip.messages.payloads.query import QueryRequestPayload
+from keystead.kmip.messages.payloads.register import RegisterRequestPayload
+from keystead.kmip.messages.payloads.revoke import RevokeRequestPayload
 from keystead.kmip.server.profile import PLAIN
 from keystead.kmip.server.responder import Responder
 from keystead.kmip.testing.profiles import PROFILES
@@ -68,7 +68,7 @@ class Client:
         return list(response.batch_item)
 
     def ask(self, payload: Any) -> Any:
-        """The response payload, or the Result Reason."""
+        """Return the response payload, or the Result Reason."""
         (item,) = self.send(payload)
         return item.response_payload if item.result_status == ResultStatus.SUCCESS else item.result_reason
 
@@ -79,7 +79,7 @@ class Client:
         return getattr(answer, "unique_identifier", answer)
 
     def locate(self, *attributes: Any, maximum_items: int | None = None, offset_items: int | None = None) -> Any:
-        """The identifiers found, or the Result Reason."""
+        """Return the identifiers found, or the Result Reason."""
         answer = self.ask(LocateRequestPayload(maximum_items, offset_items, attribute=attributes))
         return getattr(answer, "unique_identifier", answer)
 
@@ -89,7 +89,7 @@ class Client:
         return None if getattr(answer, "unique_identifier", None) == identifier else answer
 
     def state(self, identifier: str) -> Any:
-        """What the State attribute says (no value, or one), or the Result Reason."""
+        """Return what the State attribute says (no value, or one), or the Result Reason."""
         answer = self.ask(GetAttributesRequestPayload(identifier, ("State",)))
         return answer if isinstance(answer, int) else [entry.attribute_value for entry in answer.all()]
 
@@ -277,13 +277,14 @@ PECULIAR: dict[str, Callable[[Client], None]] = {
 
 @pytest.mark.parametrize("name", PROFILES)
 def test_what_is_peculiar(name: str) -> None:
-    """Each profile shows its peculiarity, and no other profile's row would pass for the plain one."""
-    PECULIAR[name](Client(Responder(profile=PROFILES[name])))
+    """A server with a profile shows the peculiarity of this profile."""
+    check_peculiarity = PECULIAR[name]
+    check_peculiarity(Client(Responder(profile=PROFILES[name])))
 
 
 @pytest.mark.parametrize("name", [name for name in PROFILES if name != "plain"])
 def test_the_plain_server_lacks_it(name: str) -> None:
-    """What a profile's test sees is the profile's doing: on the plain server the same test fails."""
+    """The check of a peculiarity fails on the plain server."""
     with pytest.raises(AssertionError):
         PECULIAR[name](Client(Responder()))
 

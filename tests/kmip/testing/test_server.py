@@ -1,4 +1,4 @@
-"""The test server itself: its doors, and what it keeps for assertions."""
+"""The test server: TLS, faults, and what it records for assertions."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FRIEND, STRANGER = client_context(CA, client(CA)), client_context(CA, client(OTH
 
 
 async def stream_to(server: testing.KeyServer, context: object = FRIEND) -> tls.Stream:
-    """A TLS connection to the server."""
+    """Return a TLS connection to the server."""
     family = socket.AF_INET6 if ":" in server.host else socket.AF_INET
     sock = await connect_tcp([Address(family, (server.host, server.port))])
     return await tls.handshake(sock, context, server_name="localhost")  # type: ignore[arg-type]
@@ -46,7 +46,7 @@ async def test_a_refused_client_certificate(version: Literal["1.2", "1.3"], send
 
 
 async def test_ipv6_and_two_connections() -> None:
-    """It listens where it is told, and serves connections side by side."""
+    """The server listens on the given address and serves connections concurrently."""
     async with testing.KeyServer(server_context(LEAF, CA), host="::1") as server:
         first, second = Client(await stream_to(server)), Client(await stream_to(server))
         for key_server in (second, first, second):
@@ -99,7 +99,7 @@ async def test_sound_answers_that_come_late() -> None:
 
 
 async def vendor_of(server: testing.KeyServer) -> str | None:
-    """What Query on a connection of its own answers."""
+    """Return what Query on a connection of its own answers."""
     key_server = Client(await stream_to(server))
     try:
         return (await key_server.query(timeout=5)).vendor_identification
@@ -123,7 +123,7 @@ async def test_an_answer_that_is_lost_and_a_request_that_is() -> None:
 
 
 async def test_a_request_that_is_held() -> None:
-    """It is carried out, and answered, once the event is set."""
+    """A held request is carried out and answered once the event is set."""
     async with testing.KeyServer(server_context(LEAF, CA)) as server:
         arrived, event = asyncio.Event(), asyncio.Event()
 
@@ -188,7 +188,7 @@ async def test_a_client_without_a_certificate() -> None:
 
 
 async def test_a_cluster_of_key_servers() -> None:
-    """What one member is told the other has, when the link lets it through."""
+    """An object on one member is on the other once the link delivers it."""
     members, link = cluster(2, delay=None)
     context = server_context(LEAF, CA)
     async with testing.KeyServer(context, members[0]) as first, testing.KeyServer(context, members[1]) as second:

@@ -14,18 +14,19 @@ from keystead.kmip.transport.tls import handshake
 from keystead.kmip.ttlv.errors import TransportError
 from tests.peers import fault_servers as fault
 from tests.peers.certificates import Authority, client_context, server_context
+from tests.peers.sockets import expect_sockets, open_sockets
 
 SERVER_CA = Authority()
 SERVER = SERVER_CA.issue()
 
 
 def address(port: int, host: str = "127.0.0.1") -> Address:
-    """The socket address of a loopback port."""
+    """Return the socket address of a loopback port."""
     return Address(socket.AF_INET6, (host, port, 0, 0)) if ":" in host else Address(socket.AF_INET, (host, port))
 
 
 def test_the_first_address_that_answers_wins(run: Any) -> None:
-    """A black hole costs the stagger, a refusal costs nothing."""
+    """An address that does not answer costs the stagger, one that refuses costs nothing."""
 
     async def attempt(ports: list[int], stagger: float) -> float:
         start = asyncio.get_running_loop().time()
@@ -41,12 +42,13 @@ def test_the_first_address_that_answers_wins(run: Any) -> None:
 
 
 def test_two_winners_leave_one_socket(run: Any) -> None:
-    """With no stagger every address is tried at once; the losers' sockets are closed."""
+    """Without stagger all addresses are tried at once, and only the winner's socket stays open."""
 
     async def attempt(port: int) -> None:
+        before = open_sockets()
         sock = await connect_tcp([address(port)] * 5, stagger=0)
-        await asyncio.sleep(0.1)
         sock.close()
+        await expect_sockets(before)
 
     with fault.FaultServer(fault.silence) as server:
         run(attempt(server.port))
@@ -57,7 +59,9 @@ def test_ipv6(run: Any) -> None:
 
     async def attempt(server: fault.FaultServer) -> None:
         sock = await connect_tcp([address(server.port, "::1")])
-        (await handshake(sock, client_context(SERVER_CA), server_name="::1")).close()
+        stream = await handshake(sock, client_context(SERVER_CA), server_name="::1")
+        assert (sock.family, stream.peer_certificate is not None) == (socket.AF_INET6, True)
+        stream.close()
 
     with fault.FaultServer(fault.tls(server_context(SERVER), fault.silence), host="::1") as server:
         run(attempt(server))
@@ -65,7 +69,7 @@ def test_ipv6(run: Any) -> None:
 
 @pytest.mark.allow_hosts(["127.0.0.1", "255.255.255.255"])  # the kernel refuses the second before any packet
 def test_the_most_telling_failure_is_kept(run: Any) -> None:
-    """Refused says more than unreachable."""
+    """If all addresses fail, a refused connection is reported before an unreachable address."""
     nowhere = Address(socket.AF_INET, ("255.255.255.255", 1))
 
     async def attempt(addresses: list[Address]) -> TransportError:
@@ -83,7 +87,7 @@ def test_the_most_telling_failure_is_kept(run: Any) -> None:
 
 
 def test_a_cancelled_race_leaves_nothing_behind(run: Any) -> None:
-    """The deadline of the caller ends all attempts."""
+    """A cancelled connect ends all attempts and closes their sockets."""
 
     async def attempt(port: int) -> int:
         with pytest.raises(TimeoutError):

@@ -48,7 +48,7 @@ def session(number: int) -> ssl.SSLSession:
 
 
 def offered(sessions: Sessions, key: Key) -> Any:
-    """What would be resumed."""
+    """Return what would be resumed."""
     found = sessions.find(key)
     return found.session if found else None
 
@@ -57,7 +57,7 @@ def offered(sessions: Sessions, key: Key) -> Any:
 
 
 def test_kept_for_its_peer_only() -> None:
-    """Address, name and context each tell peers apart."""
+    """A session is found only for the same address, name and context."""
     sessions = Sessions()
     sessions.keep(A, session(1))
     assert offered(sessions, A) == session(1)
@@ -69,7 +69,7 @@ def test_kept_for_its_peer_only() -> None:
 
 
 def test_age_counts_from_the_full_handshake() -> None:
-    """A session that resuming renewed grows no younger."""
+    """The age of a session counts from its full handshake, also after renewals."""
     clock = Clock()
     sessions = Sessions(clock=clock)
     sessions.keep(A, session(1))
@@ -89,7 +89,7 @@ def test_age_counts_from_the_full_handshake() -> None:
 
 
 def test_a_peer_that_cannot_resume_is_barred() -> None:
-    """It gets no session for as long as one would be kept, whatever happens meanwhile."""
+    """A peer that cannot resume gets no session for the lifetime of one."""
     clock = Clock()
     sessions = Sessions(clock=clock)
     sessions.keep(A, session(1))
@@ -103,7 +103,7 @@ def test_a_peer_that_cannot_resume_is_barred() -> None:
 
 
 def test_no_more_than_the_limit() -> None:
-    """The oldest goes first; forgetting everything forgets the barred too."""
+    """The oldest session is dropped at the limit; forgetting all also forgets barred peers."""
     sessions = Sessions(limit=2)
     for number, key in enumerate((A, B, A, C)):
         sessions.keep(key, session(number))
@@ -118,7 +118,7 @@ def test_no_more_than_the_limit() -> None:
 
 
 async def dialled(port: int, sessions: Sessions | None, context: ssl.SSLContext = CONTEXT) -> Stream:
-    """A connection on which an answer came."""
+    """Return a connection on which an answer came."""
     stream = await dial(
         [Address(socket.AF_INET, ("127.0.0.1", port))], context, server_name="localhost", sessions=sessions
     )
@@ -131,7 +131,7 @@ async def dialled(port: int, sessions: Sessions | None, context: ssl.SSLContext 
 
 @pytest.mark.parametrize("versions", ["1.2", "1.3"])
 async def test_resuming(versions: Literal["1.2", "1.3"]) -> None:
-    """With the same identity only, and not for those who bring no cache."""
+    """A session is resumed only with the same identity, and only with a cache."""
     sessions = Sessions()
     async with testing.KeyServer(server_context(SERVER_CREDENTIALS, CA, versions=versions)) as server:
         found = [(await dialled(server.port, sessions)).resumed for _ in range(3)]
@@ -143,7 +143,7 @@ async def test_resuming(versions: Literal["1.2", "1.3"]) -> None:
 
 @pytest.mark.parametrize("versions", ["1.2", "1.3"])
 async def test_when_resuming_fails(versions: Literal["1.2", "1.3"]) -> None:
-    """One more handshake is done in full, and the peer is not offered a session again."""
+    """A failed resumption is followed by a full handshake, and the peer is barred."""
     context = server_context(SERVER_CREDENTIALS, CA, versions=versions)
     sessions = Sessions()
     async with testing.KeyServer(context) as server:
@@ -166,7 +166,7 @@ async def test_when_resuming_fails(versions: Literal["1.2", "1.3"]) -> None:
 
 
 async def test_a_failure_of_the_peer() -> None:
-    """Without a session it is the peer's true error; with data before it, the session is dropped and not barred."""
+    """Without a session, the peer's error is raised; after data, the session is dropped without a bar."""
     sessions = Sessions()
     with fault.FaultServer(RESET) as peer, pytest.raises(TLSError) as caught:
         await dialled(peer.port, sessions)

@@ -29,7 +29,7 @@ both_versions = pytest.mark.parametrize("version", ["1.2", "1.3"])
 
 
 def address(port: int, host: str = "127.0.0.1") -> Address:
-    """The socket address of a loopback port."""
+    """Return the socket address of a loopback port."""
     return Address(socket.AF_INET6, (host, port, 0, 0)) if ":" in host else Address(socket.AF_INET, (host, port))
 
 
@@ -72,7 +72,7 @@ def test_bytes_survive_both_ways(run: Any, version: Version) -> None:
 
 @both_versions
 def test_both_roles_speak_to_each_other(run: Any, version: Version) -> None:
-    """The same pump serves: the server's side sees the client's certificate and a polite end."""
+    """The stream also serves: it sees the client's certificate and a proper close."""
 
     async def talk() -> None:
         left, right = socket.socketpair()
@@ -172,7 +172,7 @@ def test_the_alert_is_never_lost(run: Any, version: Version, dropping: Any) -> N
 
 @both_versions
 def test_no_client_certificate(run: Any, version: Version) -> None:
-    """A server that wants a certificate and gets none says 40 on TLS 1.2 and 116 on TLS 1.3."""
+    """A missing client certificate gives alert 40 on TLS 1.2 and 116 on TLS 1.3."""
     with fault.FaultServer(fault.tls(server_context(SERVER, CLIENT_CA, versions=version), echo)) as server:
         outcome = run(refusal(server, client_context(SERVER_CA)))
     assert outcome.alert == {"1.2": 40, "1.3": 116}[version]
@@ -200,7 +200,7 @@ def test_a_ticket_tells_that_our_certificate_was_accepted(run: Any, version: Ver
 
 
 def test_a_certificate_that_was_not_asked_for_was_not_sent(run: Any) -> None:
-    """Holding a certificate is not sending it: the evidence is the message on the wire."""
+    """A client certificate counts as sent only if its message was sent."""
     script = fault.stop_before_finished(server_context(SERVER, versions="1.2"), fault.close_at_once)
     with fault.FaultServer(script) as server:
         outcome = run(refusal(server, client_context(SERVER_CA, CLIENT)))
@@ -222,7 +222,7 @@ def test_a_certificate_that_was_not_asked_for_was_not_sent(run: Any) -> None:
     ids=["closed", "closed after our hello", "reset", "http", "two letters", "alert", "one byte"],
 )
 def test_what_came_before_the_end_is_told(run: Any, script: Any, spoke_tls: bool | None, server_hello: bool) -> None:
-    """However a handshake ends, the evidence says whether the peer spoke, spoke TLS, and chose our parameters."""
+    """After any end of a handshake, the evidence says whether the peer sent data, TLS, and its parameters."""
     with fault.FaultServer(script) as server:
         outcome = run(refusal(server, client_context(SERVER_CA)))
     assert isinstance(outcome, TLSError)
@@ -233,7 +233,7 @@ def test_what_came_before_the_end_is_told(run: Any, script: Any, spoke_tls: bool
 
 
 def test_a_peer_that_has_gone_before_the_handshake(run: Any) -> None:
-    """Its reset is an error of the handshake, for one that would have resumed a session too."""
+    """A reset before the handshake raises an error, also with a session to resume."""
 
     async def refused() -> TLSError:
         with socket.create_server(("127.0.0.1", 0)) as listening:
@@ -272,7 +272,7 @@ def test_a_certificate_that_we_refuse_is_reported_to_the_peer(run: Any) -> None:
 
 @both_versions
 def test_a_silent_refusal_sends_no_alert(run: Any, version: Version) -> None:
-    """With ``send_alert=False`` the other side sees an end and no word."""
+    """With ``send_alert=False`` the peer sees the end of the stream without an alert."""
 
     async def talk() -> TLSError | bytes:
         left, right = socket.socketpair()
@@ -319,7 +319,7 @@ def test_a_reset_after_the_handshake(run: Any, version: Version) -> None:
 
 @both_versions
 def test_what_was_said_before_the_end_is_read_after_a_failed_write(run: Any, version: Version) -> None:
-    """A peer that answers and closes is heard although our next write fails."""
+    """An answer before a close is read although our next write fails."""
 
     def script(connection: Any) -> None:
         connection.sendall(b"goodbye")

@@ -56,7 +56,7 @@ def test_a_get_response() -> None:
 
 
 def shown(tag: int, kind: ItemType, value: object) -> str:
-    """The one line of an item."""
+    """Return the one line of an item."""
     (line,) = lines(Item(tag, kind, value))
     return line.partition(": ")[2]
 

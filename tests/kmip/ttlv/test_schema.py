@@ -51,7 +51,7 @@ SHORT = Outer(7, last=True)
 
 
 def outer(*children: bytes) -> bytes:
-    """The bytes of an Outer."""
+    """Return the bytes of an Outer."""
     return wire.structure(tags.CREDENTIAL, *children)
 
 
@@ -114,7 +114,7 @@ def test_unknown_tags_are_kept() -> None:
 
 
 def test_many_unknown_tags_take_linear_time() -> None:
-    """Ten thousand unknown items between ten thousand known ones are no trouble."""
+    """Ten thousand unknown items between ten thousand known ones are decoded in linear time."""
     value = read(NUMBER, FRESH, *[wire.text(tags.COMMENT, "a"), wire.text(0x54FF01, "b")] * 10_000)
     assert (len(value.texts), len(value.extra)) == (10_000, 10_000)
 
@@ -164,7 +164,7 @@ REFUSED: dict[str, tuple[bytes, ...]] = {
 
 @pytest.mark.parametrize("words", REFUSED)
 def test_structures_that_make_no_sense(words: str) -> None:
-    """Missing, repeated and mistyped fields are the peer's fault; the error names the field."""
+    """Missing, repeated and mistyped fields are errors of the peer, and the error names the field."""
     with pytest.raises(RemoteProtocolError, match=words):
         read(*REFUSED[words])
 
@@ -204,7 +204,7 @@ def test_limits() -> None:
     ],
 )
 def test_values_that_cannot_be_encoded(value: Outer, words: str) -> None:
-    """What the caller got wrong is a LocalProtocolError that names the field and quotes no value."""
+    """A wrong value of the caller raises LocalProtocolError, which names the field and quotes no value."""
     with pytest.raises(LocalProtocolError, match=words) as caught:
         schema.encode(value, V1_4)
     assert "hunter2" not in str(caught.value)

@@ -25,12 +25,12 @@ PASSWORD = Secret("correct-horse-9")
 
 
 def new(name: str, password: Secret = PASSWORD) -> NewAccount:
-    """An administrator of the cluster, as a caller asks for one."""
+    """Return an administrator of the cluster, as a caller asks for one."""
     return NewAccount(name, frozenset({"password"}), password=password)
 
 
 async def kinds(*work: Coroutine[object, object, object]) -> list[ErrorKind | None]:
-    """How calls end that are made at once: None is success."""
+    """Return how calls end that are made at once: None is success."""
     ended = await asyncio.gather(*work, return_exceptions=True)
     assert all(isinstance(end, OntapError) or not isinstance(end, BaseException) for end in ended), ended
     return [end.kind if isinstance(end, OntapError) else None for end in ended]

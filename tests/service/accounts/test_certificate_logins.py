@@ -35,14 +35,14 @@ CA, SVM_CA = Authority("Cluster CA"), Authority("SVM CA")
 
 
 def installed(uuid: str, authority: Authority, svm: Svm | None = None) -> Certificate:
-    """A CA as the store holds it."""
+    """Return a CA as the store holds it."""
     return samples.certificate(
         uuid, svm=svm, type=CertificateType.CLIENT_CA, public_certificate=authority.pem, sealed_private_key=None
     )
 
 
 def chain(name: str, authority: Authority = CA) -> list[str]:
-    """A certificate in this name."""
+    """Return a certificate in this name."""
     leaf = authority.issue((), common_name=name, purpose="client")
     return [leaf.certificate.public_bytes(Encoding.PEM).decode()]
 
@@ -85,7 +85,7 @@ async def store(sqlite_url: str) -> AsyncIterator[SqlStore]:
 
 @pytest.fixture
 def clock() -> HandClock:
-    """The time of the certificates: now."""
+    """Return the time of the certificates: now."""
     made = HandClock()
     made.time = CA.certificate.not_valid_before_utc + timedelta(days=30)
     return made
@@ -101,7 +101,7 @@ async def audit(store: SqlStore, clock: HandClock) -> AsyncIterator[AuditLog]:
 
 @pytest.fixture
 def logins(store: SqlStore, clock: HandClock, audit: AuditLog) -> CertificateLogins:
-    """The service."""
+    """Return the service."""
     return CertificateLogins(store, clock, audit)
 
 
@@ -182,10 +182,10 @@ async def test_a_remembered_chain_ends_with_its_certificates(logins: Certificate
 
 
 async def test_only_so_many_chains_are_remembered(
-    logins: CertificateLogins, counted: Counted, monkeypatch: pytest.MonkeyPatch
+    store: SqlStore, clock: HandClock, audit: AuditLog, counted: Counted
 ) -> None:
-    """The oldest goes first."""
-    monkeypatch.setattr(module, "ENTRIES", 2)
+    """The chain that was used longest ago is forgotten first."""
+    logins = CertificateLogins(store, clock, audit, entries=2)
     chains = [chain("alice") for _ in range(3)]
     for shown in (*chains, chains[2], chains[1], chains[0]):
         await logins.authenticate(shown, HERE)

@@ -9,13 +9,11 @@ from statistics import median
 from typing import TYPE_CHECKING, TypeVar
 
 import pytest
-from cachetools import TTLCache
 
 from keystead.core.errors import AUTHENTICATION_FAILED, TOO_MANY_REQUESTS, OntapError
 from keystead.core.model import Account, Role
 from keystead.core.secret import Secret
-from keystead.service.accounts import logins as logins_module
-from keystead.service.accounts.logins import AT_ONCE, ENTRIES, FORGIVEN_S, Logins, delay_s
+from keystead.service.accounts.logins import AT_ONCE, Logins, delay_s
 from keystead.service.audit.log import AuditLog
 from keystead.service.context import Caller
 from keystead.service.ports.store import StoreError
@@ -50,7 +48,7 @@ def hasher() -> Iterator[CountingHasher]:
 
 @pytest.fixture
 async def store(sqlite_url: str, hasher: CountingHasher) -> AsyncIterator[SqlStore]:
-    """A store with three accounts; ``carded`` logs in by certificate only."""
+    """Yield a store with three accounts; ``carded`` logs in by certificate only."""
     opened = open_store(sqlite_url)
     password_hash = await hasher.hash(PASSWORD)
     await opened.write(
@@ -75,7 +73,7 @@ def audit(store: SqlStore, clock: HandClock) -> AuditLog:
 
 @pytest.fixture
 async def logins(store: SqlStore, hasher: CountingHasher, clock: HandClock, audit: AuditLog) -> AsyncIterator[Logins]:
-    """The service, whose sleeping passes at once."""
+    """Yield the service, whose sleeping passes at once."""
     yield Logins(store, hasher, clock, audit, sleep=clock.sleep)
     await audit.close()
 
@@ -168,32 +166,37 @@ async def test_a_row_is_read_again_only_when_something_was_committed(
 ) -> None:
     """Anything at all, by whomever."""
     await logins.authenticate("admin", PASSWORD, HERE)
-    glances = []
-    glance = store.glance
+    reads = []
+    read_few = store.read_few
 
     async def counted(work: Callable[[Transaction], T]) -> T:
-        glances.append(work)
-        return await glance(work)
+        reads.append(work)
+        return await read_few(work)
 
-    monkeypatch.setattr(store, "glance", counted)
+    monkeypatch.setattr(store, "read_few", counted)
     for _ in range(3):
         await logins.authenticate("admin", PASSWORD, HERE)
-    assert glances == []
+    assert reads == []
     with store.database.writer.begin() as connection:
         connection.exec_driver_sql("UPDATE accounts SET comment = 'x' WHERE name = 'reader'")
     for _ in range(3):
         await logins.authenticate("admin", PASSWORD, HERE)
-    assert len(glances) == 1
+    assert len(reads) == 1
 
 
 @pytest.mark.parametrize("how", ["fails", "hangs"])
 async def test_a_credential_can_be_recalled_when_the_database_fails(
-    logins: Logins, store: SqlStore, clock: HandClock, monkeypatch: pytest.MonkeyPatch, how: str
+    store: SqlStore,
+    hasher: CountingHasher,
+    clock: HandClock,
+    audit: AuditLog,
+    monkeypatch: pytest.MonkeyPatch,
+    how: str,
 ) -> None:
-    """For those who ask so (the metrics), with the right password, and only as long as it is remembered."""
+    """A remembered credential with the right password is accepted without the database, for calls that permit it."""
+    logins = Logins(store, hasher, clock, audit, sleep=clock.sleep, patience_s=0.05)
     await logins.authenticate("admin", PASSWORD, HERE)
     known = await logins.authenticate("admin", PASSWORD, THERE, recall=True)
-    monkeypatch.setattr(logins_module, "PATIENCE_S", 0.05)
 
     async def away(work: object) -> object:
         del work
@@ -201,9 +204,9 @@ async def test_a_credential_can_be_recalled_when_the_database_fails(
             await asyncio.Event().wait()
         raise StoreError("the database cannot be reached")
 
-    monkeypatch.setattr(store, "glance", away)
+    monkeypatch.setattr(store, "read_few", away)
     monkeypatch.setattr(store, "version", lambda: None)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         assert await logins.authenticate("admin", PASSWORD, THERE, recall=True) == known
         for name, password in (("admin", Secret(WRONG)), ("reader", PASSWORD)):
             with pytest.raises(StoreError):
@@ -234,11 +237,13 @@ async def test_a_burst_with_one_credential_costs_one_hash(logins: Logins, hasher
     assert hasher.verified == 1
 
 
-async def test_a_caller_that_goes_away_does_not_fail_the_others(logins: Logins) -> None:
-    """Who waits for the same hash gets its result."""
+async def test_a_caller_that_goes_away_does_not_fail_the_others(logins: Logins, clock: HandClock) -> None:
+    """If the first of two callers with one credential is cancelled, the other gets the result of the same hash."""
+    await refused(logins)
+    clock.slept.clear()
     first = asyncio.create_task(logins.authenticate("admin", PASSWORD, HERE))
     second = asyncio.create_task(logins.authenticate("admin", PASSWORD, HERE))
-    while not logins._verifying:  # noqa: ASYNC110 - the service has no event for it
+    while not clock.slept:  # noqa: ASYNC110 - the login is delayed just before its hash
         await asyncio.sleep(0)
     first.cancel()
     assert (await second).account == "admin"
@@ -256,7 +261,7 @@ async def test_different_credentials_of_one_address_are_bounded(logins: Logins, 
     assert (await other).account == "admin"
     assert (await known).account == "reader"
     assert hasher.verified == AT_ONCE + 2
-    assert not logins._verifying
+    await refused(logins)  # nothing of this address is under way any more
 
 
 def test_slowing_grows_to_two_seconds_and_no_further() -> None:
@@ -339,10 +344,13 @@ async def test_an_unknown_account_costs_the_time_of_a_known_one(logins: Logins, 
         assert 1 / 3 < median(spent[name]) / median(spent["nobody"]) < 3
 
 
-async def test_memory_is_bounded(logins: Logins, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The oldest entries go; a name is kept short."""
-    assert logins._failures.maxsize == ENTRIES
-    monkeypatch.setattr(logins, "_failures", TTLCache(3, FORGIVEN_S, timer=HandClock().monotonic))
+async def test_memory_is_bounded(store: SqlStore, hasher: CountingHasher, clock: HandClock, audit: AuditLog) -> None:
+    """The oldest failures are forgotten, so they delay no login; only the beginning of a name counts."""
+    logins = Logins(store, hasher, clock, audit, sleep=clock.sleep, entries=3)
     for name in ("a", "b", "c", "d" * 1000):
         await refused(logins, name=name)
-    assert list(logins._failures) == [("b", HERE), ("c", HERE), ("d" * 64, HERE)]
+    assert clock.slept == []
+    await refused(logins, name="a")
+    assert clock.slept == []
+    await refused(logins, name="d" * 64)
+    assert len(clock.slept) == 1

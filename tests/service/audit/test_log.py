@@ -1,4 +1,4 @@
-"""The audit log over a real store: a change's record lives and dies with it, a refusal's stands alone."""
+"""The audit log over a real store: a change has its record in its transaction, a refusal in one of its own."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from sqlalchemy import text
 
 from keystead.core.errors import KEY_SERVER_LIMIT, OntapError
 from keystead.core.model import Account, Node, Release, Role, Svm
-from keystead.service.audit import log as audit_module
-from keystead.service.audit.log import BUCKETS, AuditLog, ChainReport, begin, verify
+from keystead.service.audit.log import BUCKETS, AuditLog, ChainReport, LogLimits, begin, verify
 from keystead.service.context import Call, Caller
 from tests.service.worlds.basics import KEYRING, HandClock
 
@@ -36,12 +35,12 @@ def clock() -> HandClock:
 
 @pytest.fixture
 def audit(store: SqlStore, clock: HandClock) -> AuditLog:
-    """The log of one node, which has no record yet: init would have written one."""
+    """Return the log of one node, which has no record yet: init would have written one."""
     return AuditLog(store, KEYRING, clock, NODE)
 
 
 async def records(store: SqlStore) -> tuple[AuditRecord, ...]:
-    """What was recorded."""
+    """Return what was recorded."""
     return await store.read(lambda tx: tx.audit_records(NODE, 0, 10_000))
 
 
@@ -51,7 +50,7 @@ async def begun(store: SqlStore, clock: HandClock, node: str = NODE) -> None:
 
 
 async def test_a_changes_record_is_in_its_transaction(store: SqlStore, audit: AuditLog, clock: HandClock) -> None:
-    """With everything that is known about the call."""
+    """The record of a change is stored with it, and has everything that is known about the call."""
 
     def work(tx: Transaction) -> None:
         tx.add_svm(Svm("s", "s"))
@@ -67,7 +66,7 @@ async def test_a_changes_record_is_in_its_transaction(store: SqlStore, audit: Au
 
 
 async def test_without_the_change_there_is_no_record(store: SqlStore, audit: AuditLog) -> None:
-    """A rollback takes both."""
+    """A rollback removes the change and its record."""
 
     def work(tx: Transaction) -> None:
         audit.succeed(tx, CALL)
@@ -79,7 +78,7 @@ async def test_without_the_change_there_is_no_record(store: SqlStore, audit: Aud
 
 
 async def test_a_refusals_record_has_its_code_and_text(store: SqlStore, audit: AuditLog) -> None:
-    """In the words of the answer."""
+    """The record of a refusal has the code and text of the answer."""
     error = OntapError(KEY_SERVER_LIMIT)
     error.svm = SVM
     await audit.refuse(CALL, error)
@@ -101,7 +100,7 @@ async def test_a_refusal_is_the_callers_svms(store: SqlStore, audit: AuditLog) -
 
 
 async def test_a_refusal_that_cannot_be_recorded_is_logged_only(store: SqlStore, audit: AuditLog) -> None:
-    """The answer stands."""
+    """If the record of a refusal cannot be stored, the answer stays, and the loss is logged."""
     with store.database.writer.begin() as connection:
         connection.execute(text("DROP TABLE audit_records"))
     with structlog.testing.capture_logs() as logs:
@@ -109,16 +108,14 @@ async def test_a_refusal_that_cannot_be_recorded_is_logged_only(store: SqlStore,
     assert [(line["event"], line["code"]) for line in logs] == [("audit record lost", "65536038")]
 
 
-async def test_an_answer_does_not_wait_for_a_busy_database(
-    store: SqlStore, audit: AuditLog, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The record of its refusal is written when the database is free: at the latest, closing waits for it."""
-    monkeypatch.setattr(audit_module, "REFUSAL_WAIT_S", 0.05)
+async def test_an_answer_does_not_wait_for_a_busy_database(store: SqlStore, clock: HandClock) -> None:
+    """The record of a refusal is written when the database is free; at the latest, the close waits for it."""
+    audit = AuditLog(store, KEYRING, clock, NODE, LogLimits(refusal_wait_s=0.05))
     release = threading.Event()
-    holders = [asyncio.create_task(store.write(lambda _: release.wait(10))) for _ in range(store.database.writers)]
+    holders = [asyncio.create_task(store.write(lambda _: release.wait(120))) for _ in range(store.database.writers)]
     await asyncio.sleep(0.05)
     with structlog.testing.capture_logs() as logs:
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(60):
             await audit.refuse(CALL, OntapError(KEY_SERVER_LIMIT))
     assert [(line["event"], line["code"]) for line in logs] == [("audit record late", "65536038")]
     assert await records(store) == ()
@@ -128,11 +125,9 @@ async def test_an_answer_does_not_wait_for_a_busy_database(
     await asyncio.gather(*holders)
 
 
-async def test_a_late_record_that_is_lost_is_logged(
-    store: SqlStore, audit: AuditLog, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As one that was waited for."""
-    monkeypatch.setattr(audit_module, "REFUSAL_WAIT_S", 0)
+async def test_a_late_record_that_is_lost_is_logged(store: SqlStore, clock: HandClock) -> None:
+    """A record that is lost after its answer is logged, as one before its answer is."""
+    audit = AuditLog(store, KEYRING, clock, NODE, LogLimits(refusal_wait_s=0))
     with store.database.writer.begin() as connection:
         connection.execute(text("DROP TABLE audit_records"))
     with structlog.testing.capture_logs() as logs:
@@ -141,12 +136,11 @@ async def test_a_late_record_that_is_lost_is_logged(
     assert [line["event"] for line in logs] == ["audit record late", "audit record lost"]
 
 
-async def test_late_records_are_bounded(store: SqlStore, audit: AuditLog, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With too many, an answer waits for its own."""
-    monkeypatch.setattr(audit_module, "REFUSAL_WAIT_S", 0)
-    monkeypatch.setattr(audit_module, "LATE_LIMIT", 2)
+async def test_late_records_are_bounded(store: SqlStore, clock: HandClock) -> None:
+    """If too many records are late, an answer waits for its own record."""
+    audit = AuditLog(store, KEYRING, clock, NODE, LogLimits(refusal_wait_s=0, late=2))
     release = threading.Event()
-    holders = [asyncio.create_task(store.write(lambda _: release.wait(10))) for _ in range(store.database.writers)]
+    holders = [asyncio.create_task(store.write(lambda _: release.wait(120))) for _ in range(store.database.writers)]
     refusals = [asyncio.create_task(audit.refuse(CALL, OntapError(KEY_SERVER_LIMIT))) for _ in range(3)]
     _, waiting = await asyncio.wait(refusals, timeout=0.3)
     assert len(waiting) == 1
@@ -157,7 +151,7 @@ async def test_late_records_are_bounded(store: SqlStore, audit: AuditLog, monkey
 
 
 async def test_no_text_of_a_caller_can_stop_a_record(store: SqlStore, audit: AuditLog) -> None:
-    """What a database refuses is replaced, what is long is cut."""
+    """Characters that a database refuses are replaced, and long texts are cut."""
     strange = Call(Caller("a\x00\ud800", Role.ADMIN, "\n"), "PO\x00ST", "/" + "x" * 5000, "\x00" + "y" * 100_000)
     await audit.refuse(strange, OntapError(KEY_SERVER_LIMIT))
     (record,) = await records(store)
@@ -168,7 +162,7 @@ async def test_no_text_of_a_caller_can_stop_a_record(store: SqlStore, audit: Aud
 async def test_failed_logins_are_one_record_per_minute_account_and_address(
     store: SqlStore, audit: AuditLog, clock: HandClock
 ) -> None:
-    """Written when their minute is over."""
+    """Failed logins are counted and written when their minute is over."""
     for _ in range(3):
         audit.login_failed("admin", "192.0.2.1")
     audit.login_failed("admin", "192.0.2.2")
@@ -189,7 +183,7 @@ async def test_failed_logins_are_one_record_per_minute_account_and_address(
 
 
 async def test_failed_logins_of_an_svms_account_are_its_to_read(store: SqlStore, audit: AuditLog) -> None:
-    """With the account's role; a name that is nobody's is the cluster's."""
+    """A failed login belongs to the SVM and role of its account; one of an unknown name to the cluster."""
     audit.login_failed("owner", "::1", Account("owner", Role.VSADMIN, "", svm=SVM))
     audit.login_failed("nobody", "::1")
     await audit.close()
@@ -199,30 +193,23 @@ async def test_failed_logins_of_an_svms_account_are_its_to_read(store: SqlStore,
     ]
 
 
-def timer_runs(audit: AuditLog) -> bool:
-    """Whether failed logins will be written without a further call."""
-    return audit._timer is not None
-
-
-async def test_failed_logins_are_flushed_by_themselves(
-    store: SqlStore, audit: AuditLog, clock: HandClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A timer runs while there are some, and no longer."""
-    monkeypatch.setattr(audit_module, "FLUSH_S", 0.01)
+async def test_failed_logins_are_flushed_by_themselves(store: SqlStore, clock: HandClock) -> None:
+    """Failed logins of past minutes are written without a further call, also those after an earlier flush."""
+    audit = AuditLog(store, KEYRING, clock, NODE, LogLimits(flush_s=0.01))
+    for count in (1, 2):
+        audit.login_failed("admin", "::1")
+        clock.advance(60)
+        async with asyncio.timeout(60):
+            while len(await records(store)) < count:  # noqa: ASYNC110 - the service has no event for it
+                await asyncio.sleep(0.01)
+        await asyncio.sleep(0.05)  # the timer has ended
     audit.login_failed("admin", "::1")
-    clock.advance(60)
-    async with asyncio.timeout(5):
-        while timer_runs(audit):  # noqa: ASYNC110 - the service has no event for it
-            await asyncio.sleep(0.01)
-    assert len(await records(store)) == 1
-    audit.login_failed("admin", "::1")
-    assert timer_runs(audit)
     await audit.close()
-    assert len(await records(store)) == 2
+    assert len(await records(store)) == 3
 
 
 async def test_failed_logins_wait_for_a_store_that_is_away(store: SqlStore, audit: AuditLog, clock: HandClock) -> None:
-    """They are counted on, and written when it is back."""
+    """If the store fails, failed logins are counted on and written later."""
     audit.login_failed("admin", "::1")
     clock.advance(60)
     with store.database.writer.begin() as connection:
@@ -237,7 +224,7 @@ async def test_failed_logins_wait_for_a_store_that_is_away(store: SqlStore, audi
 
 
 async def test_a_login_that_fails_during_a_flush_is_not_lost(store: SqlStore, audit: AuditLog) -> None:
-    """It is written by the next one."""
+    """A login that fails during a flush is written by the next flush."""
     audit.login_failed("admin", "::1")
     flushing = asyncio.create_task(audit.flush(everything=True))
     await asyncio.sleep(0)
@@ -248,10 +235,9 @@ async def test_a_login_that_fails_during_a_flush_is_not_lost(store: SqlStore, au
 
 
 async def test_a_flood_of_names_is_bounded(store: SqlStore, audit: AuditLog) -> None:
-    """What exceeds the bound is counted together, none is forgotten."""
+    """Failed logins above the bound share one count; none is lost."""
     for number in range(BUCKETS + 500):
         audit.login_failed(f"name{number}", "192.0.2.1")
-    assert len(audit._failed_logins) == BUCKETS + 1
     await audit.close()
     found = await records(store)
     assert len(found) == BUCKETS + 1
@@ -259,17 +245,14 @@ async def test_a_flood_of_names_is_bounded(store: SqlStore, audit: AuditLog) -> 
     assert found[-1].message.startswith("500 failed logins")
 
 
-async def test_intact_chains_are_reported(
-    store: SqlStore, audit: AuditLog, clock: HandClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Of every node, in pages; the last record's MAC is shown, to be noted."""
-    monkeypatch.setattr(audit_module, "PAGE", 2)
+async def test_intact_chains_are_reported(store: SqlStore, audit: AuditLog, clock: HandClock) -> None:
+    """The chains of all nodes are verified in pages; the last record's MAC is shown, so that it can be noted."""
     other = AuditLog(store, KEYRING, clock, "node-2")
     for node, log, count in ((NODE, audit, 3), ("node-2", other, 2)):
         await begun(store, clock, node)
         for _ in range(count):
             await log.refuse(CALL, OntapError(KEY_SERVER_LIMIT))
-    reports = await verify(store, KEYRING)
+    reports = await verify(store, KEYRING, page=2)
     assert reports == (ChainReport("node-1", 4), ChainReport("node-2", 3))
     assert all(report.intact for report in reports)
     mac = (await records(store))[-1].mac.hex()
@@ -297,7 +280,7 @@ async def test_a_chain_that_was_deleted_as_a_whole_is_reported(
 
 
 async def test_a_chain_begins_once(store: SqlStore, clock: HandClock) -> None:
-    """Init may be repeated."""
+    """A second begin adds no record, so that init may be repeated."""
     for _ in range(2):
         await begun(store, clock)
     assert [record.message for record in await records(store)] == ["initialised"]
@@ -318,17 +301,15 @@ async def test_what_was_done_to_a_chain_behind_its_back_is_reported(
     store: SqlStore,
     audit: AuditLog,
     clock: HandClock,
-    monkeypatch: pytest.MonkeyPatch,
     damage: str,
     broken_at: int,
 ) -> None:
-    """With the first index that does not hold."""
-    monkeypatch.setattr(audit_module, "PAGE", 3)
+    """A change of a chain in the database is reported with the first index that is wrong."""
     await begun(store, clock)
     for _ in range(6):
         await audit.refuse(CALL, OntapError(KEY_SERVER_LIMIT))
     with store.database.writer.begin() as connection:
         connection.execute(text(damage))
-    (report,) = await verify(store, KEYRING)
+    (report,) = await verify(store, KEYRING, page=3)
     assert (report.broken_at, report.intact) == (broken_at, False)
     assert str(report).startswith(f"node node-1: BROKEN: record {broken_at} ")

@@ -8,40 +8,40 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from keystead.service.audit.spool import ReadSpool, Spooled
+from keystead.service.audit.spool import ReadSpool
 from tests.service.worlds.basics import KEYRING
 from tests.store import samples
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from keystead.core.model import AuditRecord
 
-def spooled(number: int) -> Spooled:
-    """A record that waits."""
-    return Spooled(f"id-{number}", 7, replace(samples.audit_record(number), mac=b""))
+
+def spooled(number: int) -> AuditRecord:
+    """Return a record that waits."""
+    return replace(samples.audit_record(number, read_id=f"id-{number}"), mac=b"")
 
 
 @pytest.fixture
 def spool(tmp_path: Path) -> ReadSpool:
-    """A spool without a file."""
+    """Return a spool without a file."""
     return ReadSpool(tmp_path / "reads.spool", KEYRING.mac)
 
 
 def test_records_come_back_as_they_were(spool: ReadSpool, tmp_path: Path) -> None:
     """In their order, from a file that nobody else reads."""
-    assert not spool.waiting()
     spool.append([spooled(1), spooled(2)])
     spool.append([spooled(3)])
     piece = spool.read(0, 10)
     assert (piece.records, piece.next, piece.damaged) == ((spooled(1), spooled(2), spooled(3)), None, 0)
     assert stat.S_IMODE((tmp_path / "reads.spool").stat().st_mode) == 0o600
-    assert spool.waiting()
 
 
 def test_a_long_file_is_read_in_pieces(spool: ReadSpool) -> None:
     """Each says where the next one begins."""
     spool.append([spooled(number) for number in range(5)])
-    found: list[Spooled] = []
+    found: list[AuditRecord] = []
     start: int | None = 0
     while start is not None:
         piece = spool.read(start, 2)
@@ -72,6 +72,16 @@ def test_a_line_that_somebody_wrote_or_changed_is_passed_over(spool: ReadSpool, 
     assert (piece.records, piece.damaged) == ((spooled(2),), 3)
 
 
+def test_a_line_of_an_earlier_release_is_read(spool: ReadSpool, tmp_path: Path) -> None:
+    """A line of an earlier release, which also names the end of the chain, is read."""
+    spool.append([spooled(1)])
+    file = tmp_path / "reads.spool"
+    line = file.read_bytes().strip(b"\n").rpartition(b"\t")[0].replace(b'"record":', b'"after":7,"record":')
+    mac = KEYRING.mac(b"keystead read spool v1\n" + line).hex().encode()
+    file.write_bytes(line + b"\t" + mac + b"\n")
+    assert spool.read(0, 10).records == (spooled(1),)
+
+
 @pytest.mark.parametrize(
     "text", [b"[]", b"{", b'{"id": "1", "after": 0, "record": {"timestamp": "2026-03-01T12:00:00+00:00"}}']
 )
@@ -89,7 +99,6 @@ def test_a_cleared_spool_is_gone(spool: ReadSpool, tmp_path: Path) -> None:
     spool.append([spooled(1)])
     spool.clear()
     spool.clear()
-    assert not spool.waiting()
     assert list(tmp_path.iterdir()) == []
 
 

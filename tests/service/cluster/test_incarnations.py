@@ -52,7 +52,7 @@ class Served:
     incarnations: Incarnations
 
     async def events(self) -> list[Event]:
-        """The announcements of incarnations."""
+        """Return the announcements of incarnations."""
         found = await self.store.read(lambda tx: tx.page(Event, Page()))
         return [event for event in found if event.name == events.DESTRUCTION_HELD.name]
 
@@ -208,16 +208,17 @@ async def test_an_operator_releases_it(home_settings: Settings) -> None:
 
 
 async def test_it_looks_again_and_again(home_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A database may be promoted under a running node."""
+    """The beat finds that the database was restored under a running node, and begins incarnation 2."""
     monkeypatch.setattr(incarnations, "BEAT_S", 0.01)
     async with served(home_settings) as each:
         await each.incarnations.start()
         (node,) = await each.store.read(lambda tx: tx.nodes())
         # Under the lock under which it looks: between its read and its write this would be lost.
         await each.store.write(lambda tx: (tx.cluster(lock=True), tx.put_node_epoch(node.uuid, 0)))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while (await each.incarnations.get(CALL)).number == 1:  # noqa: ASYNC110 - what is stored tells nobody
                 await asyncio.sleep(0.01)
+        assert (await each.incarnations.get(CALL)).number == 2
         await each.incarnations.close()
     async with served(home_settings) as each:
         await each.incarnations.close()  # never started

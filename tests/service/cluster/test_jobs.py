@@ -16,7 +16,7 @@ from keystead.core.model import Cluster, Job, JobState, Node, Release, Role, Svm
 from keystead.service.audit.log import AuditLog
 from keystead.service.cluster import jobs as service
 from keystead.service.cluster.jobs import Jobs
-from keystead.service.cluster.svms import concerning
+from keystead.service.cluster.svms import about_svm
 from keystead.service.context import Call, Caller
 from keystead.service.ports.page import Page
 from keystead.service.ports.store import StoreError
@@ -36,12 +36,12 @@ NODE = Node("node-1", "n1", Release(9, 18, 1))
 
 
 def of(svm: Svm) -> Call:
-    """The call of an SVM's account."""
+    """Return the call of an SVM's account."""
     return Call(Caller("tenant", Role.VSADMIN, "127.0.0.1", svm), "GET", "/api/test", scope=svm)
 
 
 def made(store: Store[Transaction], clock: HandClock) -> Jobs:
-    """The jobs of a process of node-1."""
+    """Return the jobs of a process of node-1."""
     return Jobs(store, AuditLog(store, KEYRING, clock, NODE.uuid), clock, NODE.uuid)
 
 
@@ -52,7 +52,7 @@ def clock() -> HandClock:
 
 @pytest_asyncio.fixture
 async def running(store: SqlStore, clock: HandClock) -> AsyncIterator[Jobs]:
-    """The jobs of a node, on a store with two SVMs."""
+    """Yield the jobs of a node, on a store with two SVMs."""
 
     def fill(tx: Transaction) -> None:
         tx.put_cluster(Cluster("cluster-1", "c1"))
@@ -73,8 +73,8 @@ async def refused(store: Store[Transaction]) -> list[tuple[str, str, str]]:
 
 
 async def finished(running: Jobs, uuid: str) -> Job:
-    """The job, once it has ended."""
-    async with asyncio.timeout(10):
+    """Return the job, once it has ended."""
+    async with asyncio.timeout(60):
         while True:
             job = await running.get(CALL, uuid)
             if job.end_time is not None:
@@ -212,7 +212,7 @@ async def test_a_fault_about_an_svm_is_recorded_as_such(store: SqlStore, running
     """What the work knew when an unexpected exception was raised is in the audit record."""
 
     async def work(_: Progress) -> None:
-        with concerning(SVM):
+        with about_svm(SVM):
             raise RuntimeError("c4nary")
 
     await running.run(CALL, work, svm=None, return_timeout=10)

@@ -17,7 +17,7 @@ from tests.service.worlds.basics import HandClock
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from keystead.service.cluster.leases import Held
+    from keystead.service.cluster.leases import HeldLease
     from keystead.service.ports.store import Store, Transaction
     from keystead.store import SqlStore
 
@@ -33,12 +33,12 @@ async def other(database_url: str) -> AsyncIterator[SqlStore]:
 
 
 def leases(store: SqlStore, clock: HandClock) -> Leases:
-    """What one process has."""
+    """Return what one process has."""
     return Leases(store, clock, "node-1", LENGTH)
 
 
-async def fenced(store: SqlStore, of: Leases, held: Held) -> bool:
-    """Whether a transaction that checks the token is refused."""
+async def fenced(store: SqlStore, of: Leases, held: HeldLease) -> bool:
+    """Return True if a transaction that checks the token is refused."""
 
     def work(tx: Transaction) -> None:
         of.check(tx, held)
@@ -141,7 +141,7 @@ async def test_work_under_a_lease_holds_it_until_it_ends(store: SqlStore, other:
     """It is renewed meanwhile; then another process can have it at once."""
     clock = SystemClock()
     one, two = Leases(store, clock, "node-1", SHORT), Leases(other, clock, "node-2", SHORT)
-    async with one.holding("keeper") as holding, asyncio.timeout(10):
+    async with one.holding("keeper") as holding, asyncio.timeout(60):
         assert holding is not None
         first = holding.held
         await asyncio.sleep(SHORT.total_seconds() / RENEWALS + 0.3)
@@ -159,7 +159,7 @@ async def test_work_under_a_lease_holds_it_until_it_ends(store: SqlStore, other:
 
 
 async def test_work_ends_while_its_lease_is_renewed(store: SqlStore) -> None:
-    """A renewal that is committed although it was cancelled is the last one."""
+    """A renewal that is committed although it was cancelled is the last one: the lease is free afterwards."""
 
     class Deaf:
         """A store that is told too late that nobody waits for it."""
@@ -175,10 +175,12 @@ async def test_work_ends_while_its_lease_is_renewed(store: SqlStore) -> None:
             return result
 
     deaf = Deaf()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         async with Leases(cast("Store[Transaction]", deaf), SystemClock(), "node-1", SHORT).holding("keeper"):
             for _ in ("taken", "renewed"):
                 await deaf.committed.get()
+    async with Leases(store, SystemClock(), "node-2", SHORT).holding("keeper") as theirs:
+        assert theirs is not None
 
 
 async def test_work_whose_lease_was_another_s_meanwhile_ends(store: SqlStore, other: SqlStore) -> None:

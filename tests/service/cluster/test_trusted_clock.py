@@ -19,7 +19,7 @@ pytestmark = on_sqlite
 
 
 async def clock_of(world: KeyWorld) -> tuple[TrustedClock, str]:
-    """The clock of a process that has just started, and its node."""
+    """Return the clock of a process that has just started, and its node."""
     node = await world.node()
     return TrustedClock(node.store, world.clock, node.uuid), node.uuid
 
@@ -132,9 +132,9 @@ async def test_a_process_that_starts_with_a_wrong_clock(key_world: KeyWorld) -> 
     await kept.end()
     key_world.clock.advance(60)
     key_world.clock.set(WINDOW_S + 86_400)
-    kept.destroying = KeyPurge(kept.context, TrustedClock(key_world.store, key_world.clock, kept.node.uuid), kept._hold)
+    kept.destroying = KeyPurge(kept.context, TrustedClock(key_world.store, key_world.clock, kept.node.uuid), kept.hold)
     await kept.end()
-    kept.destroying = KeyPurge(kept.context, TrustedClock(key_world.store, key_world.clock, kept.node.uuid), kept._hold)
+    kept.destroying = KeyPurge(kept.context, TrustedClock(key_world.store, key_world.clock, kept.node.uuid), kept.hold)
     await kept.end()  # it was started again
     assert (await key_world.key(key.uuid)).state is KeyState.RETIRED
     await kept.ending.recover(CALL, kept.manager, key.key_id)
@@ -149,7 +149,7 @@ async def test_a_node_with_a_wrong_clock_takes_the_lease(key_world: KeyWorld) ->
     ahead = ShiftedClock()
     ahead.set(WINDOW_S + 86_400)
     leases = Leases(other.store, ahead, other.uuid)
-    destroying = KeyPurge(kept.context, TrustedClock(other.store, ahead, other.uuid), kept._hold)
+    destroying = KeyPurge(kept.context, TrustedClock(other.store, ahead, other.uuid), kept.hold)
     async with kept.lease(), leases.holding("keeper") as taken:
         assert taken is not None
         for _ in range(round(1.5 * REST_S / 50)):

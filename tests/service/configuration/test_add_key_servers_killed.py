@@ -19,7 +19,7 @@ STORED, EXISTS, MANAGER_EXISTS = "stored", "65536870", "65536823"
 
 @pytest.fixture(scope="module")
 def harness() -> Iterator[Harness]:
-    """The fork server that runs what is killed."""
+    """Yield the fork server that runs what is killed."""
     with Harness() as running:
         yield running
 
@@ -36,7 +36,7 @@ def servers(sound_ports: list[int]) -> list[dict[str, Any]]:
 
 
 def are_whole(stored: list[KeyServer], asked: list[dict[str, Any]]) -> bool:
-    """Whether all is there: addresses in order, secondaries, passwords."""
+    """Return True if all is there: addresses in order, secondaries, passwords."""
     return [
         (str(server.address), list(server.secondary_key_servers), server.sealed_password is not None)
         for server in stored
@@ -44,7 +44,7 @@ def are_whole(stored: list[KeyServer], asked: list[dict[str, Any]]) -> bool:
 
 
 def after_the_commit(points: list[str]) -> int:
-    """How many points come after the commit: connections that are given back."""
+    """Return how many points come after the commit: connections that are given back."""
     return len(points) - points.index("commit") - 1
 
 
@@ -59,7 +59,6 @@ async def check_after_a_kill(
 
 
 @pytest.mark.sweep
-@pytest.mark.timeout(120)
 async def test_an_add_killed_at_every_point(harness: Harness, home: Home, servers: list[dict[str, Any]]) -> None:
     """All or none at each; the same call again works, or says that the servers are there when they are."""
     place: dict[str, Any] = {"data": str(home.data), "database": home.database}
@@ -85,7 +84,6 @@ async def test_an_add_killed_at_every_point(harness: Harness, home: Home, server
 
 
 @pytest.mark.sweep
-@pytest.mark.timeout(120)
 async def test_a_creation_killed_at_every_point(harness: Harness, home: Home, servers: list[dict[str, Any]]) -> None:
     """A key manager is there with all of its servers and its record, or not at all."""
     place: dict[str, Any] = {"data": str(home.data), "database": home.database}

@@ -24,7 +24,7 @@ Requests = list[list[str]]
 
 
 def in_this_order(before: Sequence[str], requests: Sequence[Sequence[str]]) -> tuple[list[str], list[str]]:
-    """The rules, written anew: what is stored at the end and how each request fares."""
+    """Return the rules, written anew: what is stored at the end and how each request fares."""
     stored, fates = list(before), []
     for servers in requests:
         if set(servers) & set(stored):
@@ -38,7 +38,7 @@ def in_this_order(before: Sequence[str], requests: Sequence[Sequence[str]]) -> t
 
 
 def is_explained(before: Sequence[str], requests: Requests, fates: Sequence[str], after: list[str]) -> bool:
-    """Whether some order of the requests leads to what was observed."""
+    """Return True if some order of the requests leads to what was observed."""
     for order in permutations(range(len(requests))):
         expected = in_this_order(before, [requests[each] for each in order])
         if expected == (after, [fates[each] for each in order]):
@@ -52,7 +52,7 @@ def drawn(chance: random.Random, addresses: Sequence[str]) -> tuple[list[str], l
     return before, [[chance.sample(addresses, chance.choice([1, 1, 2])) for _ in range(2)] for _ in range(2)]
 
 
-async def run_rounds(home: Home, ports: Sequence[int], rounds: int) -> None:
+async def check_rounds(home: Home, ports: Sequence[int], rounds: int) -> None:
     """Run the rounds and check each."""
     seed = random.SystemRandom().randrange(2**32)
     chance = random.Random(seed)  # noqa: S311 - printed, so that a failure can be repeated
@@ -82,14 +82,13 @@ async def run_rounds(home: Home, ports: Sequence[int], rounds: int) -> None:
 
 async def test_two_processes_that_add_at_once(home: Home, sound_ports: list[int]) -> None:
     """Never more than four, never a duplicate, each refusal with the code of its cause, the audit chain whole."""
-    await run_rounds(home, sound_ports, ROUNDS)
+    await check_rounds(home, sound_ports, ROUNDS)
 
 
 @pytest.mark.long
-@pytest.mark.timeout(300)
 async def test_two_processes_that_add_at_once_for_long(home: Home, sound_ports: list[int]) -> None:
     """The same, five times as often."""
-    await run_rounds(home, sound_ports, LONG_ROUNDS)
+    await check_rounds(home, sound_ports, LONG_ROUNDS)
 
 
 async def test_two_processes_that_create_one_key_manager(home: Home, sound_ports: list[int]) -> None:

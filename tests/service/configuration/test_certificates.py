@@ -24,7 +24,7 @@ from keystead.core.probing import TlsIdentity
 from keystead.core.secret import Secret
 from keystead.keyservers.contexts import build
 from keystead.service.ports.page import Page
-from keystead.service.probing.prober import private_key_place
+from keystead.service.probing.prober import private_key_context
 from tests.core import hostile_keys as hostile
 from tests.core.certificates.test_certificates import key_pem
 from tests.service.configuration.test_key_servers import refused
@@ -40,7 +40,7 @@ async def test_a_made_key_is_sealed(world: World) -> None:
     assert stored == made
     assert stored.sealed_private_key is not None
     assert b"PRIVATE" not in stored.sealed_private_key
-    opened = world.open.sealer.unseal(stored.sealed_private_key, private_key_place(made.uuid))
+    opened = world.open.sealer.unseal(stored.sealed_private_key, private_key_context(made.uuid))
     key = serialization.load_pem_private_key(opened.reveal(), None)
     assert key.public_key() == x509.load_pem_x509_certificate(made.public_certificate.encode()).public_key()
     assert (await world.audited()) == [("success", "")]
@@ -115,7 +115,7 @@ async def test_a_deleted_authority_signs_nothing(world: World) -> None:
 
 
 def _certified(key: Any) -> str:
-    """A certificate of a key, signed by another, which makes the key's own signature unnecessary."""
+    """Return a certificate of a key, signed by another, which makes the key's own signature unnecessary."""
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a")])
     now = datetime.now(UTC)
     builder = x509.CertificateBuilder(name, name, key.public_key(), 1, now - timedelta(1), now + timedelta(1))
@@ -142,13 +142,13 @@ async def test_what_is_installed_tls_can_use(world: World, key: Any) -> None:
     new = NewCertificate("client", _certified(key), private_key=text)
     stored = await world.services.certificates.install(CALL, new)
     assert stored.sealed_private_key is not None
-    opened = world.open.sealer.unseal(stored.sealed_private_key, private_key_place(stored.uuid))
+    opened = world.open.sealer.unseal(stored.sealed_private_key, private_key_context(stored.uuid))
     assert opened == key_pem(key)
     build(TlsIdentity(stored.public_certificate, opened, (), ()))  # raises what it cannot use
 
 
 def pem_block_of_another_kind() -> bytes:
-    """What OpenSSL would take for a certificate of the chain."""
+    """Return what OpenSSL would take for a certificate of the chain."""
     return hostile.pem("CERTIFICATE", b"\x30\0")
 
 

@@ -16,7 +16,7 @@ from keystead.core.key_servers import ModifyRequest
 from keystead.core.model import Node, Release
 from keystead.core.secret import Secret
 from keystead.core.server_address import ServerAddress
-from keystead.service.probing.prober import password_place
+from keystead.service.probing.prober import password_context
 from tests.peers import fault_servers as fault
 from tests.peers import kmip_answers as kmip
 from tests.peers.certificates import Authority, server_context
@@ -40,14 +40,14 @@ def port_of(server: str) -> int:
 
 
 def password_of(world: World, server: KeyServer) -> bytes | None:
-    """The stored password, opened where it stands."""
+    """Return the stored password, opened where it stands."""
     sealed = server.sealed_password
-    return world.open.sealer.unseal(sealed, password_place(server.uuid)).reveal() if sealed else None
+    return world.open.sealer.unseal(sealed, password_context(server.uuid)).reveal() if sealed else None
 
 
 @contextmanager
 def counted(pki: Pki, *names: str) -> Iterator[fault.FaultServer]:
-    """A sound key server of one's own, whose connections can be counted; ``names`` stand in its certificate."""
+    """Yield a sound key server of one's own, whose connections can be counted; ``names`` stand in its certificate."""
     credentials = pki.server_ca.issue(names) if names else pki.server
     context = server_context(credentials, client_ca=pki.client_ca)
     with fault.FaultServer(fault.tls(context, kmip.answering())) as server:
@@ -299,7 +299,7 @@ async def test_certificates_replaced_meanwhile(world: World, servers: list[str])
 async def test_a_change_that_is_overtaken_again_and_again_ends(
     world: World, servers: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """All its proofs have one deadline: then it is 262145, to be sent again, and nothing of it is stored."""
+    """All proofs of a change share one deadline; then it is refused with 262145, and nothing is stored."""
     manager = await world.key_manager(servers[0])
     store, write = world.store, world.store.write
     names = itertools.count()
@@ -321,12 +321,12 @@ async def test_a_change_that_is_overtaken_again_and_again_ends(
 async def test_what_needed_no_proof_and_now_does_is_proved(
     world: World, pki: Pki, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The name is what is stored already, until another call changes it underneath: then it is proved like any."""
+    """A change that needs no proof is proved if another call changes the stored name meanwhile."""
     with counted(pki, "127.0.0.1", "alpha.test", "beta.test") as server:
         address = f"127.0.0.1:{server.port}"
         manager = await world.key_manager(address)
         await world.modify(manager, address, tls_server_name="alpha.test")
-        store, write = world.services.key_servers._store, world.services.key_servers._store.write
+        store, write = world.store, world.store.write
         before = server.accepted
 
         async def write_after_another(work: Any) -> Any:

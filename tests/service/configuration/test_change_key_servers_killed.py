@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from keystead.core.secret import Secret
-from keystead.service.probing.prober import password_place
+from keystead.service.probing.prober import password_context
 from tests.peers.killing import Harness
 
 if TYPE_CHECKING:
@@ -21,33 +21,32 @@ STORED, MISSING = "stored", "65536843"
 
 @pytest.fixture(scope="module")
 def harness() -> Iterator[Harness]:
-    """The fork server that runs what is killed."""
+    """Yield the fork server that runs what is killed."""
     with Harness() as running:
         yield running
 
 
 async def filled(home: Home, *servers: str) -> str:
-    """A key manager whose first server has a credential and secondaries."""
+    """Return a key manager whose first server has a credential and secondaries."""
     key_manager = await home.key_manager(*servers)
     first, *_ = await home.servers(key_manager)
-    sealed = home.keyring.seal(Secret("first"), password_place(first.uuid))
+    sealed = home.keyring.seal(Secret("first"), password_context(first.uuid))
     row = replace(first, username="first", sealed_password=sealed, secondary_key_servers=("127.0.0.2", "127.0.0.3"))
     await home.store.write(lambda tx: tx.change_key_server(row))
     return key_manager
 
 
 async def shown(home: Home, key_manager: str) -> list[tuple[Any, ...]]:
-    """What is stored of each server, its password opened."""
+    """Return what is stored of each server, its password opened."""
     rows = []
     for row in await home.servers(key_manager):
         sealed = row.sealed_password
-        password = home.keyring.unseal(sealed, password_place(row.uuid)).reveal() if sealed else None
+        password = home.keyring.unseal(sealed, password_context(row.uuid)).reveal() if sealed else None
         rows.append((str(row.address), row.username, password, row.secondary_key_servers, row.timeout, row.position))
     return rows
 
 
 @pytest.mark.sweep
-@pytest.mark.timeout(120)
 async def test_a_modification_killed_at_every_point(harness: Harness, home: Home, sound_ports: list[int]) -> None:
     """All that was asked for with one record, or nothing; the same call again works, or says that it is done."""
     place: dict[str, Any] = {"data": str(home.data), "database": home.database}
@@ -88,7 +87,6 @@ async def test_a_modification_killed_at_every_point(harness: Harness, home: Home
 
 
 @pytest.mark.sweep
-@pytest.mark.timeout(120)
 async def test_a_removal_killed_at_every_point(harness: Harness, home: Home, sound_ports: list[int]) -> None:
     """The server is gone with one record, or there with its secondaries and none."""
     place: dict[str, Any] = {"data": str(home.data), "database": home.database}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from keystead.service.probing.prober import password_place
+from keystead.service.probing.prober import password_context
 from tests.peers.adding import Adder
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ Row = tuple[str, int, str, str]
 
 
 def after(rows: Sequence[Row], request: Request) -> tuple[list[Row], str]:
-    """The rules of one call, written anew: what is stored then, and how the call fares."""
+    """Return the rules of one call, written anew: what is stored then, and how the call fares."""
     verb, fields = request
     address = fields["server"]
     found = next((row for row in rows if row[0] == address), None)
@@ -55,7 +55,7 @@ def after(rows: Sequence[Row], request: Request) -> tuple[list[Row], str]:
 
 
 def is_explained(before: Sequence[Row], requests: Sequence[Request], fates: Sequence[str], left: list[Row]) -> bool:
-    """Whether some order of the requests leads to what was observed."""
+    """Return True if some order of the requests leads to what was observed."""
     for order in permutations(range(len(requests))):
         rows, expected = list(before), [""] * len(requests)
         for each in order:
@@ -81,10 +81,10 @@ def drawn(chance: random.Random, ports: Sequence[int], label: str) -> Request:
 
 
 async def left_in(home: Home, key_manager: str) -> list[Row]:
-    """What is stored, passwords opened where they stand."""
+    """Return what is stored, passwords opened where they stand."""
 
     def password(uuid: str, sealed: bytes | None) -> str:
-        return home.keyring.unseal(sealed, password_place(uuid)).reveal().decode() if sealed else ""
+        return home.keyring.unseal(sealed, password_context(uuid)).reveal().decode() if sealed else ""
 
     return [
         (str(row.address), row.timeout, row.username, password(row.uuid, row.sealed_password))
@@ -92,7 +92,7 @@ async def left_in(home: Home, key_manager: str) -> list[Row]:
     ]
 
 
-async def run_rounds(home: Home, ports: Sequence[int], rounds: int) -> None:
+async def check_rounds(home: Home, ports: Sequence[int], rounds: int) -> None:
     """Run the rounds and check each."""
     seed = random.SystemRandom().randrange(2**32)
     chance = random.Random(seed)  # noqa: S311 - printed, so that a failure can be repeated
@@ -119,17 +119,15 @@ async def run_rounds(home: Home, ports: Sequence[int], rounds: int) -> None:
     await home.check_chain()
 
 
-@pytest.mark.timeout(120)
 async def test_two_processes_that_change_at_once(home: Home, sound_ports: list[int]) -> None:
     """Never more than four, no change lost or half done, no password without its name, each refusal explained."""
-    await run_rounds(home, sound_ports, ROUNDS)
+    await check_rounds(home, sound_ports, ROUNDS)
 
 
 @pytest.mark.long
-@pytest.mark.timeout(300)
 async def test_two_processes_that_change_at_once_for_long(home: Home, sound_ports: list[int]) -> None:
     """The same, five times as often."""
-    await run_rounds(home, sound_ports, LONG_ROUNDS)
+    await check_rounds(home, sound_ports, LONG_ROUNDS)
 
 
 def test_the_check_itself_refuses_what_cannot_be() -> None:

@@ -37,7 +37,7 @@ async def give_up(kept: Keeping, server: KmipServer, guard: type[RemovalGuard] =
 
 
 async def refused(kept: Keeping, server: KmipServer) -> OntapError:
-    """The error of a call, which changes nothing."""
+    """Return the error of a call, which changes nothing."""
     before = await left(kept)
     with pytest.raises(OntapError) as raised:
         await give_up(kept, server)
@@ -46,14 +46,14 @@ async def refused(kept: Keeping, server: KmipServer) -> OntapError:
 
 
 async def left(kept: Keeping) -> tuple[object, ...]:
-    """The removed servers, and all copies."""
+    """Return the removed servers, and all copies."""
     found = await kept.world.store.read(lambda tx: tx.detached_key_servers(kept.manager))
     keys = await kept.world.stored_keys(kept.manager)
     return found, await kept.world.store.read(lambda tx: tx.copies([uuid for uuid, *_ in keys]))
 
 
 async def actions(kept: Keeping, key: Key, server: str) -> list[str]:
-    """What was done to a key's copy on a server."""
+    """Return what was done to a key's copy on a server."""
     found = await kept.world.store.read(lambda tx: tx.receipts([key.uuid]))
     return [each.action for each in found if each.key_server == server]
 

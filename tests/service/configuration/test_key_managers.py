@@ -43,14 +43,14 @@ def other_ca() -> Authority:
 
 @pytest.fixture
 def moved(pki: Pki, other_ca: Authority) -> Iterator[str]:
-    """A server whose certificate is of the other authority."""
+    """Yield a server whose certificate is of the other authority."""
     context = server_context(other_ca.issue(), client_ca=pki.client_ca)
     with fault.FaultServer(fault.tls(context, kmip.answering())) as server:
         yield f"127.0.0.1:{server.port}"
 
 
 def renewed(pki: Pki) -> str:
-    """A client certificate of the same key pair, as the authority that key servers trust renews it."""
+    """Return a client certificate of the same key pair, as the authority that key servers trust renews it."""
     return pki.client_ca.issue((), common_name="keystead", purpose="client", key=pki.client.key).certificate_pem
 
 
@@ -62,14 +62,14 @@ async def install(world: World, type_: str, pem: str, name: str, *, key: bool = 
 
 
 def change(client: str | None = None, *cas: str, policy: str | None = None) -> KeyManagerChange:
-    """A change that names certificates by uuid."""
+    """Return a change that names certificates by uuid."""
     return KeyManagerChange(
         CertificateName(client) if client else None, tuple(map(CertificateName, cas)) if cas else None, policy
     )
 
 
 async def key_manager(world: World, uuid: str) -> KeyManager:
-    """The stored key manager."""
+    """Return the stored key manager."""
     found = await world.store.read(lambda tx: tx.key_manager(uuid))
     assert found is not None
     return found
@@ -152,7 +152,7 @@ class Gate:
 
     def _serve(self, connection: socket.socket) -> None:
         self.reached.set()
-        self._open.wait(10)
+        self._open.wait(60)
         self._script(connection)
 
     @asynccontextmanager
@@ -226,7 +226,7 @@ async def test_a_name_that_comes_to_mean_another_certificate(world: World, other
 
 
 async def overtaken(world: World, monkeypatch: pytest.MonkeyPatch, call: Awaitable[object], swap: Any) -> OntapError:
-    """The refusal of a call before each of whose attempts to store others change something, within a second."""
+    """Return the refusal of a call before each of whose attempts to store others change something, within a second."""
     store, write = world.store, world.store.write
     attempts = itertools.count()
 

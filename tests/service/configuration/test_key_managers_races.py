@@ -39,7 +39,7 @@ def moved_to() -> Authority:
 
 @pytest.fixture
 def moved(pki: Pki, moved_to: Authority) -> Iterator[str]:
-    """A server whose certificate is of the other authority."""
+    """Yield a server whose certificate is of the other authority."""
     context = server_context(moved_to.issue(), client_ca=pki.client_ca)
     with fault.FaultServer(fault.tls(context, kmip.answering())) as server:
         yield f"127.0.0.1:{server.port}"
@@ -55,7 +55,7 @@ async def at_once(*calls: Awaitable[Any]) -> list[ErrorKind | None]:
 
 
 def trusting(*cas: str) -> KeyManagerChange:
-    """A change of the server CA certificates."""
+    """Return a change of the server CA certificates."""
     return KeyManagerChange(server_ca_certificates=tuple(map(CertificateName, cas)))
 
 
@@ -65,7 +65,7 @@ async def install_ca(services: Services, authority: Authority, name: str) -> str
 
 
 async def stored(home: Home, uuid: str) -> KeyManager:
-    """The key manager as it is stored."""
+    """Return the key manager as it is stored."""
     found = await home.store.read(lambda tx: tx.key_manager(uuid))
     assert found is not None
     return found

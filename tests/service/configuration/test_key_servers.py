@@ -15,7 +15,7 @@ from keystead.core.model import Node, Release
 from keystead.core.secret import Secret
 from keystead.core.server_address import ServerAddress
 from keystead.service.ports.page import Page
-from keystead.service.probing.prober import password_place
+from keystead.service.probing.prober import password_context
 from tests.service.conftest import CALL, World, add, asked
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ async def test_add_stores_what_was_asked(world: World, servers: list[str]) -> No
     assert (stored.username, stored.position) == ("u", 2)
     assert stored.sealed_password is not None
     assert b"hunter2" not in stored.sealed_password
-    assert world.open.sealer.unseal(stored.sealed_password, password_place(stored.uuid)) == Secret("hunter2")
+    assert world.open.sealer.unseal(stored.sealed_password, password_context(stored.uuid)) == Secret("hunter2")
     assert await world.stored(manager) == servers[:2]
     assert (await world.audited())[-1] == ("success", "")
 

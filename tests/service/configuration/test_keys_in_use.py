@@ -14,14 +14,9 @@ from keystead.core.key_servers import NewKeyServer
 from keystead.core.keys.guarding import TERMINAL_STATES
 from keystead.core.keys.model import AttemptState, Copy, Detached, KeyState, Presence
 from keystead.core.server_address import ServerAddress
-from keystead.keyservers.egress import EgressRules
-from keystead.keyservers.gateway import Gateway
 from keystead.service.cluster.svms import Svms
 from keystead.service.configuration.key_managers import KeyManagers
-from keystead.service.keys.guarding.relocation import RelocationGuard
-from keystead.service.probing.observations import Observations
-from keystead.service.probing.prober import ServerProber
-from keystead.service.probing.queue import ProbeQueue
+from tests.service.worlds.changing import configuration_context
 from tests.service.worlds.keepers import set_incarnation
 from tests.service.worlds.keys import CALL, KeyNode, KeyWorld
 
@@ -35,21 +30,12 @@ if TYPE_CHECKING:
 
 
 def key_managers(world: KeyWorld, node: KeyNode) -> KeyManagers:
-    """The use cases of key managers on a node."""
-    queue = ProbeQueue(per_account=16, per_svm=16, in_all=64, waiting=64)
-    gateway = Gateway(EgressRules.parse(("127.0.0.0/8",), ()))
-    prover = ServerProber(gateway, world.home.keyring, queue, Observations(world.clock, node.uuid))
-    return KeyManagers(
-        node.store,
-        prover,
-        world.home.keyring,
-        node.audit,
-        RelocationGuard(node.store, node.objects, node.endpoints, world.clock),
-    )
+    """Return the use cases of key managers on a node."""
+    return KeyManagers(configuration_context(world, node))
 
 
 def new(world: KeyWorld, svm: Svm, server: KmipServer) -> NewKeyManager:
-    """A key manager of an SVM."""
+    """Return a key manager of an SVM."""
     return NewKeyManager(
         None,
         svm.name,
@@ -60,7 +46,7 @@ def new(world: KeyWorld, svm: Svm, server: KmipServer) -> NewKeyManager:
 
 
 async def refused(call: Awaitable[object]) -> OntapError:
-    """The error of a call."""
+    """Return the error of a call."""
     with pytest.raises(OntapError) as raised:
         await call
     return raised.value

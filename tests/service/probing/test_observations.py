@@ -26,7 +26,7 @@ BAD, GOOD = CheckResult("connect", "connection_refused"), CheckResult()
 
 
 def manager(number: int) -> KeyManager:
-    """A key manager of an SVM of its own; the first is the cluster's."""
+    """Return a key manager of an SVM of its own; the first is the cluster's."""
     svm = Svm(f"svm-{number}", f"vs{number}") if number else None
     return KeyManager(f"km-{number}", svm, enabled=True, client_certificate="c", server_ca_certificates=("ca",))
 
@@ -90,7 +90,7 @@ async def test_a_key_manager_that_is_locked_holds_up_no_other(store: SqlStore) -
     def hold(tx: Transaction) -> None:
         tx.key_manager("km-1", lock=True)
         locked.set()
-        done.wait(5)
+        done.wait(60)
 
     holding = asyncio.create_task(store.write(hold))
     await asyncio.to_thread(locked.wait)

@@ -22,14 +22,14 @@ FORBIDDEN, NOWHERE = "169.254.169.254", "no-such-host.invalid"
 
 @pytest.fixture
 async def confined(world: World, servers: list[str]) -> tuple[Call, str]:
-    """A call of an account of an SVM, and the SVM's key manager."""
+    """Return a call of an account of an SVM, and the SVM's key manager."""
     svm = await world.services.svms.create(CALL, "vs1")
     key_manager = await world.key_manager(servers[0], svm="vs1")
     return Call(Caller("vsadmin1", Role.VSADMIN, "127.0.0.1", svm), "POST", "/api/test", scope=svm), key_manager
 
 
 async def refusal(world: World, call: Call, key_manager: str, server: str) -> OntapError:
-    """The error that adding a server gives."""
+    """Return the error that adding a server gives."""
     state = await world.services.key_servers.state(call, key_manager)
     with pytest.raises(OntapError) as caught:
         await world.services.key_servers.add(call, state, add(asked(server, timeout=5)))

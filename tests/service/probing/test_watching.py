@@ -29,12 +29,12 @@ BAD = CheckResult("connect", "connection_refused")
 
 @pytest.fixture
 def watching(world: World) -> Watching:
-    """The node's watch, which nobody keeps."""
+    """Return the node's watch, which nobody keeps."""
     return world.open.monitor._watching
 
 
 async def change_of(world: World, manager: str, look: CheckResult = BAD) -> AddressCheck:
-    """What a look at a key manager's first server showed."""
+    """Return what a look at a key manager's first server showed."""
     server = (await world.rows(manager))[0]
     return AddressCheck(manager, WatchedAddress(server.uuid, ""), look, NOW)
 

@@ -18,7 +18,7 @@ class HandClock:
         self.slept: list[float] = []
 
     def now(self) -> datetime:
-        """The wall clock."""
+        """Return the wall clock."""
         return self.time
 
     def monotonic(self) -> float:

@@ -21,6 +21,7 @@ from keystead.keyservers.forms import material_of
 from keystead.keyservers.gateway import Gateway
 from keystead.kmip.server.profile import PLAIN
 from keystead.kmip.testing.server import KeyServer as KmipServer
+from keystead.service.configuration.context import ConfigurationContext
 from keystead.service.configuration.key_managers import KeyManagers
 from keystead.service.configuration.key_servers import KeyServers
 from keystead.service.keys.guarding.relocation import RelocationGuard
@@ -119,6 +120,22 @@ class Changer:
         return raised.value
 
 
+def configuration_context(world: KeyWorld, node: KeyNode, **options: Any) -> ConfigurationContext:
+    """What changes of key managers and key servers need on a node: real guards, and probes of loopback addresses."""
+    queue = ProbeQueue(per_account=16, per_svm=16, in_all=64, waiting=64)
+    gateway = Gateway(EgressRules.parse(("127.0.0.0/8", "::1/128"), ()))
+    prover = ServerProber(gateway, world.home.keyring, queue, Observations(world.clock, node.uuid))
+    return ConfigurationContext(
+        node.store,
+        prover,
+        world.home.keyring,
+        node.audit,
+        RemovalGuard(node.store, node.objects, node.endpoints, world.clock),
+        RelocationGuard(node.store, node.objects, node.endpoints, world.clock),
+        **options,
+    )
+
+
 _PLAIN: list[tuple[ServerProfile, Stored]] = []
 """What a plain server was found to be, and its canary there: learned once in a process, because that takes long."""
 
@@ -136,20 +153,8 @@ async def changer(world: KeyWorld, *servers: KmipServer | str, name: str = "keys
 
 def changer_of(world: KeyWorld, node: KeyNode, manager: str, renewed: str = "") -> Changer:
     """Return what changes this key manager in one process."""
-    queue = ProbeQueue(per_account=16, per_svm=16, in_all=64, waiting=64)
-    gateway = Gateway(EgressRules.parse(("127.0.0.0/8", "::1/128"), ()))
-    prover = ServerProber(gateway, world.home.keyring, queue, Observations(world.clock, node.uuid))
-    guard = RemovalGuard(node.store, node.objects, node.endpoints, world.clock)
-    identity = RelocationGuard(node.store, node.objects, node.endpoints, world.clock)
-    return Changer(
-        world,
-        node,
-        manager,
-        KeyManagers(node.store, prover, world.home.keyring, node.audit, identity),
-        KeyServers(node.store, prover, world.home.keyring, node.audit, guard, identity),
-        renewed,
-        guard,
-    )
+    context = configuration_context(world, node)
+    return Changer(world, node, manager, KeyManagers(context), KeyServers(context), renewed, context.removal_guard)
 
 
 async def learn(world: KeyWorld, node: KeyNode, manager: str, plain: Sequence[KmipServer]) -> None:

@@ -39,7 +39,7 @@ class Same:
         self._storage = storage
 
     async def storage(self) -> Storage:
-        """The same disk, the same file."""
+        """Return the same disk, the same file."""
         return self._storage
 
     async def read(self) -> Witness:
@@ -56,7 +56,7 @@ class Side:
 
     kept: Keeping
     incarnations: Incarnations
-    fencing: EpochMarkers
+    epoch_markers: EpochMarkers
     rounds: KeyRounds
 
     async def round(self) -> None:
@@ -69,7 +69,7 @@ class Side:
         """Move the fences on that are due; return where one may destroy."""
         async with self.rounds.holding() as holding:
             assert holding is not None
-            return await self.fencing.advance(holding, self.kept.manager)
+            return await self.epoch_markers.advance(holding, self.kept.manager)
 
     async def stands(self) -> tuple[int, str, bool]:
         """Number and reason of the incarnation, and whether it destroys."""
@@ -78,17 +78,17 @@ class Side:
         return found.number, found.reason, found.destroys
 
     async def announced(self) -> int:
-        """How often it was announced that nothing is destroyed."""
+        """Return how often it was announced that nothing is destroyed."""
         found = await self.kept.node.store.read(lambda tx: tx.page(Event, Page()))
         return sum(each.name == events.DESTRUCTION_HELD.name for each in found)
 
     async def state(self, key: Key) -> KeyState:
-        """A key's state."""
+        """Return a key's state."""
         (found,) = await self.kept.node.store.read(lambda tx: tx.keys([key.uuid]))
         return found.state
 
     async def fences(self) -> list[EpochMarker | None]:
-        """What is stored, by server."""
+        """Return what is stored, by server."""
         servers = await self.kept.node.store.read(lambda tx: tx.key_servers(self.kept.manager))
         return [await self.kept.node.store.read(lambda tx: tx.epoch_marker(server.uuid)) for server in servers]  # noqa: B023
 
@@ -97,17 +97,17 @@ GOES_ON, HELD = (1, "created", True), (2, "cloned", False)
 
 
 async def side(kept: Keeping, tools: Any = None) -> Side:
-    """A process that has just started."""
+    """Return a process that has just started."""
     made, node, clock = tools or kept.context, kept.node, kept.world.clock
     found = await node.store.read(lambda tx: tx.incarnation())
     assert found is not None
     same = Same(Storage(*(found.storage or "sqlite:directory:file").split(":", 2)))
     incarnations = Incarnations(node.store, same, node.audit, clock, node.uuid)
     await incarnations.begin()
-    fencing = EpochMarkers(made, incarnations.cloned)
+    epoch_markers = EpochMarkers(made, incarnations.cloned)
     destroying = KeyPurge(made, believed(node.store, clock, node.uuid), incarnations.cloned, incarnations.check)
-    parts = replace(kept.rounds._parts, fencing=fencing, destroying=destroying)
-    return Side(kept, incarnations, fencing, KeyRounds(made, kept.leases, parts, look=incarnations.look))
+    parts = replace(kept.parts, epoch_markers=epoch_markers, destroying=destroying)
+    return Side(kept, incarnations, epoch_markers, KeyRounds(made, kept.leases, parts, look=incarnations.look))
 
 
 def _copy(file: Path, folder: Path) -> None:
@@ -117,7 +117,7 @@ def _copy(file: Path, folder: Path) -> None:
 
 
 async def twin_of(one: Side, folder: Path) -> Side:
-    """A block copy of a database, in the hands of a process of its own."""
+    """Return a block copy of a database, in the hands of a process of its own."""
     world, node = one.kept.world, one.kept.node
     file = Path(make_url(world.home.database).database or world.home.database)
     _copy(file, folder)
@@ -151,7 +151,7 @@ async def goes_on(one: Side) -> None:
 
 
 async def listed(one: Side) -> list[str]:
-    """The names of objects that are unclaimed, by a scan."""
+    """Return the names of objects that are unclaimed, by a scan."""
     async with one.rounds.holding() as holding:
         assert holding is not None
         await one.rounds._parts.scan.scan(holding, one.kept.manager)
@@ -166,7 +166,7 @@ async def stands(world: KeyWorld, key: Key, *servers: KmipServer) -> list[bool]:
 
 
 async def with_retired_key(world: KeyWorld, *servers: KmipServer) -> tuple[Side, Key]:
-    """An original that has made a round, and a key that was retired in it."""
+    """Return an original that has made a round, and a key that was retired in it."""
     kept = await keeping(world, *servers)
     original = await side(kept)
     await original.round()
@@ -175,11 +175,11 @@ async def with_retired_key(world: KeyWorld, *servers: KmipServer) -> tuple[Side,
 
 
 def fences_on(server: KmipServer) -> list[int]:
-    """The numbers of the fences that a server holds."""
+    """Return the numbers of the fences that a server holds."""
     names = [parse(name) for name in held(server)]
     return sorted(name.attempt for name in names if name and name.kind is ObjectKind.EPOCH_MARKER)
 
 
 def keys_on(server: KmipServer) -> int:
-    """How many objects of keys a server holds."""
+    """Return how many objects of keys a server holds."""
     return sum(name is not None and name.kind is ObjectKind.KEY for name in map(parse, held(server)))

@@ -405,6 +405,13 @@ async def certificate_is_gone(guards: Guards) -> None:
 
 
 @step
+async def password_is_damaged(guards: Guards, server: str) -> None:
+    """Have the sealed password of a server be one that cannot be opened."""
+    damaged = replace(await guards.row(server), sealed_password=b"damaged")
+    await guards.world.store.write(lambda tx: tx.change_key_server(damaged))
+
+
+@step
 async def profile_is_gone(guards: Guards, server: str) -> None:
     """Delete the profile of a server."""
     await guards.world.store.write(lambda tx: tx.delete_profile(guards.rows[server]))

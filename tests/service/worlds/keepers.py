@@ -23,12 +23,12 @@ from keystead.service.keys.destroying.epoch_markers import EpochMarkers
 from keystead.service.keys.destroying.purge import KeyPurge, sites_of
 from keystead.service.keys.destroying.retire import KeyRetirement
 from keystead.service.keys.keeping.replicate_now import KeyReplicator
-from keystead.service.keys.keeping.rounds import KeyRounds, Parts
+from keystead.service.keys.keeping.rounds import KeyRounds, RoundParts
 from keystead.service.keys.keeping.settle import AttemptSettlement
 from keystead.service.keys.keeping.sweep import CopySweep
 from keystead.service.keys.orphans.adopt import Orphans
 from keystead.service.keys.orphans.scan import OrphanScan
-from tests.service.worlds.keys import CALL
+from tests.service.worlds.keys import CALL, at_once
 from tests.service.worlds.learning import learner
 
 if TYPE_CHECKING:
@@ -69,16 +69,12 @@ def of_kind(kind: str) -> Responder:
     return Pairs() if kind == PAIRS else Responder(profile=PROFILES[kind])
 
 
-async def at_once() -> None:
-    """The turn of tests: they wait for nothing."""
-
-
 async def say_nothing(_: OntapError) -> None:
     """Progress that nobody reads."""
 
 
 def believed(store: Store[Transaction], clock: ShiftedClock, node: str) -> TrustedClock:
-    """The clock of a process that has been right for a while."""
+    """Return the clock of a process that has been right for a while."""
     made = TrustedClock(store, clock, node)
     made._read = clock.now(), clock.monotonic()
     return made
@@ -96,14 +92,16 @@ class Keeping:
         self.keeping = CopySweep(self.context, node.writer)
         self.replicator = KeyReplicator(self.context, self.learner, self.keeping)
         self.cloned: list[str] = []
-        self.fencing = EpochMarkers(self.context, self._hold)
+        self.epoch_markers = EpochMarkers(self.context, self.hold)
         self.clock = believed(node.store, world.clock, node.uuid)
-        self.destroying = KeyPurge(self.context, self.clock, self._hold)
+        self.destroying = KeyPurge(self.context, self.clock, self.hold)
         self.scanning = OrphanScan(self.context)
         self.unclaimed = Orphans(self.context, node.audit)
         self.ending = KeyRetirement(node.store, node.audit, world.clock)
-        parts = Parts(self.settling, self.keeping, self.fencing, self.destroying, self.scanning, self.learner)
-        self.rounds = KeyRounds(self.context, self.leases, parts)
+        self.parts = RoundParts(
+            self.settling, self.keeping, self.epoch_markers, self.destroying, self.scanning, self.learner
+        )
+        self.rounds = KeyRounds(self.context, self.leases, self.parts)
 
     @asynccontextmanager
     async def lease(self) -> AsyncIterator[Holding]:
@@ -144,11 +142,11 @@ class Keeping:
             await self.destroying.end(holding, self.manager, await self.everywhere())
 
     async def everywhere(self) -> set[str]:
-        """All servers, as if they were fenced."""
+        """Return all servers, as if they were fenced."""
         places = await self.world.topology(self.manager)
         return set(await self.node.store.read(lambda tx: sites_of(tx, places)))
 
-    async def _hold(self, incarnation: str) -> None:
+    async def hold(self, incarnation: str) -> None:
         """Hold what is to be destroyed, as another incarnation does."""
         self.cloned.append(incarnation)
         await set_incarnation(self.world, uuid=str(uuid4()), reason="cloned", destroys=False)
@@ -177,7 +175,7 @@ class Keeping:
 
 
 async def keeping(world: KeyWorld, *servers: KmipServer | str, min_copies: int = 0) -> Keeping:
-    """A key manager with these servers, learned, and what one process keeps it with."""
+    """Return a key manager with these servers, learned, and what one process keeps it with."""
     manager = await world.key_manager(*servers, know=False, min_copies=min_copies)
     made = Keeping(world, await world.node(), manager)
     await made.learner.ensure(manager)
@@ -223,7 +221,7 @@ async def again(kept: Keeping, *, end: bool = True) -> None:
     """Reach servers as a process does that has just started: none of them is left alone because it failed lately."""
     node = await kept.world.node()
     kept.context = replace(kept.context, objects=node.objects, endpoints=node.endpoints)
-    kept.destroying = KeyPurge(kept.context, kept.clock, kept._hold)
+    kept.destroying = KeyPurge(kept.context, kept.clock, kept.hold)
     kept.settling = AttemptSettlement(kept.context)
     kept.keeping = CopySweep(kept.context, node.writer)
     kept.scanning = OrphanScan(kept.context)

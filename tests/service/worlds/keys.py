@@ -33,8 +33,9 @@ from keystead.kmip.testing.server import KeyServer as KmipServer
 from keystead.kmip.ttlv.enums import Operation
 from keystead.service.audit.log import AuditLog, begin
 from keystead.service.context import Call, Caller
+from keystead.service.keys.context import KeeperContext
 from keystead.service.keys.learning.learn import ServerLearner
-from keystead.service.keys.topology import Endpoints, ServerTopology, digest_key_place, load_topology
+from keystead.service.keys.topology import Endpoints, ServerTopology, digest_key_context, load_topology
 from keystead.service.keys.writing.create import KeyWriter
 from keystead.service.probing.observations import Observations
 from keystead.service.probing.prober import ServerProber
@@ -72,7 +73,7 @@ class ShiftedClock:
         self._shift = self._wrong = timedelta()
 
     def now(self) -> datetime:
-        """The wall clock."""
+        """Return the wall clock."""
         return datetime.now(UTC) + self._shift + self._wrong
 
     def monotonic(self) -> float:
@@ -86,6 +87,10 @@ class ShiftedClock:
     def advance(self, seconds: float) -> None:
         """Let time pass."""
         self._shift += timedelta(seconds=seconds)
+
+
+async def at_once() -> None:
+    """The turn of tests: they wait for nothing."""
 
 
 def places_in(tx: Transaction, key_manager: str) -> ServerTopology:
@@ -112,7 +117,7 @@ class KeyNode:
         return await self.writer.create(call, key_manager, NewKey(name, **fields))
 
     async def refused(self, key_manager: str, name: str = "a key", **fields: Any) -> OntapError:
-        """The error of a creation."""
+        """Return the error of a creation."""
         with pytest.raises(OntapError) as raised:
             await self.create(key_manager, name, **fields)
         return raised.value
@@ -129,7 +134,7 @@ def key_node(
     stack.push_async_callback(objects.close)
     learner = ServerLearner(store, objects, endpoints, sealer, clock)
     stack.push_async_callback(learner.close)
-    writer = KeyWriter(store, objects, endpoints, learner, audit, clock, uuid, **options)
+    writer = KeyWriter(KeeperContext(store, objects, endpoints, clock, uuid, at_once), learner, audit, **options)
     stack.push_async_callback(writer.close)
     return KeyNode(uuid, store, audit, objects, endpoints, learner, writer)
 
@@ -252,7 +257,7 @@ class KeyWorld:
             for each in made:
                 tx.put_profile(each)
             if tx.digest_key(key_manager) is None:
-                tx.add_digest_key(key_manager, self.home.keyring.seal(secret, digest_key_place(key_manager)))
+                tx.add_digest_key(key_manager, self.home.keyring.seal(secret, digest_key_context(key_manager)))
 
         await self.store.write(work)
         return made
@@ -275,7 +280,7 @@ class KeyWorld:
     # --- what is stored ---
 
     async def servers(self, key_manager: str) -> tuple[KeyServer, ...]:
-        """The stored servers, in order."""
+        """Return the stored servers, in order."""
         return await self.store.read(lambda tx: tx.key_servers(key_manager))
 
     async def topology(self, key_manager: str) -> ServerTopology:
@@ -283,21 +288,21 @@ class KeyWorld:
         return await self.store.read(lambda tx: places_in(tx, key_manager))
 
     async def key(self, uuid: str) -> Key:
-        """A stored key."""
+        """Return a stored key."""
         found = await self.store.read(lambda tx: tx.key(uuid))
         assert found is not None
         return found
 
     async def named(self, key_manager: str, name: str = "a key") -> Key | None:
-        """The key that holds a name."""
+        """Return the key that holds a name."""
         return await self.store.read(lambda tx: tx.key_named(key_manager, name))
 
     async def attempts(self, key: str) -> tuple[Attempt, ...]:
-        """A key's attempts, in order."""
+        """Return a key's attempts, in order."""
         return await self.store.read(lambda tx: tx.attempts([key]))
 
     async def copies(self, key: str) -> tuple[Copy, ...]:
-        """A key's copies, in the order of their servers' creation, primaries before their secondaries."""
+        """Return a key's copies, in the order of their servers' creation, primaries before their secondaries."""
         found = await self.store.read(lambda tx: tx.copies([key]))
         keys = await self.key(key)
         order = [server.uuid for server in await self.servers(keys.key_manager)]
@@ -320,7 +325,7 @@ class KeyWorld:
         return copy
 
     async def presences(self, key: str) -> list[Presence]:
-        """What is known of a key's copies, in their order."""
+        """Return what is known of a key's copies, in their order."""
         return [copy.presence for copy in await self.copies(key)]
 
     async def stored_keys(self, key_manager: str) -> list[tuple[str, str, str]]:
@@ -330,7 +335,7 @@ class KeyWorld:
 
 
 def asked(server: KmipServer, operation: Operation | None = None) -> list[str]:
-    """The names of the operations that came to a scripted key server, in order; or of one of them."""
+    """Return the names of the operations that came to a scripted key server, in order; or of one of them."""
     came = [Operation(item.operation) for request in server.requests for item in request.batch_item if item.operation]
     return [each.name for each in came if operation in {None, each}]
 
@@ -342,7 +347,7 @@ async def until(reached: Callable[[], bool]) -> None:
 
 
 def nothing_was_ended(*servers: KmipServer) -> bool:
-    """Whether no server was asked to end an object."""
+    """Return True if no server was asked to end an object."""
     return not any({"REVOKE", "DESTROY"} & set(asked(server)) for server in servers)
 
 
@@ -368,6 +373,6 @@ def held(server: KmipServer) -> dict[str, list[bytes]]:
 
 @pytest_asyncio.fixture
 async def key_world(home: Home, pki: Pki) -> AsyncIterator[KeyWorld]:
-    """An installation on each engine in turn, without a node yet."""
+    """Yield an installation on each engine in turn, without a node yet."""
     async with AsyncExitStack() as stack:
         yield KeyWorld(home, pki, stack)

@@ -31,27 +31,27 @@ on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
 def learner(world: KeyWorld, node: KeyNode, **options: Any) -> ServerLearner:
-    """The learner of one process."""
+    """Return the learner of one process."""
     return ServerLearner(node.store, node.objects, node.endpoints, world.home.keyring, world.clock, **options)
 
 
 async def learned(world: KeyWorld, *servers: KmipServer | str) -> tuple[ServerLearner, str, ServerTopology]:
-    """A learner, a key manager with these servers, and what is known once they were learned."""
+    """Return a learner, a key manager with these servers, and what is known once they were learned."""
     manager = await world.key_manager(*servers, know=False)
     learning = learner(world, await world.node())
     return learning, manager, await learning.ensure(manager)
 
 
 async def topology(world: KeyWorld, manager: str) -> ServerTopology:
-    """What is stored."""
+    """Return what is stored."""
     return await world.store.read(lambda tx: places_in(tx, manager))
 
 
 def name(topology: ServerTopology, server: KeyServer, number: int = 1) -> str:
-    """The name of a server's canary."""
+    """Return the name of a server's canary."""
     return str(canary_name(topology.incarnation.uuid, server.uuid, number))
 
 
 def domain_count(topology: ServerTopology) -> int:
-    """How many replication domains there are."""
+    """Return how many replication domains there are."""
     return len(set(topology.domain_of.values()))

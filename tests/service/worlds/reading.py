@@ -13,13 +13,13 @@ from keystead.service.audit.reads import ReadAudit
 from keystead.service.audit.spool import ReadSpool
 from keystead.service.context import Call, Caller
 from keystead.service.keys.reading.cache import KeyCache
-from keystead.service.keys.reading.fetch import Fetcher
+from keystead.service.keys.reading.fetch import Fetcher, FetchLimits
 from keystead.service.keys.reading.restore import Filters, KeyRestorer
 from keystead.service.keys.reading.retrieve import KeyReader
 from tests.service.worlds.keys import CALL
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
 
     from keystead.core.errors import OntapError
     from keystead.core.keys.model import Key
@@ -33,7 +33,7 @@ READER = Call(Caller("reader", Role.KEY_READER, "192.0.2.1"), "POST", PATH)
 
 
 def reader_of(svm: Svm) -> Call:
-    """A call of an SVM's key-reader."""
+    """Return a call of an SVM's key-reader."""
     return Call(Caller("svm-reader", Role.KEY_READER, "192.0.2.2", svm), "POST", PATH, scope=svm)
 
 
@@ -87,19 +87,28 @@ class ReadingNode:
         return await self.of.writer.create(call, key_manager, new)
 
 
+LIMITS = FetchLimits()
+
+
 @asynccontextmanager
 async def reading(
-    world: KeyWorld, *, most: int = 100, fail_closed: bool = False, database: str | None = None
+    world: KeyWorld,
+    *,
+    most: int = 100,
+    fail_closed: bool = False,
+    database: str | None = None,
+    limits: FetchLimits = LIMITS,
+    restoring: Mapping[str, int] | None = None,
 ) -> AsyncIterator[ReadingNode]:
-    """Open a node that reads."""
+    """Open a node that reads; ``restoring`` are options of KeyRestorer."""
     node = await world.node(database)
     cache = KeyCache(most)
-    fetcher = Fetcher(node.store, node.objects, node.endpoints, world.clock, node.uuid)
+    fetcher = Fetcher(node.store, node.objects, node.endpoints, world.clock, node.uuid, limits)
     spool = ReadSpool(world.home.data / "reads.spool", world.home.keyring.mac)
     audit = ReadAudit(node.store, node.audit, spool, world.clock, fail_closed=fail_closed)
-    await audit.start()
+    audit.start()
     reader = KeyReader(node.store, fetcher, cache, audit)
-    restorer = KeyRestorer(node.store, node.objects, fetcher, cache, node.audit, node.uuid)
+    restorer = KeyRestorer(node.store, node.objects, fetcher, cache, node.audit, node.uuid, **(restoring or {}))
     try:
         yield ReadingNode(node, cache, fetcher, audit, reader, restorer)
     finally:

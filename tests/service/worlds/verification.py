@@ -18,7 +18,7 @@ from tests.service.worlds.keys import CALL
 if TYPE_CHECKING:
     from keystead.core.keys.report import KeyReport
     from keystead.core.model import Job
-    from keystead.service.cluster.jobs import Task
+    from keystead.service.cluster.jobs import JobRequest
     from keystead.service.context import Call
     from tests.service.worlds.keys import KeyNode, KeyWorld
 
@@ -33,7 +33,7 @@ class ProvingNode:
     reports: KeyReports
     prover: VerificationJobs
 
-    async def run(self, task: Task, call: Call = CALL) -> Job:
+    async def run(self, task: JobRequest, call: Call = CALL) -> Job:
         """Run a job to its end."""
         return (await self.jobs.run(call, task.work, svm=task.svm, return_timeout=30)).job
 
@@ -46,7 +46,7 @@ class ProvingNode:
         return await self._said(key_manager, await self.run(await self.prover.drill(call, key_manager)))
 
     async def newest(self, key_manager: str) -> KeyReport:
-        """The newest report."""
+        """Return the newest report."""
         found = await self.reports.all(CALL, key_manager)
         return await self.reports.get(CALL, key_manager, found[0].uuid)
 
@@ -57,23 +57,23 @@ class ProvingNode:
         return dict(signed.report)
 
 
-async def proving(world: KeyWorld) -> ProvingNode:
-    """Open a node that proves."""
-    node = await world.node()
+async def proving(world: KeyWorld, **options: int) -> ProvingNode:
+    """Open a node that verifies; ``options`` are those of VerificationJobs. It writes keys to slow servers, too."""
+    node = await world.node(grace_s=10)
     signer, _ = Signer.create(world.home.keyring)
     reports = KeyReports(node.store, signer, world.clock, node.uuid)
     rules = EgressRules.parse(("127.0.0.0/8", "::1/128"), ())
     prover = VerificationJobs(
-        node.store, lambda: Objects(rules), node.endpoints, reports, node.audit, world.clock, node.uuid
+        node.store, lambda: Objects(rules), node.endpoints, reports, node.audit, world.clock, node.uuid, **options
     )
     return ProvingNode(node, signer, Jobs(node.store, node.audit, world.clock, node.uuid), reports, prover)
 
 
 def results(said: dict[str, Any]) -> list[dict[str, int]]:
-    """What was found on each server, in order."""
+    """Return what was found on each server, in order."""
     return [each["results"] for each in said["servers"]]
 
 
 def failures(said: dict[str, Any]) -> list[tuple[str, str, str]]:
-    """The failures that are listed: key id, result and reason."""
+    """Return the failures that are listed: key id, result and reason."""
     return [(each["key_id"], each["result"], each["reason"]) for each in said["failures"]["listed"]]

@@ -33,12 +33,13 @@ _STATES = ("pending", "success", "error")
 
 SETTINGS = Resource(
     name="audit",
-    help="The options of the audit log. Changes, refusals and denials are always recorded; reads only with ``http``.",
+    help="The options of the audit log. Changes, key reads (``.../retrieve``), refusals and denials are always"
+    " recorded; GET, HEAD and OPTIONS only with ``http``.",
     declared=tuple(
         Field(name=name, type=BOOLEAN, help=help_, get=attrgetter(f"audit_{name}"), patch=True)
         for name, help_ in (
             ("cli", "Stored without effect, for compatibility: the command line uses this API."),
-            ("http", "Whether reads (GET, HEAD, OPTIONS) are recorded."),
+            ("http", "Whether GET, HEAD and OPTIONS are recorded."),
             ("ontapi", "Stored without effect, for compatibility: there is no ONTAPI here."),
         )
     ),
@@ -137,7 +138,7 @@ MESSAGES = Resource(
         Field(
             name="message",
             type=TEXT,
-            help="The action, or the error's text.",
+            help="The action, or the error's text. For a key read: ``retrieval of key KEY_ID, read READ_ID``.",
             get=lambda view: view.record.message or None,
             column="message",
         ),

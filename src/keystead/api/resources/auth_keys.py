@@ -26,7 +26,7 @@ from keystead.core import errors
 from keystead.core.keys.creating import NewKey
 from keystead.core.keys.model import KeyState, KeyType
 from keystead.core.query.query import Read
-from keystead.service.keys.catalogue import ACKNOWLEDGED, KeyView
+from keystead.service.keys.catalogue import COMMITTED_ONLY, KeyView
 
 if TYPE_CHECKING:
     from keystead.api.hal import Reply
@@ -80,13 +80,13 @@ AUTH_KEYS = Resource(
 
 async def _page(request: Request, page: Page) -> tuple[KeyView, ...]:
     await _owner(request)
-    return await request.services.keys.page(request.call, request.path_uuid(), page, KeyType.NSE_AK, ACKNOWLEDGED)
+    return await request.services.keys.page(request.call, request.path_uuid(), page, KeyType.NSE_AK, COMMITTED_ONLY)
 
 
 async def _show(request: Request, wanted: Wanted) -> KeyView:
     await _owner(request)
     uuid, key_id = request.path_uuid(), request.key(AUTH_KEYS)
-    return await request.services.keys.get(request.call, uuid, key_id, KeyType.NSE_AK, wanted, ACKNOWLEDGED)
+    return await request.services.keys.get(request.call, uuid, key_id, KeyType.NSE_AK, wanted, COMMITTED_ONLY)
 
 
 async def _create(request: Request, values: dict[str, Any], _: WriteQuery) -> KeyView:
@@ -98,7 +98,7 @@ async def _recover(request: Request, key_id: str, _: dict[str, Any], __: WriteQu
     await _owner(request)
     uuid = request.path_uuid()
     await request.services.keys.get(request.call, uuid, key_id, KeyType.NSE_AK)
-    await request.services.key_ending.recover(request.call, uuid, key_id)
+    await request.services.key_retirement.recover(request.call, uuid, key_id)
     return None
 
 
@@ -106,7 +106,7 @@ async def _delete(request: Request, key_id: str, _: WriteQuery) -> Reply | None:
     await _owner(request)
     uuid = request.path_uuid()
     await request.services.keys.check_authentication_key(request.call, uuid, key_id)
-    await request.services.key_ending.retire(request.call, uuid, key_id)
+    await request.services.key_retirement.retire(request.call, uuid, key_id)
     return None
 
 

@@ -115,12 +115,12 @@ KEY_IDS = Resource(
 
 async def _page(request: Request, page: Page) -> tuple[NodeKeyView, ...]:
     uuid, node = request.path_uuid(), request.path_uuid("node_uuid")
-    return await request.services.keys.key_ids(request.call, uuid, node, page)
+    return await request.services.keys.node_keys(request.call, uuid, node, page)
 
 
 async def _show(request: Request, _: Wanted) -> NodeKeyView:
     uuid, node = request.path_uuid(), request.path_uuid("node_uuid")
-    return await request.services.keys.key_id(request.call, uuid, node, request.key(KEY_IDS))
+    return await request.services.keys.node_key(request.call, uuid, node, request.key(KEY_IDS))
 
 
 PATHS = Collection(resource=KEY_IDS, page=_page, show=_show, codes={"GET": (errors.NOT_A_KEY_MANAGER,)}).paths(

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from keystead.api.values import Type
     from keystead.core.query.query import Wanted
     from keystead.service.cluster.jobs import Progress
-    from keystead.service.configuration.key_managers import KeyManagerView
+    from keystead.service.configuration.key_manager_views import KeyManagerView
     from keystead.service.ports.page import Page
 
 COLLECTION = "/api/security/key-managers"

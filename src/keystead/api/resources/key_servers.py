@@ -39,7 +39,7 @@ from keystead.core.key_servers import AddRequest, ModifyRequest, NewKeyServer
 from keystead.core.probing import STAGES
 from keystead.core.query.query import Read
 from keystead.core.server_address import ServerAddress, server_name
-from keystead.service.cluster.svms import concerning
+from keystead.service.cluster.svms import about_svm
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -166,9 +166,10 @@ KEY_SERVERS = Resource(
         Field(
             name="replication_domain",
             type=text(DOMAIN_LIMIT),
-            help="Not ONTAP's: the declared replication domain. Servers with the same text are one domain, so copies of"
-            " a key on them count once. Left out if there is none; then the domain is found by observation. An empty"
-            " text clears it.",
+            help="Not ONTAP's: the declared replication domain, for servers that replicate or that can fail together,"
+            " for example in one data centre. Servers with the same text are one domain, so copies of a key on them"
+            " count once. Left out if there is none; then the domain is found by observation. An empty text clears it."
+            " It is stored without a probe.",
             get=lambda server: server.replication_domain or None,
             restore=attrgetter("replication_domain"),
             post=True,
@@ -219,7 +220,7 @@ def new_key_server(values: Mapping[str, Any]) -> NewKeyServer:
 async def _add(request: Request) -> Reply:
     query = read_write(KEY_SERVERS, request.parameters(), "POST", _DRY_RUN)
     state = await _state(request)
-    with concerning(state.key_manager.svm):
+    with about_svm(state.key_manager.svm):
         return await _add_to(request, state, query)
 
 
@@ -244,7 +245,7 @@ async def _patch(request: Request, address: ServerAddress, values: dict[str, Any
     key_servers = request.services.key_servers
     wanted = ModifyRequest(address, **values)
     state = await _state(request)
-    with concerning(state.key_manager.svm):
+    with about_svm(state.key_manager.svm):
         if query.own.get("dry_run"):
             return _dry_run_reply(await request.while_connected(key_servers.dry_run(request.call, state, wanted)))
         await request.while_connected(key_servers.modify(request.call, state, wanted))
@@ -253,7 +254,7 @@ async def _patch(request: Request, address: ServerAddress, values: dict[str, Any
 
 async def _delete(request: Request, address: ServerAddress, _: WriteQuery) -> Reply | None:
     state = await _state(request)
-    with concerning(state.key_manager.svm):
+    with about_svm(state.key_manager.svm):
         await request.while_connected(request.services.key_servers.remove(request.call, state, address))
     return None
 

@@ -13,7 +13,7 @@ from keystead.api.operations import showing
 from keystead.api.resource import OURS, Field, Group, Resource
 from keystead.api.resources.key_fields import KEY_ID, ONE_KEY_MANAGER, key_manager_path, shown
 from keystead.api.values import TEXT, TIME, UUID, integer
-from keystead.core.keys.survival import MOST_NAMED
+from keystead.core.keys.survival import MAX_KEY_IDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -54,7 +54,7 @@ def _loss_fields(group: str) -> tuple[Field, ...]:
         _field(
             f"{group}.key_ids",
             KEY_ID,
-            f"The ids of these keys, at most {MOST_NAMED}.",
+            f"The ids of these keys, at most {MAX_KEY_IDS}.",
             lambda loss: list(loss.of.key_ids) or None,
             many=True,
         ),
@@ -80,7 +80,7 @@ SURVIVAL = Resource(
         _field(
             "unproven_key_ids",
             KEY_ID,
-            f"The ids of these keys, at most {MOST_NAMED}.",
+            f"The ids of these keys, at most {MAX_KEY_IDS}.",
             lambda view: list(view.of.now.key_ids) or None,
             many=True,
         ),

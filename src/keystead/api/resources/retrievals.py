@@ -38,7 +38,7 @@ _TRIED = "explanation.tried"
 RETRIEVALS = Resource(
     name="retrieved_key",
     help="A key's material, for the role ``key-reader`` only: as base64, or as octets with"
-    " ``Accept: application/octet-stream``. Every read is in the audit log before the answer is sent.",
+    " ``Accept: application/octet-stream``. Every key read is in the audit log before the answer is sent.",
     declared=(
         key_id_field(attrgetter("key")),
         Field(

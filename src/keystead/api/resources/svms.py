@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from keystead.api.request import Request
     from keystead.core.model import Svm
     from keystead.core.query.query import Wanted
-    from keystead.service.configuration.key_managers import Serving
+    from keystead.service.configuration.key_manager_views import Serving
     from keystead.service.ports.page import Page
 
 COLLECTION = "/api/svm/svms"

@@ -50,8 +50,8 @@ class _View(NamedTuple):
 
 UNCLAIMED = Resource(
     name="unclaimed_object",
-    help="An object on a key server under one of our names that no key of this database accounts for. Another"
-    " incarnation of the database wrote it, before a backup was restored or a clone was made. It is never destroyed."
+    help="An object on a key server under one of our names that no key of this database accounts for. It may be a key"
+    " from after the backup that was restored, or the key of another installation. It is never destroyed."
     " ``POST`` adopts the object: it becomes a key with the given name, and the other copies are written from it."
     " ``Location`` is the path of that key. When the key is purged, the object stays and is unclaimed again, because it"
     " may also be the key of another installation. An object of 64 bytes is a volume key; 20 to 32 bytes are an"
@@ -88,7 +88,7 @@ UNCLAIMED = Resource(
         Field(
             name="incarnation",
             type=one_of(_OWN, _ANOTHER),
-            help="The writer, taken from the object's name. ``own``: an earlier incarnation of this database."
+            help="The writer, taken from the object's name. ``own``: this database, mostly in an earlier incarnation."
             " ``another``: an incarnation that this database does not know. It belongs to a copy of this database, or"
             " to another installation, which may use the object.",
             get=lambda view: _OWN if view.own else _ANOTHER,

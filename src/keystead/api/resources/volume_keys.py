@@ -30,7 +30,7 @@ from keystead.core import errors
 from keystead.core.keys.creating import NAME_LIMIT, NewKey
 from keystead.core.keys.model import KeyState, KeyType, Presence
 from keystead.core.query.query import Read
-from keystead.service.keys.catalogue import SHOWN, KeyView
+from keystead.service.keys.catalogue import NOT_ABORTED, KeyView
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -130,7 +130,7 @@ VOLUME_KEYS = Resource(
         ),
         Field(
             name="state",
-            type=one_of(*SHOWN),
+            type=one_of(*NOT_ABORTED),
             help="``pending`` during the creation, ``committed`` after it, ``retired`` during the recovery window,"
             " ``purging`` while copies are destroyed, then ``purged``. For a retired key PATCH accepts ``committed``.",
             get=attrgetter("key.state.value"),
@@ -159,8 +159,9 @@ VOLUME_KEYS = Resource(
             "copies",
             "presence",
             one_of(*Presence),
-            "``present``: read back and proven. ``missing``: not found on the server, or never sent there. ``sent``: no"
-            " answer yet. ``unknown``: the server gave no clear answer. ``different``: not the key's bytes.",
+            "``present``: read back and proven. ``missing``: not found on the server, never sent there, or refused."
+            " ``sent``: no answer yet. ``unknown``: the server gave no clear answer."
+            " ``different``: not the key's bytes.",
             attrgetter("of.presence.value"),
         ),
         _costly_field(
@@ -234,14 +235,14 @@ async def _create(request: Request, values: dict[str, Any], _: WriteQuery) -> Ke
 async def _recover(request: Request, key_id: str, _: dict[str, Any], __: WriteQuery) -> Reply | None:
     uuid = request.path_uuid()
     await request.services.keys.check_volume_key(request.call, uuid, key_id)
-    await request.services.key_ending.recover(request.call, uuid, key_id)
+    await request.services.key_retirement.recover(request.call, uuid, key_id)
     return None
 
 
 async def _retire(request: Request, key_id: str, _: WriteQuery) -> Reply | None:
     uuid = request.path_uuid()
     await request.services.keys.check_volume_key(request.call, uuid, key_id)
-    await request.services.key_ending.retire(request.call, uuid, key_id)
+    await request.services.key_retirement.retire(request.call, uuid, key_id)
     return None
 
 

@@ -27,7 +27,9 @@ ADVICE: Final[Mapping[ErrorKind, str]] = {
     common.NOT_AUTHORIZED: "`GET /api/security/login/whoami` shows what the account may do. Use another account,"
     " or change its role.",
     common.IN_USE: "Delete what it owns first.",
-    common.INTERNAL_ERROR: "Report the error with its line from the log.",
+    common.INTERNAL_ERROR: "Look at the log. If the database was away, bring it back; then [look whether the change was"
+    " made](../how-to/keys.md#did-a-creation-fail), and send it again if not. Report any other error with its line from"
+    " the log.",
     common.SHUTTING_DOWN: _AGAIN,
     common.TOO_BUSY: _AGAIN,
     common.STORAGE_FAILED: "Make room on the disk, or replace it; then send the same call again.",
@@ -59,7 +61,8 @@ ADVICE: Final[Mapping[ErrorKind, str]] = {
     keys.NOT_ENABLED: "Enable the key store of this uuid, or take the uuid of the enabled key manager.",
     keys.KEY_SERVERS_UNREADABLE: "Check the log and the database.",
     keys.KEY_SERVER_NOT_CONFIGURED: "List the key manager's servers, and use a server from the list.",
-    keys.KEY_PAIR: "Use a new certificate for the same key pair, or create a new key manager.",
+    keys.KEY_PAIR: "Use a new certificate for the same key pair. If the key pair must change, move the keys to another"
+    " key manager: how-to/keys.md says how.",
     keys.KMIP_VERSIONS: _PROBE,
     keys.KEY_SERVER_EXISTS: "`error.arguments` names the server. If you repeated an earlier call, there is nothing to"
     " do.",
@@ -89,7 +92,8 @@ ADVICE: Final[Mapping[ErrorKind, str]] = {
     kept.NO_KEY_SERVERS: "Add key servers first.",
     kept.NOT_PUSHED: "Repair the key servers that the arguments name, then send the same call again.",
     kept.AUTH_KEY_NOT_RESTORED: "`key-survival` of the key manager shows which servers should have it.",
-    kept.SOLE_COPY: "Bring the other key servers back, or add a key server and wait until it has a copy of the key.",
+    kept.SOLE_COPY: "Bring the other key servers back, or add a key server and wait until it has a copy of the key. If"
+    " the server is dead and had the only copy, how-to/keys.md says what is left to do.",
     kept.VOLUME_KEY_NOT_RESTORED: "`key-survival` of the key manager shows which servers should have it.",
     kept.NOT_AN_AUTH_KEY: "Delete it as a volume key.",
     kept.KEYS_IN_USE: "Retire the keys first, and wait until their recovery windows have ended. After a restore, run"
@@ -103,8 +107,8 @@ ADVICE: Final[Mapping[ErrorKind, str]] = {
     kept.NOT_CLUSTERS_KEY_MANAGER: "Take the uuid of the key manager whose scope is the cluster.",
     kept.KEY_LENGTH: "Give 64 bytes, or leave the material out to have it generated.",
     certificates.NO_COMMON_NAME: "Give `common_name` in the body.",
-    certificates.CERTIFICATE_TYPE: "Use `client`, `server`, `client_ca` or `server_ca`; a `root_ca` is made without"
-    " `public_certificate`.",
+    certificates.CERTIFICATE_TYPE: "Use `client`, `server`, `client_ca` or `server_ca`; a `root_ca` is made here:"
+    " leave `public_certificate` out.",
     certificates.NOT_SIGNED: "Compare the request with what [certificates](../how-to/certificates.md) says.",
     certificates.CA_UNUSABLE: "Make a new `root_ca`, and sign with that.",
     certificates.NOT_A_CA: "Install the certificate of the authority, not the one that it signed.",

@@ -27,7 +27,7 @@ KEY_FOR_CA = row(
     3735618, 400, "Cannot accept private key for server_ca or client_ca.", "A private key came with a CA certificate."
 )
 CERTIFICATE_TYPE = row(
-    3735622, 400, "The certificate type is not supported.", "No such type; or a root_ca that was not made here."
+    3735622, 400, "The certificate type is not supported.", "No such type; or a root_ca that was to be installed."
 )
 NOT_SIGNED = row(
     3735626,

@@ -15,7 +15,12 @@ NOT_AUTHORIZED = row(6, 403, "not authorized for that command", "The account's r
 IN_USE = row(
     8, 409, "entry is in use", "An SVM that owns keys, certificates, key managers or accounts cannot be deleted."
 )
-INTERNAL_ERROR = row(262145, 500, "An unexpected error occurred.", "A fault inside the service; its log has details.")
+INTERNAL_ERROR = row(
+    262145,
+    500,
+    "An unexpected error occurred.",
+    "The database does not answer, or a fault inside the service; its log has details.",
+)
 SHUTTING_DOWN = row(
     262145, 503, "The service is shutting down.", "The service was stopped before this call could finish: retry."
 )
@@ -138,7 +143,7 @@ QUERY_ONLY_IN_GET = row(
 FIELDS_BRACES = row(
     262286,
     400,
-    'Mismatching braces found in the "fields" query at position {position}.',
+    'Mismatching braces found in the "{field}" query at position {position}.',
     "A brace is not closed, not opened, or does not follow `name.`.",
 )
 RECORD_FAILED = row(

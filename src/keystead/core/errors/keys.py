@@ -53,7 +53,9 @@ SOLE_COPY = row(
     400,
     "The key server contains keys that are currently in use and not available from any other configured key server in"
     " the SVM.",
-    "A key server was to be removed, and for some key no other server has a copy that could be proven just now.",
+    "A key server or a secondary was to be removed, or a removed server given up, and for some key no other server has"
+    " a copy that could be proven just now. The arguments hold `keys`, how many such keys were found so far, `key_id`"
+    " of the first ten, and for accounts of the cluster `reason`, why a copy elsewhere was not read.",
 )
 VOLUME_KEY_NOT_RESTORED = row(
     65536855,
@@ -71,8 +73,8 @@ KEYS_IN_USE = row(
     65536867,
     400,
     "Encrypted volumes are found for the SVM.",
-    "A key manager was to be deleted, and it has keys in use or retired keys, or objects of purged or aborted keys are"
-    " still on key servers. Or destruction is held, as after a restore, and the database may lack keys.",
+    "A key manager was to be deleted, and it has keys: pending, in use, retired or purging. Or objects of aborted or"
+    " purged keys must still be destroyed. Or destruction is held, as after a restore, and the database may lack keys.",
 )
 KEYS_AT_CLUSTER = row(
     65536878,

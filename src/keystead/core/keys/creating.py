@@ -1,7 +1,7 @@
 """The rules of creating keys: who may create which key where, and its name, tag and material. Pure.
 
-Facts in; out comes the key to store, or one :class:`OntapError`. Material is checked and never kept. Sources: ONTAP's
-page of ``auth-keys`` (9.12) for its codes; ``volume-keys`` is ours.
+From facts they make the key to store, or raise one :class:`OntapError`. Material is checked and not stored. Sources:
+ONTAP's page of ``auth-keys`` (9.12) for its codes; ``volume-keys`` is ours.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ class NewKey:
 class CreateState:
     """The facts that decide about a creation.
 
-    ``scope`` is the SVM that the call is confined to. ``serving`` is the uuid of the key manager that keeps the keys of
-    the requested SVM. ``named`` is the key that has the name already. ``certificates`` are the installed ones, by uuid.
+    ``scope`` is the SVM that the call is confined to. ``serving`` is the uuid of the key manager for the keys of the
+    requested SVM. ``named`` is the key that has the name already. ``certificates`` are the installed ones, by uuid.
     ``authentication_keys`` is the number of authentication keys.
     """
 
@@ -170,8 +170,8 @@ def _check_name(name: str) -> None:
 def _about_holder(holder: Key, scope: Svm | None) -> list[tuple[str, str]]:
     """Return the error arguments about the key that has the name already.
 
-    All callers of a key manager share its names. So the name is always told, the key id only to callers who see the
-    key.
+    All callers of a key manager share its names. So the arguments always have the name. They have the key id only for
+    callers who see the key.
     """
     seen = scope is None or (holder.svm is not None and holder.svm.uuid == scope.uuid)
     return [("key_id", holder.key_id)] * seen + [("name", holder.name)]

@@ -73,11 +73,11 @@ class Descriptor:
         return self.written_by if name is None else (name.id, name.attempt, name.incarnation)
 
     def is_named(self, name: ObjectName) -> bool:
-        """Return True if a descriptor object with this name may contain this descriptor: both name the same attempt."""
+        """Return True if a descriptor object of this name may contain this descriptor: it names ``written_by``."""
         return (name.id, name.attempt, name.incarnation) == self.written_by
 
 
-def described(key: Key, attempt: Attempt) -> Descriptor:
+def describe(key: Key, attempt: Attempt) -> Descriptor:
     """Return the descriptor for the copies that this attempt writes of the key."""
     return Descriptor(
         uuid=key.uuid,
@@ -96,7 +96,7 @@ def described(key: Key, attempt: Attempt) -> Descriptor:
     )
 
 
-def written(descriptor: Descriptor, digest_key: Secret) -> bytes:
+def encode(descriptor: Descriptor, digest_key: Secret) -> bytes:
     """Return a descriptor as it is stored on a key server: header, MAC, canonical JSON.
 
     ``adopted`` is left out when it is empty, as for most keys.
@@ -112,7 +112,7 @@ def written(descriptor: Descriptor, digest_key: Secret) -> bytes:
     return _HEADER + _mac(digest_key, text) + text
 
 
-def opened(content: bytes, digest_key: Secret) -> Descriptor | None:
+def decode(content: bytes, digest_key: Secret) -> Descriptor | None:
     """Read a stored descriptor. Return None if it was not written under this digest key, or was altered."""
     if not content.startswith(_HEADER) or len(content) > LONGEST:
         return None

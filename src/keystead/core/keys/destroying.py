@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 WINDOW: Final = timedelta(days=7)
 """The recovery window: how long a retired key can be recovered."""
 
-LATE: Final = timedelta(hours=1)
-"""How long after the end of an attempt its Register may still arrive. Until then an object not found may still come."""
+LATE_REGISTER: Final = timedelta(hours=1)
+"""How long after the end of an attempt its Register may still arrive. Until then a missing object may still appear."""
 
 ENDING: Final = (KeyState.PURGING, KeyState.PURGED)
 
@@ -96,7 +96,7 @@ def is_due(key: Key, incarnation: Incarnation, now: datetime) -> bool:
 
 
 def is_past_recovery(key: Key, incarnation: Incarnation) -> bool:
-    """Return True if the key no longer keeps key servers from being removed, although its purge has not begun.
+    """Return True if a retired key does not prevent the removal of key servers any more.
 
     Its recovery window has ended by the trusted clock, and this incarnation may destroy the key.
     """
@@ -104,6 +104,11 @@ def is_past_recovery(key: Key, incarnation: Incarnation) -> bool:
 
 
 def _is_overdue(key: Key, incarnation: Incarnation) -> bool:
+    """Return True if a retired key can no longer be recovered, although its purge has not begun.
+
+    The keeper sets ``overdue`` when the recovery window has ended and the purge must wait for key servers. An earlier
+    incarnation's mark does not count.
+    """
     return key.overdue and _retired_in(key, incarnation)
 
 
@@ -112,23 +117,23 @@ def _retired_in(key: Key, incarnation: Incarnation) -> bool:
     return key.retired_in == incarnation.uuid
 
 
-def purging(key: Key) -> Key:
-    """Return the key in state ``purging``: a retired key, or a purged key with an object that came back."""
+def as_purging(key: Key) -> Key:
+    """Return the key in state ``purging``: a retired key, or a purged key with an object that was found again."""
     return replace(key, state=KeyState.PURGING, version=key.version + 1)
 
 
-def is_over(attempts: Collection[Attempt], copies: Iterable[Copy], incarnation: Incarnation) -> bool:
+def is_purged(attempts: Collection[Attempt], copies: Iterable[Copy], incarnation: Incarnation) -> bool:
     """Return True if the purge is complete: every copy is destroyed, and no pending attempt can bring another.
 
     Copies of an attempt that another incarnation aborted do not count: this incarnation never destroys them.
     """
-    never = {attempt.number for attempt in attempts if is_anothers(attempt, incarnation)}
+    never = {attempt.number for attempt in attempts if aborted_elsewhere(attempt, incarnation)}
     return all(attempt.state is not AttemptState.PENDING for attempt in attempts) and all(
         copy.presence is Presence.DESTROYED or copy.attempt in never for copy in copies
     )
 
 
-def is_anothers(attempt: Attempt, incarnation: Incarnation) -> bool:
+def aborted_elsewhere(attempt: Attempt, incarnation: Incarnation) -> bool:
     """Return True if another incarnation aborted the attempt. Its objects may be in use there by now."""
     return attempt.state is AttemptState.ABORTED and attempt.incarnation != incarnation.uuid
 
@@ -140,11 +145,11 @@ def may_destroy(key: Key, attempt: Attempt, incarnation: Incarnation) -> bool:
     """Return True if this incarnation of the database may now destroy the objects that the attempt wrote.
 
     Nothing may be destroyed until an operator has released destruction. Then two kinds of objects may be destroyed:
-    those of aborted attempts of this incarnation, and those of a key in state purging or purged. Such a key was past
-    recovery in whichever incarnation its purge began. Objects of an attempt that another incarnation aborted are
-    orphans. They may belong to another key by now, so they are never destroyed.
+    those of aborted attempts of this incarnation, and those of a key in state purging or purged. The purge may have
+    begun in another incarnation: the key was past recovery there, too. Objects of an attempt that another incarnation
+    aborted are orphans. They may belong to another key by now, so they are never destroyed.
     """
-    if not incarnation.destroys or is_anothers(attempt, incarnation):
+    if not incarnation.destroys or aborted_elsewhere(attempt, incarnation):
         return False
     return attempt.state is AttemptState.ABORTED or key.state in ENDING
 
@@ -152,9 +157,9 @@ def may_destroy(key: Key, attempt: Attempt, incarnation: Incarnation) -> bool:
 def is_absent(copy: Copy, attempt: Attempt, now: datetime, *, canary: bool) -> bool:
     """Return True if a copy that was not found on its server counts as destroyed.
 
-    The server must show its canary, and nothing may be on its way: a Register without an answer may arrive late.
+    The server must show its canary. If Register was not answered, it may still arrive late, so wait for that time.
     """
-    return canary and (bool(copy.unique_identifiers) or now >= attempt.expires + LATE)
+    return canary and (bool(copy.unique_identifiers) or now >= attempt.expires + LATE_REGISTER)
 
 
 class Step(StrEnum):
@@ -181,8 +186,8 @@ class Ownership(StrEnum):
     """What the catalogue says about an object under our names that it does not list.
 
     ``known``: an attempt accounts for the object; or it is a canary of this incarnation, or an epoch marker, which
-    holds no key. ``ended``: the object should be destroyed, but it came back or came late. ``unclaimed``: it is an
-    orphan. ``foreign``: its name is not ours.
+    holds no key. ``ended``: the object should be destroyed, but it was found again, or was written late. ``unclaimed``:
+    it is an orphan. ``foreign``: its name is not ours.
     """
 
     KNOWN = "known"

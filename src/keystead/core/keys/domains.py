@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from keystead.core.keys.model import AddressId, Copy, ServerProfile
     from keystead.core.model import KeyServer
 
-Domains = frozenset[str]
-"""The domains of a place. A copy there counts as lost if any of them fails."""
+DomainSet = frozenset[str]
+"""The domains of an address. A copy there counts as lost if any of these domains fails."""
 
 
 def domains(servers: Sequence[KeyServer], profiles: Mapping[str, ServerProfile]) -> dict[str, str]:
@@ -64,14 +64,14 @@ def proven_domains(copies: Iterable[Copy], domain_of: Mapping[str, str], servers
 
 
 def proven_domains_at(
-    places: Iterable[AddressId], domain_of: Mapping[str, str], servers: Iterable[KeyServer]
+    addresses: Iterable[AddressId], domain_of: Mapping[str, str], servers: Iterable[KeyServer]
 ) -> set[str]:
-    """Return the domains that hold the copies that were proven at these places."""
-    return min_hitting_set(domains_at(places, domain_of, servers).values())
+    """Return the domains that hold the copies that were proven at these addresses; see :func:`min_hitting_set`."""
+    return min_hitting_set(domains_at(addresses, domain_of, servers).values())
 
 
-def min_hitting_set(copies: Iterable[Domains]) -> set[str]:
-    """Return a smallest set of domains that takes all copies when it fails. ``copies`` are the domains of each copy.
+def min_hitting_set(copies: Iterable[DomainSet]) -> set[str]:
+    """Return a smallest set of domains whose failure loses all copies. ``copies`` are the domains of each copy.
 
     Its size is the number of domains that must fail before no copy is left.
     """
@@ -84,24 +84,31 @@ def min_hitting_set(copies: Iterable[Domains]) -> set[str]:
 
 
 def domains_at(
-    places: Iterable[AddressId], domain_of: Mapping[str, str], servers: Iterable[KeyServer]
-) -> dict[AddressId, Domains]:
-    """Return the domains of each place: those of all primaries that share its address. Any of them takes a copy there.
+    addresses: Iterable[AddressId], domain_of: Mapping[str, str], servers: Iterable[KeyServer]
+) -> dict[AddressId, DomainSet]:
+    """Return the domains of each address (server uuid and host). Addresses of servers not in ``servers`` are left out.
 
-    An address that is itself a primary here is in that primary's domain only. Places on other servers are left out.
+    An empty host means the server's primary: it is in the server's domain. A secondary that is also the primary of one
+    of the ``servers`` is in that server's domain only. Any other secondary is in the domain of its own server, and of
+    each other server that has it as a secondary.
     """
-    here = {server.uuid: server for server in servers}
-    found: dict[AddressId, Domains] = {}
-    for uuid, host in places:
-        if uuid in here:
-            found[uuid, host] = _owners(here, uuid, host, domain_of) if host else frozenset({domain_of[uuid]})
+    by_uuid = {server.uuid: server for server in servers}
+    found: dict[AddressId, DomainSet] = {}
+    for uuid, host in addresses:
+        if uuid in by_uuid:
+            found[uuid, host] = (
+                _domains_of_secondary(by_uuid, uuid, host, domain_of) if host else frozenset({domain_of[uuid]})
+            )
     return found
 
 
-def _owners(here: Mapping[str, KeyServer], uuid: str, host: str, domain_of: Mapping[str, str]) -> Domains:
-    address = ServerAddress.parse_host(host, here[uuid].address.port)
-    primary = next((other for other, server in here.items() if server.address == address), None)
+def _domains_of_secondary(
+    servers: Mapping[str, KeyServer], uuid: str, host: str, domain_of: Mapping[str, str]
+) -> DomainSet:
+    """Return the domains of the secondary ``host`` of a server (uuid), as :func:`domains_at` describes them."""
+    address = ServerAddress.parse_host(host, servers[uuid].address.port)
+    primary = next((other for other, server in servers.items() if server.address == address), None)
     if primary is not None:
         return frozenset({domain_of[primary]})
-    share = {other for other, server in here.items() if address in secondary_addresses(server)}
+    share = {other for other, server in servers.items() if address in secondary_addresses(server)}
     return frozenset(domain_of[other] for other in share | {uuid})

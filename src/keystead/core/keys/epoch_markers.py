@@ -1,16 +1,16 @@
 """Epoch markers: how a database detects, on the key servers, a clone of itself. Pure.
 
-On each key server this incarnation keeps one small object of random bytes, its epoch marker. Before it destroys
-anything there, it writes the next marker and destroys the last one. A clone that went on from the same past does the
-same under the same names. So it has written another object under the next name, or has destroyed the last marker. Both
-are detected.
+A clone is a copy of the database that is in use elsewhere, with the same key servers. On each key server this
+incarnation has one small object of random bytes, its epoch marker. Before it destroys anything there, it writes the
+next marker and destroys the previous one. A clone does the same under the same names, because it has the same data. So
+it has written another object under the next name, or has destroyed the previous marker. Both are detected.
 
 Markers are numbered from 2. Number 1 is the anchor: it is written once after the first marker, and never destroyed. It
-shows that there were markers when none is left. A marker's token is no secret. It contains a digest, which shows that a
-database with this past made it. A server that returns other bytes proves no clone.
+shows that there were markers when none is left. A marker's token is no secret. It contains a digest, which shows that
+this database or a clone of it made the token. A server that returns other bytes proves no clone.
 
-To advance, look for the next name, then the marker before it, then the anchor, in this order. Look again after writing:
-if two databases write at once, at least one of them sees the other.
+To write the next marker, look for its name, then for the previous marker, then for the anchor, in this order. Look
+again after writing: if two databases write at once, at least one of them sees the other.
 """
 
 from __future__ import annotations
@@ -42,9 +42,10 @@ class EpochMarkerState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class EpochMarker:
-    """The newest marker of an incarnation on a key server. ``behind`` are the identifiers of the marker before it.
+    """The newest marker of an incarnation on a key server.
 
-    ``behind`` is kept until that marker is destroyed. It is empty for a first marker.
+    ``previous_identifiers`` are the Unique Identifiers of the marker with the number before. They are stored until that
+    marker is destroyed. They are empty for a first marker.
     """
 
     key_server: str
@@ -53,7 +54,7 @@ class EpochMarker:
     token: bytes
     state: EpochMarkerState = EpochMarkerState.SENT
     unique_identifiers: tuple[str, ...] = ()
-    behind: tuple[str, ...] = ()
+    previous_identifiers: tuple[str, ...] = ()
 
 
 def token(digest_key: Secret, key_server: str, random: bytes) -> bytes:
@@ -66,36 +67,43 @@ def is_token(digest_key: Secret, key_server: str, octets: bytes) -> bool:
     return hmac.compare_digest(token(digest_key, key_server, octets[:RANDOM_BYTES]), octets)
 
 
-def begun(key_server: str, incarnation: str, token: bytes) -> EpochMarker:
+def first_marker(key_server: str, incarnation: str, token: bytes) -> EpochMarker:
     """Return the first marker of an incarnation on a server. A server that lost all markers gets a first one again."""
     return EpochMarker(key_server, incarnation, FIRST, token)
 
 
-def following(marker: EpochMarker, token: bytes) -> EpochMarker:
-    """Return the marker after a held one. The marker before the held one must have been destroyed."""
+def next_marker(marker: EpochMarker, token: bytes) -> EpochMarker:
+    """Return the marker that replaces ``marker``. It has the next number, and is to be written.
+
+    ``marker`` must be in state ``held``, without ``previous_identifiers``: its previous marker is destroyed already.
+    """
     return EpochMarker(
-        marker.key_server, marker.incarnation, marker.number + 1, token, behind=marker.unique_identifiers
+        marker.key_server, marker.incarnation, marker.number + 1, token, previous_identifiers=marker.unique_identifiers
     )
 
 
-def held(marker: EpochMarker, unique_identifiers: tuple[str, ...]) -> EpochMarker:
+def as_held(marker: EpochMarker, unique_identifiers: tuple[str, ...]) -> EpochMarker:
     """Return the marker in state ``held``, with the identifiers of its object."""
     return replace(marker, state=EpochMarkerState.HELD, unique_identifiers=unique_identifiers)
 
 
-class Whose(Enum):
+class MarkerOwner(Enum):
     """Who owns the objects under a marker's name."""
 
-    NOBODYS = "nobody's"
+    NONE_THERE = "nobody's"
     OURS = "ours"
-    ANOTHERS = "another's"
+    OTHER = "another's"
 
 
-class Behind(Enum):
-    """What was seen of the marker before. ``none``: there was no marker before."""
+class PreviousMarker(Enum):
+    """What was seen of the previous marker.
 
-    NONE = "none"
-    THERE = "there"
+    ``never written``: the marker is a first one, so this incarnation has no previous marker. ``gone``: this incarnation
+    wrote a previous marker and did not destroy it, but it is not on the server any more.
+    """
+
+    NEVER_WRITTEN = "never written"
+    PRESENT = "present"
     GONE = "gone"
 
 
@@ -103,9 +111,9 @@ class Behind(Enum):
 class MarkersSeen:
     """What was seen on a server, in this order. ``canary``: the server shows its canary."""
 
-    marker: Whose
-    behind: Behind
-    anchor: Whose
+    marker: MarkerOwner
+    previous: PreviousMarker
+    anchor: MarkerOwner
     canary: bool
 
 
@@ -123,27 +131,34 @@ class Verdict(Enum):
     UNCLEAR = "unclear"
 
 
-def judged(seen: MarkersSeen) -> Verdict:
-    """Return the conclusion from what was seen."""
-    if seen.marker is Whose.ANOTHERS:
+def verdict_of(seen: MarkersSeen) -> Verdict:
+    """Return what follows from what was seen on a server: may the marker be written, or is there a clone?
+
+    There is a clone if the marker's name belongs to an object of another database. There is a clone, too, if the
+    previous marker is gone while the anchor is there. There is also a clone if this is a first marker, and the server
+    had another first marker before.
+    """
+    if seen.marker is MarkerOwner.OTHER:
         return Verdict.CLONED
-    if seen.behind is Behind.GONE:
-        return _without_predecessor(seen)
-    if seen.behind is Behind.NONE and _was_begun_before(seen):
+    if seen.previous is PreviousMarker.GONE:
+        return _without_previous(seen)
+    if seen.previous is PreviousMarker.NEVER_WRITTEN and _had_other_first_marker(seen):
         return Verdict.CLONED
-    return Verdict.OURS if seen.marker is Whose.OURS else Verdict.WRITE
+    return Verdict.OURS if seen.marker is MarkerOwner.OURS else Verdict.WRITE
 
 
-def _without_predecessor(seen: MarkersSeen) -> Verdict:
-    """Return the conclusion if the marker before is gone: a clone destroyed it, or the server lost everything."""
-    if seen.anchor is not Whose.NOBODYS:
+def _without_previous(seen: MarkersSeen) -> Verdict:
+    """Return the conclusion if the previous marker is gone: a clone destroyed it, or the server lost everything."""
+    if seen.anchor is not MarkerOwner.NONE_THERE:
         return Verdict.CLONED
     return Verdict.LOST if seen.canary else Verdict.UNCLEAR
 
 
-def _was_begun_before(seen: MarkersSeen) -> bool:
+def _had_other_first_marker(seen: MarkersSeen) -> bool:
     """Return True if another first marker was on the server.
 
     The anchor shows it: either the anchor is another database's, or it is ours although our first marker is missing.
     """
-    return seen.anchor is Whose.ANOTHERS or (seen.anchor is Whose.OURS and seen.marker is Whose.NOBODYS)
+    return seen.anchor is MarkerOwner.OTHER or (
+        seen.anchor is MarkerOwner.OURS and seen.marker is MarkerOwner.NONE_THERE
+    )

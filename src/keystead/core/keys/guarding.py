@@ -1,8 +1,8 @@
-"""The rules that protect keys when servers change: whether a server can go, and what must be proven before. Pure.
+"""The rules that protect keys when servers change: may a server be removed, and what must be proven before. Pure.
 
-A key is safe from a removal when a server that stays holds a copy that was proven less than :data:`FRESH` ago. That
-server must also still answer, because it may have died since. A server that replicates with the removed one counts: the
-domain stays. Otherwise no member of a replicated cluster could ever be replaced.
+A key is safe from a removal when a server that stays configured has a copy that was proven less than :data:`FRESH` ago.
+That server must also still answer, because it may have failed since. A server that replicates with the removed one
+counts, because its domain stays. Otherwise no member of a replicated cluster could ever be replaced.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ class Period:
         return proven is not None and self.since <= proven <= self.until
 
 
-def fresh(now: datetime, left: timedelta = timedelta()) -> Period:
+def fresh_period(now: datetime, left: timedelta = timedelta()) -> Period:
     """Return the period of the proofs that are fresh now and stay fresh for the time ``left``."""
     return Period(now + left - FRESH, now)
 
 
-LATELY: Final = timedelta(hours=2)
+RELOCATION_PROOF_AGE: Final = timedelta(hours=2)
 """The greatest age of a proof on another server that a relocation relies on: every copy is read once an hour."""
 
 NAMED_KEYS: Final = 10
@@ -64,7 +64,7 @@ _MAY_BE_THERE = frozenset({Presence.PRESENT, Presence.UNKNOWN, Presence.SENT})
 _IN_DOUBT = frozenset({Presence.MISSING, Presence.DIFFERENT})
 
 
-def may_be_there(copy: Copy) -> bool:
+def may_be_present(copy: Copy) -> bool:
     """Return True if the copy is, or may be, on its server. A copy in doubt may be there: one look can be wrong."""
     return copy.presence in _MAY_BE_THERE or is_in_doubt(copy)
 
@@ -92,7 +92,7 @@ def without_aborted(copies: Iterable[Copy], attempts: Iterable[Attempt]) -> list
 class Removal:
     """The removal of a server or of secondaries. ``after`` is the server without these secondaries.
 
-    ``after`` is None if the whole server goes.
+    ``after`` is None if the whole server is removed.
     """
 
     key_manager: KeyManager
@@ -102,54 +102,60 @@ class Removal:
 
 @dataclass(frozen=True, slots=True)
 class KeyAtRisk:
-    """A key that a removal could take away: the copies that go, and the copies that stay, the latest proof first."""
+    """A key with copies that a removal may remove (``departing``).
+
+    ``elsewhere`` are the present copies that the removal does not remove, the latest proof first.
+    """
 
     key: Key
-    going: tuple[Copy, ...]
+    departing: tuple[Copy, ...]
     elsewhere: tuple[Copy, ...]
 
     def is_safe(self, period: Period, answering: Collection[AddressId]) -> bool:
-        """Return True if a copy that stays was proven in the period, at an address that answers."""
+        """Return True if a copy elsewhere was proven in the period, at an address that answers."""
         return any(period.has(copy.proven) and (copy.key_server, copy.host) in answering for copy in self.elsewhere)
 
 
 @dataclass(frozen=True, slots=True)
 class Departure:
-    """What a removal takes away: servers, or only their secondaries ``hosts``. ``stay`` are the servers that stay.
+    """The addresses that a removal removes: those of ``servers``, or only their secondaries ``hosts``.
 
-    ``gone`` are copies in doubt that all departing addresses denied.
+    ``stay`` are the servers that stay configured, by uuid. ``denied`` are copies that all removed addresses denied:
+    they answered that they do not have the copy.
     """
 
     servers: Collection[str]
     stay: Mapping[str, KeyServer]
     hosts: Collection[str] | None = None
-    gone: Collection[CopyId] = ()
+    denied: Collection[CopyId] = ()
 
-    def takes(self, copy: Copy) -> bool:
-        """Return True if the departure may take the copy away.
+    def may_remove_copy(self, copy: Copy) -> bool:
+        """Return True if the key may lose this copy by the removal.
 
-        Only a copy that is or may be there can be taken. If its presence is not certain, it counts as taken wherever it
-        was written, because a departing secondary may be the last to have it. A copy that was denied is not taken.
+        A copy that is certainly not on its server cannot be lost. A present copy is lost only with the address where it
+        was written. Any other copy may be lost wherever it was written, because a removed secondary may be the last to
+        have it. A copy in :attr:`denied` cannot be lost, if :meth:`counts_unless_denied` is True for it.
         """
-        if copy.key_server not in self.servers or not may_be_there(copy):
+        if copy.key_server not in self.servers or not may_be_present(copy):
             return False
-        goes = self.goes(copy.key_server, copy.host) or copy.presence is not Presence.PRESENT
-        return goes and not (self.frees(copy) and copy_id(copy) in self.gone)
+        may_be_lost = self.removes_address(copy.key_server, copy.host) or copy.presence is not Presence.PRESENT
+        return may_be_lost and not (self.counts_unless_denied(copy) and copy_id(copy) in self.denied)
 
-    def goes(self, key_server: str, host: str) -> bool:
-        """Return True if the address goes."""
+    def removes_address(self, key_server: str, host: str) -> bool:
+        """Return True if the removal removes this address."""
         return key_server in self.servers and (self.hosts is None or host in self.hosts)
 
-    def frees(self, copy: Copy) -> bool:
-        """Return True if the copy no longer blocks the departure once the departing addresses deny it.
+    def counts_unless_denied(self, copy: Copy) -> bool:
+        """Return True if the copy no longer prevents the removal once all removed addresses have denied it.
 
-        At a departing address that holds for a copy in doubt; elsewhere for each copy that is not ``present``.
+        That is so for a copy in doubt that was written to a removed address. It is also so for each copy that is not
+        present and was written to another address.
         """
-        here = self.goes(copy.key_server, copy.host)
-        return is_in_doubt(copy) if here else copy.presence is not Presence.PRESENT
+        written_there = self.removes_address(copy.key_server, copy.host)
+        return is_in_doubt(copy) if written_there else copy.presence is not Presence.PRESENT
 
-    def leaves(self, key_server: str, host: str) -> bool:
-        """Return True if the address stays: a primary that stays, or a configured secondary of one."""
+    def keeps_address(self, key_server: str, host: str) -> bool:
+        """Return True if the address stays configured: a primary in ``stay``, or a secondary of one."""
         return is_configured(key_server, host, self.stay)
 
 
@@ -157,27 +163,27 @@ class Departure:
 class RemovalFindings:
     """What was found out for one removal so far.
 
-    ``answering`` are addresses that answered. ``gone`` are copies in doubt that all departing addresses denied.
+    ``answering`` are addresses that answered. ``denied`` are copies that all removed addresses denied.
     """
 
     answering: set[AddressId] = field(default_factory=set)
-    gone: set[CopyId] = field(default_factory=set)
+    denied: set[CopyId] = field(default_factory=set)
 
 
-def key_at_risk(key: Key, copies: Iterable[Copy], going: Departure) -> KeyAtRisk | None:
-    """Return the key with its copies if the departure takes any of them, else None.
+def key_at_risk(key: Key, copies: Iterable[Copy], departure: Departure) -> KeyAtRisk | None:
+    """Return the key with its copies if the removal may remove any of them, else None.
 
-    ``copies`` are those of attempts that were not aborted. A copy on a secondary that is still configured counts as one
-    that stays. A key that is being created is safe without this check: its commit counts configured servers only.
+    ``copies`` are those of attempts that were not aborted. A copy on a secondary that stays configured counts as one
+    elsewhere. A key that is being created is safe without this check: its commit counts configured servers only.
     """
     copies = tuple(copies)
-    goes = tuple(filter(going.takes, copies))
-    if not goes:
+    departing = tuple(filter(departure.may_remove_copy, copies))
+    if not departing:
         return None
     elsewhere = sorted(
-        present_on(copies, going.stay), key=lambda copy: (copy.proven is not None, copy.proven), reverse=True
+        present_on(copies, departure.stay), key=lambda copy: (copy.proven is not None, copy.proven), reverse=True
     )
-    return KeyAtRisk(key, goes, tuple(elsewhere))
+    return KeyAtRisk(key, departing, tuple(elsewhere))
 
 
 def sole_copy(keys: Sequence[Key], reason: str = "") -> OntapError:
@@ -204,7 +210,7 @@ ACTIVE_STATES: Final = tuple(state for state in KeyState if state not in TERMINA
 
 
 def check_no_keys(counts: Mapping[KeyState, int], left: int) -> None:
-    """Raise 65536867 if a key manager has keys in active states, also keys that are being created.
+    """Raise 65536867 if a key manager may not be deleted: it has keys in active states, also keys being created.
 
     ``left`` is the number of keys in terminal states with objects that must still be destroyed. Without the key manager
     these objects would belong to no known key.
@@ -215,7 +221,10 @@ def check_no_keys(counts: Mapping[KeyState, int], left: int) -> None:
 
 
 def check_not_at_cluster(keys: int) -> None:
-    """Raise 65536878 if the cluster's key manager has keys of the SVM that is to get its own key manager."""
+    """Raise 65536878 if the cluster's key manager has keys of an SVM. Call it when an SVM gets its own key manager.
+
+    ``keys`` is the number of these keys.
+    """
     if keys:
         raise OntapError(errors.KEYS_AT_CLUSTER, arguments=[("keys", str(keys))])
 
@@ -230,14 +239,14 @@ def present_on(copies: Iterable[Copy], servers: Mapping[str, KeyServer]) -> list
 
 
 def to_be_read(copies: Iterable[Copy], servers: Mapping[str, KeyServer]) -> list[Copy]:
-    """Return the copies of a key that must be read on these servers, for example with a new client certificate.
+    """Return the copies of a key that a new client certificate must read on these servers.
 
     ``copies`` are those of attempts that were not aborted. The present copies must be read. If there is none, all
     copies that may be there must be read. Those of a secondary that is not configured any more are read from its
     primary.
     """
     copies = tuple(copies)
-    maybe = (copy for copy in copies if copy.key_server in servers and may_be_there(copy))
+    maybe = (copy for copy in copies if copy.key_server in servers and may_be_present(copy))
     return present_on(copies, servers) or [
         copy if is_configured(copy.key_server, copy.host, servers) else replace(copy, host="") for copy in maybe
     ]
@@ -258,12 +267,14 @@ def _tls_names(server: KeyServer, hosts: Iterable[str]) -> list[str]:
     return [(server.tls_server_name or host).removesuffix(".").lower() for host in hosts]
 
 
-def only_there(copies: Iterable[Copy], server: KeyServer, others: Collection[AddressId], period: Period) -> list[Copy]:
-    """Return the copies of a key that the server must show at its new place; none if another domain has a proven copy.
+def to_be_read_after_move(
+    copies: Iterable[Copy], server: KeyServer, others: Collection[AddressId], period: Period
+) -> list[Copy]:
+    """Return the copies of a key that must be read from a server at its new address.
 
-    The canary alone proves too little: a restored server has its canary, but lacks later keys. ``copies`` are those of
-    attempts that were not aborted. ``others`` are addresses of other domains that answer. Their proofs count if they
-    were made in ``period``.
+    There are none if a server of another domain has a proven copy. The canary alone proves too little: a server that
+    was restored from a backup has its canary, but lacks later keys. ``copies`` are those of attempts that were not
+    aborted. ``others`` are addresses of other domains that answer. Their proofs count if they were made in ``period``.
     """
     copies = tuple(copies)
     there = (copy for copy in copies if (copy.key_server, copy.host) in others and copy.presence is Presence.PRESENT)
@@ -272,37 +283,40 @@ def only_there(copies: Iterable[Copy], server: KeyServer, others: Collection[Add
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
-    """What a server at a new place, or another client certificate, has shown so far.
+class ReadCopies:
+    """The copies that were read so far with a new client certificate, or from a server at its new address.
 
-    ``read`` are the copies that were read, by key (uuid). ``spared`` are copies in doubt that need not be read: they
-    were found under another identifier, or could not be read before either. ``unreached`` are addresses that do not
-    answer, before and after the change; each of their keys was read at another address.
+    ``proven`` are the copies that were read and agreed with the digest, by key (uuid). ``not_required`` are copies in
+    doubt that need not be read: they were found under another identifier, or could not be read before the change
+    either. ``unreached`` are addresses that do not answer, neither before nor after the change. Each of their keys was
+    read at another address.
     """
 
-    read: defaultdict[str, set[CopyId]] = field(default_factory=partial(defaultdict, set))
-    spared: set[CopyId] = field(default_factory=set)
+    proven: defaultdict[str, set[CopyId]] = field(default_factory=partial(defaultdict, set))
+    not_required: set[CopyId] = field(default_factory=set)
     unreached: Collection[AddressId] = ()
 
     def covers(self, copy: Copy) -> bool:
         """Return True if the copy was read or need not be read.
 
-        A copy that is present at a reached address must be read. Any other copy is covered if its key was read
-        anywhere, or if the copy is not present and ``spared``.
+        A copy that is present at a reached address must itself be read. For any other copy it is enough that some copy
+        of its key was read. It is also enough that the copy is not present, and is in ``not_required``.
         """
-        needed = copy.presence is Presence.PRESENT and (copy.key_server, copy.host) not in self.unreached
-        spare = copy.presence is not Presence.PRESENT and copy_id(copy) in self.spared
-        return spare or (not needed and copy.key in self.read) or copy_id(copy) in self.read.get(copy.key, ())
+        must_be_read = copy.presence is Presence.PRESENT and (copy.key_server, copy.host) not in self.unreached
+        excused = copy.presence is not Presence.PRESENT and copy_id(copy) in self.not_required
+        read = copy_id(copy) in self.proven.get(copy.key, ())
+        return read or excused or (not must_be_read and copy.key in self.proven)
 
 
 @dataclass(frozen=True, slots=True)
 class Relocation:
-    """A server as it will be, and what the call that changes it relies on.
+    """A server as it will be after a change, and what the call that changes it relies on.
 
-    ``others`` are the addresses that answer. ``began`` is when the server was first asked to show its copies.
+    ``others`` are addresses of other domains that answer. ``began`` is when the reading of copies at the new address
+    began.
     """
 
     server: KeyServer
     others: frozenset[AddressId]
     began: datetime
-    shown: Shown = field(default_factory=Shown)
+    read_copies: ReadCopies = field(default_factory=ReadCopies)

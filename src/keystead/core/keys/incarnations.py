@@ -70,11 +70,11 @@ def plan_begin(
     """
     reason = _reason(current, storage, epoch, witness)
     if reason is not None:
-        return begun(current, reason, str(storage), uuid, now)
+        return next_incarnation(current, reason, str(storage), uuid, now)
     return current if current.storage else replace(current, storage=str(storage))
 
 
-def begun(current: Incarnation, reason: Reason, storage: str, uuid: str, now: datetime) -> Incarnation:
+def next_incarnation(current: Incarnation, reason: Reason, storage: str, uuid: str, now: datetime) -> Incarnation:
     """Return the incarnation that follows the current one. It may not destroy."""
     return Incarnation(uuid, current.number + 1, now, reason.value, storage, destroys=False)
 

@@ -1,4 +1,4 @@
-"""The rules of keeping copies: what a look says about a copy, how many may go missing, and where to fill. Pure.
+"""The rules of keeping copies: what a look says about a copy, how many may be missing, and where to fill. Pure.
 
 Only the bytes of a copy prove it: nothing here relies on Locate. The service reads and writes the copies.
 """
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from keystead.core.model import KeyServer
 
 
-KEPT: Final = (KeyState.COMMITTED, KeyState.RETIRED)
-"""States of keys that have their copies kept. A retired key is among them, because it may be recovered."""
+KEPT_STATES: Final = (KeyState.COMMITTED, KeyState.RETIRED)
+"""States of keys whose copies the keeper checks and completes. Retired keys are included: they may be recovered."""
 
-AT_ONCE: Final = 50
-ONE_IN: Final = 20
-"""The limit for copies that go missing from a server in one sweep: 50, or one in 20. More are the server's fault."""
+MAX_MISSING: Final = 50
+MISSING_RATIO: Final = 20
+"""The limit for copies of a server that one sweep may mark missing: 50, or one in 20. More are the server's fault."""
 
 DESTROYED_STATES: Final = frozenset({"Destroyed", "Destroyed Compromised"})
 """KMIP States of an object that is destroyed, although the server may still show its attributes."""
@@ -45,12 +45,12 @@ class CopyAnswer(StrEnum):
     REFUSED = "refused"
 
 
-def looked_at(copy: Copy, look: CopyAnswer, attempt: Attempt, now: datetime, *, canary: bool) -> Copy:
+def after_look(copy: Copy, look: CopyAnswer, attempt: Attempt, now: datetime, *, canary: bool) -> Copy:
     """Return the copy with the presence that follows from a look.
 
     A server that does not show its ``canary`` in the same session may have another role or tenant, or may be rebuilding
-    an index. Then an absent copy proves nothing and becomes ``unknown``. A copy that was ever proven goes missing only
-    by a whole :class:`Sweep`. A copy that is still on its way does not go missing. A
+    an index. Then an absent copy proves nothing and becomes ``unknown``. A copy that was ever proven becomes
+    ``missing`` only at the end of a whole :class:`Sweep`. A copy that may still arrive does not become ``missing``. A
     refusal makes a copy ``unknown``, too.
     """
     if look is CopyAnswer.AGREES:
@@ -63,19 +63,19 @@ def looked_at(copy: Copy, look: CopyAnswer, attempt: Attempt, now: datetime, *, 
     return replace(copy, presence=Presence.UNKNOWN)
 
 
-# --- how many copies may go missing ---
+# --- how many copies may be missing ---
 
 
 def tolerated(total: int) -> int:
-    """Return how many copies of a server may go missing in one sweep: one in 20, at least one and at most 50."""
-    return max(1, min(AT_ONCE, total // ONE_IN))
+    """Return how many copies of a server one sweep may mark missing: one in 20, at least one and at most 50."""
+    return max(1, min(MAX_MISSING, total // MISSING_RATIO))
 
 
 @dataclass(slots=True)
 class Sweep:
     """One walk over all copies on a server. It counts proven copies that are no longer there, and decides at the end.
 
-    ``gone`` counts these copies. ``lost`` are the first of them: as many as could go missing, and one more.
+    ``gone`` counts these copies. ``lost`` are the first of them: as many as may be marked missing, and one more.
     """
 
     proven: int = 0
@@ -89,7 +89,7 @@ class Sweep:
         self.proven += 1
         if look is CopyAnswer.ABSENT and canary:
             self.gone += 1
-            if len(self.lost) <= AT_ONCE:
+            if len(self.lost) <= MAX_MISSING:
                 self.lost.append(copy)
 
     @property

@@ -1,8 +1,11 @@
-"""The rules of learning a server: which form of a key it takes, and what each answer means. Pure.
+"""The rules of learning a server: in which form it stores a key, and what each answer means. Pure.
 
-A server is tried with canaries, objects of ours that stay there. The number of a canary says which way is tried. Its
-bytes are random bytes and their keyed digest. So if Register is not answered, the canary can be found by name later,
-and its bytes prove what it is.
+A server is tried with canaries, objects of ours that stay there. The number of a canary says in which way
+(:class:`Trial`) it is stored. The numbers from 1 to ``len(TRIALS)`` are the first round: they try each way once. The
+next numbers are the next round, with new names for the same ways.
+
+The bytes of a canary are random bytes and their keyed digest. So if Register is not answered, the canary can be found
+by name later, and its bytes prove what it is.
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ RANDOM_BYTES: Final = 32
 """The number of random bytes of a canary. With its digest a canary is as long as the key of a volume."""
 
 ROUNDS: Final = 3
-"""How many rounds of names are tried before learning fails. Each round has new names for all ways."""
+"""How many rounds are tried before learning fails. Each round has new names for all ways."""
 
 LOST_LOOKS: Final = 3
 LOST_S: Final = 3600.0
@@ -57,15 +60,19 @@ def first_number(profile: ServerProfile | None) -> int:
     return 1 if name is None else _round(name.attempt) * len(TRIALS) + 1
 
 
-def after_refusal(number: int) -> int | None:
-    """Return the number for the next way when the server refuses this one; None after the last way."""
+def next_way(number: int) -> int | None:
+    """Return the number of the canary that tries the next way, after the server refused the canary ``number``.
+
+    Return None if that canary tried the last way.
+    """
     return number + 1 if number % len(TRIALS) else None
 
 
-def after_taken(number: int, first: int) -> int | None:
-    """Return the number for the same way in the next round, when the name is taken by an object that cannot be seen.
+def next_round(number: int, first: int) -> int | None:
+    """Return the number of the canary that tries the same way in the next round, and so has a new name.
 
-    Return None after :data:`ROUNDS` rounds from ``first``.
+    Call it if the name of the canary ``number`` belongs to an object that cannot be read. Return None after
+    :data:`ROUNDS` rounds from ``first``.
     """
     following = number + len(TRIALS)
     return following if _round(following) < _round(first) + ROUNDS else None
@@ -87,16 +94,16 @@ def is_canary(digest_key: Secret, key_server: str, material: Secret) -> bool:
 
 
 def activates(*, accepted: bool, state: str, operations: Iterable[int]) -> bool:
-    """Return True if keys are activated on the server: it accepted Activate, or the canary was active before.
+    """Return True if keys must be activated on the server: it accepted Activate, or the canary was Active before.
 
-    ``state`` is the canary's State before Activate. It counts only if Query names Activate: on some servers objects are
-    Active at once, and nothing is to be activated.
+    ``state`` is the canary's State before Activate. It counts only if Query names Activate. On some servers without
+    Activate, each new object is Active at once.
     """
     return accepted or (state == ACTIVE and _ACTIVATE in operations)
 
 
 def lost(looks: int, absent_s: float) -> bool:
-    """Return True if a canary that was absent in so many looks, over so many seconds, will not come back.
+    """Return True if a canary that was absent in so many looks, over so many seconds, is lost for good.
 
     Servers hide objects for a while after a restart, after a change of roles, or while an index is rebuilt.
     """
@@ -108,13 +115,16 @@ def same_canary(one: ServerProfile, other: ServerProfile) -> bool:
     return (one.canary_name, one.canary, one.canary_digest) == (other.canary_name, other.canary, other.canary_digest)
 
 
-def seeing(profile: ServerProfile, found: Iterable[str]) -> ServerProfile:
+def with_sees(profile: ServerProfile, found: Iterable[str]) -> ServerProfile:
     """Return the profile with these servers added to ``sees``. A server that was found once stays in ``sees``."""
     return replace(profile, sees=tuple(sorted({*profile.sees, *found})))
 
 
-def without(profiles: Iterable[ServerProfile], key_server: str) -> tuple[ServerProfile, ...]:
-    """Return, without this server in ``sees``, the profiles that contain it. Use it when the server was replaced."""
+def without_server(profiles: Iterable[ServerProfile], key_server: str) -> tuple[ServerProfile, ...]:
+    """Remove a server (uuid) from ``sees`` of all profiles. Return only the profiles that this changes.
+
+    Call it when the server may be another one, or has a new canary.
+    """
     return tuple(
         replace(profile, sees=tuple(seen for seen in profile.sees if seen != key_server))
         for profile in profiles

@@ -1,4 +1,4 @@
-"""The keys that Keystead keeps on key servers, as frozen values. No class here has a field for key material.
+"""The keys that Keystead stores on key servers, as frozen values. No class here has a field for key material.
 
 A **key** is created by an **attempt**, a durable intent that is stored before the first packet is sent. Each attempt
 leaves **copies**: one Managed Object (or a pair) per primary key server. Proven copies are counted by **replication
@@ -29,7 +29,7 @@ class KeyState(StrEnum):
     """The state of a key. A key is acknowledged once it is committed; only an aborted or purging key may be destroyed.
 
     The usual changes: pending -> committed | aborted; committed <-> retired; retired -> purging -> purged. A purged key
-    is purging again if an object turns up on a server that comes back. A rebuild can commit a pending or aborted key.
+    is purging again if one of its objects is found again. A rebuild can commit a pending or aborted key.
     """
 
     PENDING = "pending"
@@ -41,7 +41,7 @@ class KeyState(StrEnum):
 
 
 HOLD_NAMES = (KeyState.PENDING, KeyState.COMMITTED, KeyState.RETIRED)
-"""States in which the name of a key is taken."""
+"""States in which no other key may have the name of a key."""
 
 IN_USE = (KeyState.PENDING, KeyState.COMMITTED, KeyState.RETIRED)
 """States in which the loss of a key breaks a promise that was made or is about to be made."""
@@ -129,7 +129,7 @@ class Attempt:
 
 
 class Presence(StrEnum):
-    """What is known of a copy on its server. ``sent``: Register was sent and its answer did not come.
+    """What is known of a copy on its server. ``sent``: Register was sent and not answered.
 
     ``present``: the copy was read back and proven. ``missing``: the copy was not found, or it never was there, because
     nothing was sent or the server refused. ``different``: the server has other material; it is never overwritten.
@@ -167,7 +167,7 @@ class Copy:
 
 
 class KeyForm(StrEnum):
-    """The form in which a server keeps a key: one Secret Data (Seed, Raw), one AES/512 key, or two AES-256 keys."""
+    """The form in which a server stores a key: one Secret Data (Seed, Raw), one AES/512 key, or two AES-256 keys."""
 
     SECRET_DATA = "secret_data"  # noqa: S105 - an Object Type
     SYMMETRIC_KEY = "symmetric_key"
@@ -180,7 +180,7 @@ class ServerProfile:
 
     ``sees`` are the uuids of the servers that share canaries with this one: they replicate among themselves.
     ``operations`` and ``object_types`` are the KMIP numbers that Query named; they are empty if Query named none.
-    ``application_information``: the server takes Application Specific Information. ``locate_offset``: Locate takes
+    ``application_information``: the server accepts Application Specific Information. ``locate_offset``: Locate accepts
     Offset Items, so that a list can be read in pages. ``batches``: the server answers several items in one message.
     """
 

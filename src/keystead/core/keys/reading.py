@@ -91,12 +91,12 @@ def in_order(
 ) -> list[Source]:
     """Return the order in which to read: the best address of each domain, then the second best of each, and so on."""
     ranked = sorted(((_rank(source, health(source)), source) for source in found), key=lambda each: each[0])
-    taken: Counter[tuple[object, ...]] = Counter()
+    ranked_before: Counter[tuple[object, ...]] = Counter()
     placed = []
     for rank, source in ranked:
         turn = (*rank[:_TIERS], domain_of[source.server.uuid])
-        placed.append(((*rank[:_TIERS], taken[turn], *rank[_TIERS:]), source))
-        taken[turn] += 1
+        placed.append(((*rank[:_TIERS], ranked_before[turn], *rank[_TIERS:]), source))
+        ranked_before[turn] += 1
     return [source for _, source in sorted(placed, key=lambda each: each[0])]
 
 

@@ -57,7 +57,7 @@ class FoundCopy:
 
 
 class Doubt(StrEnum):
-    """Why a described key is not taken."""
+    """Why a described key is not imported."""
 
     CONTRADICTED = "descriptors contradict each other"
     ELSEWHERE = "it belongs to another key manager"
@@ -69,8 +69,8 @@ class Doubt(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Certain:
-    """A key to be taken, with its copies. ``compared`` is the number of domains that hold a copy."""
+class CertainKey:
+    """A key to be imported, with its copies. ``compared`` is the number of domains that hold a copy."""
 
     descriptor: Descriptor
     copies: tuple[FoundCopy, ...]
@@ -79,10 +79,10 @@ class Certain:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What the database knows before keys are taken into it. ``svms`` are the uuids of all SVMs, and ``""`` for none.
+    """What the database knows before keys are imported. ``svms`` are the uuids of all SVMs, and ``""`` for none.
 
-    ``keys`` are the uuids of its keys. Some of them it has never seen committed: ``under_way`` while an attempt of this
-    incarnation has not expired, else ``over``. A descriptor proves that its key was committed.
+    ``keys`` are the uuids of its keys. Some of them are pending or aborted here: ``under_way`` while an attempt of this
+    incarnation has not expired, else ``ended``. A descriptor proves that its key was committed.
     """
 
     key_manager: str
@@ -91,20 +91,20 @@ class Known:
     keys: Collection[str]
     names: Collection[str]
     under_way: Collection[str] = frozenset()
-    over: Collection[str] = frozenset()
+    ended: Collection[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """The result: the keys to take, doubts by key uuid, and the orphans that may be copies of keys.
+    """The result: the keys to import, doubts by key uuid, and the orphans that may be copies of keys.
 
     ``known`` are keys that the database has, with the copies found: the database may lack some of these copies.
     """
 
-    keys: tuple[Certain, ...]
+    keys: tuple[CertainKey, ...]
     doubts: Mapping[str, Doubt]
     unclaimed: tuple[FoundObject, ...]
-    known: tuple[Certain, ...] = ()
+    known: tuple[CertainKey, ...] = ()
 
 
 def inventory(
@@ -115,7 +115,7 @@ def inventory(
 ) -> Inventory:
     """Make the inventory. Of keys that the database has, only the copies are returned: all else is the keeper's task.
 
-    Keys with an adopted object come first, so that the former key of that object is not taken as well.
+    Keys with an adopted object come first, so that the former key of that object is not imported as well.
     """
     described: dict[str, list[Descriptor]] = defaultdict(list)
     for found in descriptors:
@@ -123,22 +123,24 @@ def inventory(
     held: dict[str, list[FoundCopy]] = defaultdict(list)
     for copy in copies:
         held[copy.descriptor.uuid].append(copy)
-    keys: list[Certain] = []
-    there: list[Certain] = []
-    begun = {*known.under_way, *known.over}
+    keys: list[CertainKey] = []
+    known_keys: list[CertainKey] = []
+    uncommitted = {*known.under_way, *known.ended}
     doubts: dict[str, Doubt] = {}
-    heirs = _name_owners(each for of_key in described.values() for each in of_key)
+    name_owners = _name_owners(each for of_key in described.values() for each in of_key)
     for uuid, of_key in sorted(described.items(), key=lambda each: (not any(of.adopted for of in each[1]), each[0])):
-        certain = Certain(of_key[0], tuple(held[uuid]), len({known.domain_of[copy.key_server] for copy in held[uuid]}))
-        if uuid in known.keys and uuid not in begun:
-            there.append(certain)
+        certain = CertainKey(
+            of_key[0], tuple(held[uuid]), len({known.domain_of[copy.key_server] for copy in held[uuid]})
+        )
+        if uuid in known.keys and uuid not in uncommitted:
+            known_keys.append(certain)
             continue
-        doubt = _doubt(certain, of_key, known, heirs)
+        doubt = _doubt(certain, of_key, known, name_owners)
         if doubt is None:
             keys.append(certain)
         else:
             doubts[uuid] = doubt
-    return Inventory(tuple(keys), doubts, tuple(_unclaimed(objects, keys, known)), tuple(there))
+    return Inventory(tuple(keys), doubts, tuple(_unclaimed(objects, keys, known)), tuple(known_keys))
 
 
 def _name_owners(descriptors: Iterable[Descriptor]) -> dict[tuple[str, str], str]:
@@ -151,7 +153,7 @@ def _name_owners(descriptors: Iterable[Descriptor]) -> dict[tuple[str, str], str
 
 
 def _doubt(
-    certain: Certain, descriptors: Sequence[Descriptor], known: Known, heirs: Mapping[tuple[str, str], str]
+    certain: CertainKey, descriptors: Sequence[Descriptor], known: Known, name_owners: Mapping[tuple[str, str], str]
 ) -> Doubt | None:
     key = certain.descriptor
     rules = {
@@ -159,14 +161,14 @@ def _doubt(
         Doubt.CONTRADICTED: len({each.key for each in descriptors}) > 1,
         Doubt.ELSEWHERE: key.key_manager != known.key_manager,
         Doubt.NO_OWNER: key.svm not in known.svms,
-        Doubt.NAME_TAKEN: key.name in known.names or heirs[key.key_manager, key.name] != key.uuid,
+        Doubt.NAME_TAKEN: key.name in known.names or name_owners[key.key_manager, key.name] != key.uuid,
         Doubt.TOO_FEW_DOMAINS: certain.compared < min(ENOUGH, len(set(known.domain_of.values()))),
     }
     return next((doubt for doubt, broken in rules.items() if broken), None)
 
 
-def _unclaimed(objects: Iterable[FoundObject], keys: Iterable[Certain], known: Known) -> list[FoundObject]:
-    """Return the objects that may be copies of keys, but belong to no key that is taken now or was known before."""
+def _unclaimed(objects: Iterable[FoundObject], keys: Iterable[CertainKey], known: Known) -> list[FoundObject]:
+    """Return the objects that may be copies of keys, but belong to no key that is imported now or was known before."""
     ids = {uuid.replace("-", "")[:ID_DIGITS] for uuid in known.keys}
     claimed = {(copy.key_server, id_) for key in keys for copy in key.copies for id_ in copy.unique_identifiers}
     return [

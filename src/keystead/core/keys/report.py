@@ -35,8 +35,8 @@ MOST_LISTED: Final = 1000
 NOT_WRITTEN: Final = "not_written"
 """The reason of a copy that is missing because nothing was ever sent or asked for there."""
 
-KEPT: Final = 100
-"""How many reports of a key manager are kept."""
+MAX_REPORTS: Final = 100
+"""How many reports of a key manager are stored. Older ones are deleted."""
 
 
 class ReportKind(StrEnum):
@@ -85,7 +85,7 @@ class Finding:
 
 @dataclass(slots=True)
 class ReportFindings:
-    """The counts of a report, added up key by key. ``listed`` are the first :data:`MOST_LISTED` failures.
+    """The counts of a report, added up key by key. ``listed`` are the first failures, at most ``most_listed``.
 
     ``failed`` is the number of all failures.
     """
@@ -93,6 +93,7 @@ class ReportFindings:
     kind: ReportKind
     domain_of: Mapping[str, str]
     servers: Sequence[KeyServer]
+    most_listed: int = MOST_LISTED
     keys: int = 0
     failed: int = 0
     by_domains: Counter[int] = field(default_factory=Counter)
@@ -102,7 +103,7 @@ class ReportFindings:
 
     @property
     def unreadable(self) -> int:
-        """The number of keys that no server returned."""
+        """The number of keys that were proven in no domain: no server returned their material."""
         return self.by_domains[0]
 
     def add(self, key: Key, found: Sequence[Finding]) -> None:
@@ -125,7 +126,7 @@ class ReportFindings:
 
     def _list_failures(self, key: Key, failed: Sequence[Finding], number: int) -> None:
         self.failed += number
-        self.listed += [(key.key_id, each) for each in failed[: MOST_LISTED - len(self.listed)]]
+        self.listed += [(key.key_id, each) for each in failed[: self.most_listed - len(self.listed)]]
 
 
 _NO_COPY = (Finding("", "", Result.NO_COPY),)

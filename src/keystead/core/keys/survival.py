@@ -1,7 +1,8 @@
 """Key survival: which keys survive the loss of which replication domains. Pure; the store counts the proven copies.
 
-Every set of domains could fail together; with four domains there are fifteen sets. A key is unreadable when a set takes
-all of its proven copies. Copies at an address that several servers share count as lost if any of their domains fails.
+Every set of domains could fail together; with four domains there are fifteen sets. A key is unreadable if all of its
+proven copies are in domains that failed. Copies at an address that several servers share count as lost if any of their
+domains fails.
 """
 
 from __future__ import annotations
@@ -20,32 +21,33 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
     from datetime import datetime
 
-    from keystead.core.keys.domains import Domains
+    from keystead.core.keys.domains import DomainSet
     from keystead.core.keys.model import Copy
     from keystead.core.model import KeyServer
 
-MOST_NAMED: Final = 100
-"""How many lost keys are named for a set of domains. All are counted."""
+MAX_KEY_IDS: Final = 100
+"""How many ids a :class:`KeyGroup` or a :class:`Loss` has at most. It counts all of its keys."""
 
 
-LostWith = frozenset[str]
+Holders = frozenset[str]
 """The servers (uuids) of a copy: the copy counts as lost if any of them is lost. Several share the copy's address."""
 
 
 @dataclass(frozen=True, slots=True)
-class Cover:
-    """The number of keys with proven copies at exactly these places.
+class KeyGroup:
+    """All keys that have proven copies at exactly these places, and nowhere else.
 
-    ``oldest`` maps each place to the time of the oldest proof there. ``key_ids`` are the ids of the first keys.
+    ``keys`` is their number. ``key_ids`` are the ids of the first of them, at most :data:`MAX_KEY_IDS`. ``oldest`` maps
+    each place to the time of the oldest proof there.
     """
 
-    places: frozenset[LostWith]
+    places: frozenset[Holders]
     keys: int
-    oldest: Mapping[LostWith, datetime]
+    oldest: Mapping[Holders, datetime]
     key_ids: tuple[str, ...]
 
 
-def share_addresses(servers: Iterable[KeyServer]) -> bool:
+def has_shared_addresses(servers: Iterable[KeyServer]) -> bool:
     """Return True if an address is used twice: as a secondary of two servers, or as a primary and a secondary.
 
     Then the servers that hold a key do not tell how many copies survive.
@@ -55,16 +57,14 @@ def share_addresses(servers: Iterable[KeyServer]) -> bool:
 
 
 @dataclass(slots=True)
-class Counted:
-    """Keys, counted by the places that hold them: for each group its key ids and its oldest proofs.
+class KeyGroupCounter:
+    """The count of keys by the places with their proven copies: for each group its key ids and its oldest proofs.
 
     Each domain is represented by the server that names it.
     """
 
-    ids: defaultdict[frozenset[LostWith], list[str]] = field(default_factory=partial(defaultdict, list))
-    oldest: defaultdict[frozenset[LostWith], dict[LostWith, datetime]] = field(
-        default_factory=partial(defaultdict, dict)
-    )
+    ids: defaultdict[frozenset[Holders], list[str]] = field(default_factory=partial(defaultdict, list))
+    oldest: defaultdict[frozenset[Holders], dict[Holders, datetime]] = field(default_factory=partial(defaultdict, dict))
 
     def count(
         self, key_id: str, copies: Iterable[Copy], domain_of: Mapping[str, str], servers: Sequence[KeyServer]
@@ -72,7 +72,7 @@ class Counted:
         """Count a key. ``copies`` are its copies of attempts that were not aborted."""
         proven = [((each.key_server, each.host), each.proven) for each in copies if each.presence is Presence.PRESENT]
         places = domains_at((at for at, _ in proven), domain_of, servers)
-        latest: dict[LostWith, datetime | None] = {}
+        latest: dict[Holders, datetime | None] = {}
         for place, when in ((places[at], when) for at, when in proven if at in places):
             latest[place] = max(filter(None, (when, latest.get(place))), default=None)
         holders = frozenset(latest)
@@ -83,11 +83,12 @@ class Counted:
                 oldest[place] = min(when, oldest.get(place, when))
 
     @property
-    def covers(self) -> list[Cover]:
+    def groups(self) -> list[KeyGroup]:
         """The groups, in a fixed order."""
         groups = sorted(self.ids.items(), key=lambda group: sorted(map(sorted, group[0])))
         return [
-            Cover(holders, len(ids), self.oldest[holders], tuple(sorted(ids)[:MOST_NAMED])) for holders, ids in groups
+            KeyGroup(holders, len(ids), self.oldest[holders], tuple(sorted(ids)[:MAX_KEY_IDS]))
+            for holders, ids in groups
         ]
 
 
@@ -129,20 +130,20 @@ class Survival:
     survives: int
 
 
-def survival(servers: Sequence[KeyServer], domain_of: Mapping[str, str], covers: Collection[Cover]) -> Survival:
-    """Return the key survival. No two of the ``covers`` have the same places; their order is fixed."""
+def survival(servers: Sequence[KeyServer], domain_of: Mapping[str, str], groups: Collection[KeyGroup]) -> Survival:
+    """Return the key survival. No two of the ``groups`` have the same places; their order is fixed."""
     members: dict[str, list[str]] = {}
     for server in servers:
         members.setdefault(domain_of[server.uuid], []).append(str(server.address))
-    held = [({_in_domains(place, domain_of) for place in cover.places}, cover) for cover in covers]
+    held = [({_in_domains(place, domain_of) for place in group.places}, group) for group in groups]
     losses = [
         _loss(failed, held, domain_of) for number in range(len(members) + 1) for failed in combinations(members, number)
     ]
     return Survival(
         domains=tuple(Domain(uuid, tuple(addresses)) for uuid, addresses in members.items()),
-        keys=sum(cover.keys for cover in covers),
+        keys=sum(group.keys for group in groups),
         now=losses[0],
-        sole=sum(cover.keys for copies, cover in held if len(min_hitting_set(copies)) == 1),
+        sole=sum(group.keys for copies, group in held if len(min_hitting_set(copies)) == 1),
         losses=tuple(losses[1:]),
         survives=_survives(losses),
     )
@@ -154,21 +155,23 @@ def _survives(losses: Sequence[Loss]) -> int:
     return len(losses[-1].domains) if first is None else max(len(first.domains) - 1, 0)
 
 
-def _in_domains(place: LostWith, domain_of: Mapping[str, str]) -> Domains:
+def _in_domains(place: Holders, domain_of: Mapping[str, str]) -> DomainSet:
     return frozenset(domain_of[server] for server in place)
 
 
-def _loss(failed: tuple[str, ...], held: Sequence[tuple[set[Domains], Cover]], domain_of: Mapping[str, str]) -> Loss:
-    lost = [cover for copies, cover in held if all(of.intersection(failed) for of in copies)]
+def _loss(
+    failed: tuple[str, ...], held: Sequence[tuple[set[DomainSet], KeyGroup]], domain_of: Mapping[str, str]
+) -> Loss:
+    lost = [group for copies, group in held if all(of.intersection(failed) for of in copies)]
     proofs = [
         time
-        for _, cover in held
-        for place, time in cover.oldest.items()
+        for _, group in held
+        for place, time in group.oldest.items()
         if not _in_domains(place, domain_of).intersection(failed)
     ]
     return Loss(
         domains=failed,
-        keys=sum(cover.keys for cover in lost),
-        key_ids=tuple(key_id for cover in lost for key_id in cover.key_ids)[:MOST_NAMED],
+        keys=sum(group.keys for group in lost),
+        key_ids=tuple(key_id for group in lost for key_id in group.key_ids)[:MAX_KEY_IDS],
         oldest_proof=min(proofs, default=None),
     )

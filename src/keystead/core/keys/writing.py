@@ -53,7 +53,7 @@ def is_open(copies: Iterable[Copy], attempts: Iterable[Attempt], key_server: str
 
 
 def still_counts(copy: Copy, then: Mapping[str, KeyServer], now: Mapping[str, KeyServer]) -> bool:
-    """Return True if the copy is at an address where its key manager still keeps keys.
+    """Return True if the copy is at an address that its key manager still uses.
 
     ``then`` are the servers as they were when the copy was written, ``now`` as they are, by uuid. The server must be in
     both, must not have moved, and must still have the copy's secondary if the copy is on a secondary.
@@ -64,7 +64,7 @@ def still_counts(copy: Copy, then: Mapping[str, KeyServer], now: Mapping[str, Ke
     return not copy.host or copy.host in after.secondary_key_servers
 
 
-def as_they_stand(copies: Iterable[Copy], then: Sequence[KeyServer], now: Sequence[KeyServer]) -> list[Copy]:
+def after_moves(copies: Iterable[Copy], then: Sequence[KeyServer], now: Sequence[KeyServer]) -> list[Copy]:
     """Return the copies; a present copy becomes ``unknown`` if its server has moved since ``then``."""
     before, after = ({server.uuid: server for server in servers} for servers in (then, now))
     moved = {uuid for uuid in before.keys() & after.keys() if is_elsewhere(before[uuid], after[uuid])}
@@ -84,15 +84,15 @@ def domains_still_proven(
     return proven_domains((copy for copy in copies if still_counts(copy, before, after)), domain_of, now)
 
 
-def as_seen(domain_of: Mapping[str, str], copies: Sequence[Copy], had: Iterable[str]) -> dict[str, str]:
+def domains_as_seen(domain_of: Mapping[str, str], copies: Sequence[Copy], holders: Iterable[str]) -> dict[str, str]:
     """Return the domains, merged where an attempt saw that servers replicate.
 
-    ``had`` are the servers that already had the object when it was about to be sent there: they share a domain with
-    another server. Equal Unique Identifiers show with which one. Without equal ones, each server that may hold a copy
-    joins the domain.
+    ``holders`` are the servers that already had the object when it was sent there. Each is then in one domain with the
+    servers whose copies have equal Unique Identifiers. If there is no such copy, it is in one domain with each server
+    that may hold a copy.
     """
     seen = dict(domain_of)
-    for server in had:
+    for server in holders:
         ids = {copy.unique_identifiers for copy in copies if copy.key_server == server}
         others = [copy for copy in copies if copy.key_server != server and copy.presence not in GONE]
         same = [copy for copy in others if copy.unique_identifiers and copy.unique_identifiers in ids]
@@ -107,7 +107,7 @@ def missing_domain_count(proven: set[str], min_copies: int, domain_of: Mapping[s
     return max(wanted_copies(min_copies, len(set(domain_of.values()))) - len(proven), 0)
 
 
-def brought_up_to_date(stored: Sequence[Copy], found: Sequence[Copy]) -> list[Copy]:
+def unknown_objects(stored: Sequence[Copy], found: Sequence[Copy]) -> list[Copy]:
     """Return the copies to store when another node has ended the writer's attempt.
 
     These are copies with Unique Identifiers that the stored copy lacks: their objects must be known, so that they are
@@ -122,8 +122,8 @@ def brought_up_to_date(stored: Sequence[Copy], found: Sequence[Copy]) -> list[Co
     return changed
 
 
-def with_state(stored: Sequence[Copy], found: Sequence[Copy]) -> list[Copy]:
-    """Return the stored copies with the State and descriptor that a writer found.
+def with_new_state(stored: Sequence[Copy], found: Sequence[Copy]) -> list[Copy]:
+    """Return the stored copies with the State, and the identifier of the descriptor, that a writer found.
 
     Copies that others have changed meanwhile, and copies that stay the same, are left out.
     """

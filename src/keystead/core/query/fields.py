@@ -26,19 +26,20 @@ class Names(NamedTuple):
     excluded: tuple[str, ...]
 
 
-def parse_fields(text: str) -> Names:
+def parse_fields(text: str, parameter: str = "fields") -> Names:
     """Parse ``a,b.{c,d.{e,f}},!g``. Blanks around names are ignored, and so are empty names.
 
-    Raises 262286, with the position (from 1), for braces that do not match or do not follow ``name.``.
+    Raises 262286 for the parameter, with the position (from 1), for braces that do not match or do not follow
+    ``name.``.
     """
-    names = dict.fromkeys(_names(text))
+    names = dict.fromkeys(_names(text, parameter))
     return Names(
         tuple(item for item in names if not item.startswith("!")),
         tuple(item[1:] for item in names if item.startswith("!")),
     )
 
 
-def _names(text: str) -> Iterator[str]:
+def _names(text: str, parameter: str) -> Iterator[str]:
     """Yield the names with their prefixes written out."""
     prefixes = [""]
     name, closed = "", False  # closed: a brace was closed, so that only a comma or a brace can follow
@@ -58,10 +59,10 @@ def _names(text: str) -> Iterator[str]:
         elif part:
             name = part
         if wrong:
-            raise _mismatch(token.start())
+            raise _mismatch(parameter, token.start())
     if len(prefixes) > 1:
-        raise _mismatch(len(text))
+        raise _mismatch(parameter, len(text))
 
 
-def _mismatch(position: int) -> OntapError:
-    return OntapError(errors.FIELDS_BRACES, target="fields", position=position + 1)
+def _mismatch(parameter: str, position: int) -> OntapError:
+    return OntapError(errors.FIELDS_BRACES, target=parameter, field=parameter, position=position + 1)

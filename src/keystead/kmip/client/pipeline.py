@@ -17,7 +17,8 @@ import itertools
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from keystead.kmip.client.client import ByteStream, Client, too_late
+from keystead.kmip.client.client import Client
+from keystead.kmip.client.payload_client import ByteStream, deadline_error
 from keystead.kmip.messages.connection import Answer, ClientConnection, State
 from keystead.kmip.ttlv.errors import KMIPError, TransportError
 from keystead.kmip.ttlv.ttlv import DEFAULT_LIMITS, Limits
@@ -90,7 +91,7 @@ class PipelinedClient(Client):
             async with asyncio.timeout(timeout), self._room:
                 return await self._send(request)
         except TimeoutError as error:
-            failure = too_late()
+            failure = deadline_error()
             failure.sent = not self.usable
             raise failure from error
 

@@ -10,7 +10,7 @@ import struct
 from typing import Any, Final
 
 from keystead.kmip.messages.headers import RequestHeader, ResponseHeader
-from keystead.kmip.payloads import (
+from keystead.kmip.messages.payloads import (
     activate,
     add_attribute,
     create,

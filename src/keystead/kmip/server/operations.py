@@ -15,18 +15,24 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from keystead.kmip.messages.attributes import TAGS, Attribute, Attributes, TemplateAttribute, attribute
 from keystead.kmip.messages.headers import ProtocolVersion
 from keystead.kmip.messages.objects import KeyBlock, raw_key
-from keystead.kmip.payloads.activate import ActivateRequestPayload, ActivateResponsePayload
-from keystead.kmip.payloads.add_attribute import AddAttributeRequestPayload, AddAttributeResponsePayload
-from keystead.kmip.payloads.create import CreateRequestPayload, CreateResponsePayload
-from keystead.kmip.payloads.destroy import DestroyRequestPayload, DestroyResponsePayload
-from keystead.kmip.payloads.discover_versions import DiscoverVersionsRequestPayload, DiscoverVersionsResponsePayload
-from keystead.kmip.payloads.get import GetRequestPayload, GetResponsePayload
-from keystead.kmip.payloads.get_attribute_list import GetAttributeListRequestPayload, GetAttributeListResponsePayload
-from keystead.kmip.payloads.get_attributes import GetAttributesRequestPayload, GetAttributesResponsePayload
-from keystead.kmip.payloads.locate import LocateRequestPayload, LocateResponsePayload
-from keystead.kmip.payloads.query import QueryRequestPayload, QueryResponsePayload
-from keystead.kmip.payloads.register import RegisterRequestPayload, RegisterResponsePayload
-from keystead.kmip.payloads.revoke import RevokeRequestPayload, RevokeResponsePayload
+from keystead.kmip.messages.payloads.activate import ActivateRequestPayload, ActivateResponsePayload
+from keystead.kmip.messages.payloads.add_attribute import AddAttributeRequestPayload, AddAttributeResponsePayload
+from keystead.kmip.messages.payloads.create import CreateRequestPayload, CreateResponsePayload
+from keystead.kmip.messages.payloads.destroy import DestroyRequestPayload, DestroyResponsePayload
+from keystead.kmip.messages.payloads.discover_versions import (
+    DiscoverVersionsRequestPayload,
+    DiscoverVersionsResponsePayload,
+)
+from keystead.kmip.messages.payloads.get import GetRequestPayload, GetResponsePayload
+from keystead.kmip.messages.payloads.get_attribute_list import (
+    GetAttributeListRequestPayload,
+    GetAttributeListResponsePayload,
+)
+from keystead.kmip.messages.payloads.get_attributes import GetAttributesRequestPayload, GetAttributesResponsePayload
+from keystead.kmip.messages.payloads.locate import LocateRequestPayload, LocateResponsePayload
+from keystead.kmip.messages.payloads.query import QueryRequestPayload, QueryResponsePayload
+from keystead.kmip.messages.payloads.register import RegisterRequestPayload, RegisterResponsePayload
+from keystead.kmip.messages.payloads.revoke import RevokeRequestPayload, RevokeResponsePayload
 from keystead.kmip.server.profile import OPERATIONS, Offset
 from keystead.kmip.server.refusal import Refusal
 from keystead.kmip.server.storage import Stored, spoiled

@@ -54,6 +54,10 @@ class Exchange:
         """The bytes of the correct answer. The first access carries out the request."""
         return self._perform()
 
+    def half_close(self) -> None:
+        """Send the end of the stream without a TLS close_notify, and keep the socket."""
+        self._sock.shutdown(socket.SHUT_WR)
+
     def reset(self) -> None:
         """Close with a TCP reset."""
         _linger_not(self._sock)
@@ -205,6 +209,11 @@ class KeyServer:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._listener.close()
+
+    @property
+    def connections(self) -> int:
+        """The number of open connections, including those in the handshake."""
+        return len(self._serving)
 
     def disconnect(self) -> None:
         """Reset all open connections. New connections are accepted."""

@@ -14,7 +14,7 @@ from keystead.core.accounts import AccountChange, check_can_go, check_name, chec
 from keystead.core.errors import OntapError
 from keystead.core.model import Account, Role
 from keystead.service.accounts.logins import is_plausible
-from keystead.service.cluster.svms import concerning, named_svm
+from keystead.service.cluster.svms import about_svm, named_svm
 from keystead.service.loading import require_cluster
 from keystead.service.ports.cluster import AccountRows, AuditRows, ClusterRows
 from keystead.service.ports.configuration import ListRows, SvmRows
@@ -62,7 +62,7 @@ class Accounts:
 
     async def get(self, call: Call, owner: str | None, name: str) -> AccountView:
         """Return one account, or raise 4 (404)."""
-        return await self._store.glance(lambda tx: _require(tx, call, owner, name))
+        return await self._store.read_few(lambda tx: _require(tx, call, owner, name))
 
     async def create(self, call: Call, new: NewAccount) -> AccountView:
         """Store a new account. A name that is taken anywhere in the cluster, in any letter case, is code 1 (409)."""
@@ -72,7 +72,7 @@ class Accounts:
         def store(tx: Rows) -> AccountView:
             cluster = _locked_cluster(tx)
             svm = named_owner(tx, call, cluster, new.owner_uuid, new.owner_name)
-            with concerning(svm):
+            with about_svm(svm):
                 account = plan_create(new, svm, hashed)
                 if tx.account_alike(new.name) is not None:
                     raise OntapError(errors.DUPLICATE_ENTRY, target="name")
@@ -84,8 +84,8 @@ class Accounts:
 
     async def change(self, call: Call, owner: str | None, name: str, change: AccountChange) -> None:
         """Change an account. Only a cluster administrator may change more than its own password, else 6 (403)."""
-        before = await self._store.glance(lambda tx: _require(tx, call, owner, name))
-        with concerning(before.account.svm):
+        before = await self._store.read_few(lambda tx: _require(tx, call, owner, name))
+        with about_svm(before.account.svm):
             if not (_administers(call) or (name == call.caller.account and change.only_password)):
                 raise OntapError(errors.NOT_AUTHORIZED)
             hashed = await self._hash(change.password, name)
@@ -104,7 +104,7 @@ class Accounts:
         def delete(tx: Rows) -> None:
             _locked_cluster(tx)
             account = _require(tx, call, owner, name).account
-            with concerning(account.svm):
+            with about_svm(account.svm):
                 check_can_go(account, _admins(tx))
             tx.delete_account(name)
             self._audit.succeed(tx, call, f"deleted account {name}", svm=account.svm)
@@ -115,7 +115,7 @@ class Accounts:
         self, call: Call, name: str, password: Secret, owner_uuid: str | None = None, owner_name: str | None = None
     ) -> None:
         """Set the password of the account with this name. An account that the caller does not see is 1261218."""
-        view = await self._store.glance(lambda tx: _find(tx, call, name))
+        view = await self._store.read_few(lambda tx: _find(tx, call, name))
         if view is None or owner_uuid not in {None, view.owner.uuid} or owner_name not in {None, view.owner.name}:
             raise OntapError(errors.USER_NOT_FOUND, target="name")
         await self.change(call, view.owner.uuid, name, AccountChange(password=password))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import structlog
 from cachetools import LRUCache
 
-from keystead.core.client_login import ClientProof, NotProvenError, account_named, believed, prove
+from keystead.core.client_login import ClientProof, NotProvenError, account_named, prove, trusted_cas
 from keystead.core.errors import AUTHENTICATION_FAILED, OntapError
 from keystead.core.model import Certificate, CertificateType
 from keystead.service.accounts.logins import is_plausible
@@ -41,13 +41,16 @@ class Rows(CertificateRows, ListRows, AccountRows, ObservationRows, Protocol):
 
 
 class CertificateLogins:
-    """Authentication by certificate, and the CAs that TLS must trust. One per process."""
+    """Authentication by certificate, and the CAs that TLS must trust. One per process.
 
-    def __init__(self, store: Store[Rows], clock: Clock, audit: AuditLog) -> None:
+    ``entries`` is how many chains are remembered.
+    """
+
+    def __init__(self, store: Store[Rows], clock: Clock, audit: AuditLog, *, entries: int = ENTRIES) -> None:
         self._store = store
         self._clock = clock
         self._audit = audit
-        self._proven: LRUCache[bytes, _Proven] = LRUCache(ENTRIES)
+        self._proven: LRUCache[bytes, _Proven] = LRUCache(entries)
         self._authorities: tuple[str, ...] = ()
         self._marker: Hashable = None
 
@@ -56,7 +59,7 @@ class CertificateLogins:
         digest = hashlib.sha256("".join(chain).encode()).digest()
         known = self._proven.get(digest)
         if known is not None:
-            account, authority = await self._store.glance(lambda tx: _of_proof(tx, known))
+            account, authority = await self._store.read_few(lambda tx: _of_proof(tx, known))
             if account is not None and self._vouches(authority, account) and known.proof.holds(self._clock.now()):
                 return Caller(account.name, account.role, location, account.svm)
             self._proven.pop(digest, None)
@@ -64,14 +67,14 @@ class CertificateLogins:
 
     async def authorities(self) -> tuple[str, ...]:
         """Return the CAs (PEM) that vouch for accounts, the same object until they change. Raises StoreError."""
-        marker = await self._store.glance(lambda tx: tx.change_marker())
+        marker = await self._store.read_few(lambda tx: tx.change_marker())
         if marker != self._marker:
             found = await self._store.read(lambda tx: tx.login_authorities())
             pems = {
                 of_cluster: [item.public_certificate for item in found if (item.svm is None) is of_cluster]
                 for of_cluster in (True, False)
             }
-            authorities = believed(pems[True], pems[False])
+            authorities = trusted_cas(pems[True], pems[False])
             self._marker = marker
             if authorities != self._authorities:
                 self._authorities = authorities

@@ -56,7 +56,10 @@ def delay_s(failures: int) -> float:
 
 
 class Logins:
-    """Authentication by password. One per process."""
+    """Authentication by password. One per process.
+
+    ``patience_s`` and ``entries`` are limits; see the constants of this module.
+    """
 
     def __init__(
         self,
@@ -65,15 +68,19 @@ class Logins:
         clock: Clock,
         audit: AuditLog,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        *,
+        patience_s: float = PATIENCE_S,
+        entries: int = ENTRIES,
     ) -> None:
+        self._patience_s = patience_s
         self._store = store
         self._hasher = hasher
         self._audit = audit
         self._sleep = sleep
         self._process_key = os.urandom(32)
-        self._remembered: TTLCache[str, _Remembered] = TTLCache(ENTRIES, REMEMBERED_S, timer=clock.monotonic)
-        self._rows: TTLCache[str, _Row] = TTLCache(ENTRIES, REMEMBERED_S, timer=clock.monotonic)
-        self._failures: TTLCache[tuple[str, str], int] = TTLCache(ENTRIES, FORGIVEN_S, timer=clock.monotonic)
+        self._remembered: TTLCache[str, _Remembered] = TTLCache(entries, REMEMBERED_S, timer=clock.monotonic)
+        self._rows: TTLCache[str, _Row] = TTLCache(entries, REMEMBERED_S, timer=clock.monotonic)
+        self._failures: TTLCache[tuple[str, str], int] = TTLCache(entries, FORGIVEN_S, timer=clock.monotonic)
         self._verifying: dict[tuple[str, bytes], asyncio.Task[bool]] = {}
         self._dummy_hash = ""
 
@@ -86,7 +93,7 @@ class Logins:
         try:
             account = self._unchanged(name)
             if account is None and is_plausible(name):
-                async with asyncio.timeout(PATIENCE_S if recall else None):
+                async with asyncio.timeout(self._patience_s if recall else None):
                     account = await self._account(name)
         except (StoreError, TimeoutError) as failure:
             known = self._remembered.get(name) if recall else None
@@ -111,7 +118,7 @@ class Logins:
     async def _account(self, name: str) -> Account | None:
         """Read the account's row, and remember it."""
         version = self._store.version()
-        account = await self._store.glance(lambda tx: tx.account(name))
+        account = await self._store.read_few(lambda tx: tx.account(name))
         if account is not None:
             self._rows[name] = _Row(version, account)
         return account

@@ -72,7 +72,7 @@ class Roles:
             found += _of(svm) if svm is not None else []
             return next((view for view in found if view.role == name), None)
 
-        view = await self._store.glance(find)
+        view = await self._store.read_few(find)
         if view is None:
             raise OntapError(errors.ENTRY_NOT_FOUND, target="name")
         return view

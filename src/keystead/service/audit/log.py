@@ -8,7 +8,7 @@ password guesser cannot fill the database.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -21,7 +21,7 @@ from keystead.service.ports.cluster import AuditRows, ClusterRows
 from keystead.service.ports.store import StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Sequence
     from datetime import datetime
 
     from keystead.core.errors import OntapError
@@ -40,6 +40,8 @@ Further failed logins share one count.
 """
 
 FLUSH_S = 5.0
+"""Seconds between two writes of the failed logins of past minutes."""
+
 REFUSAL_WAIT_S = 1.0
 """Seconds that an answer waits for the record of its refusal. A slower record is written after the answer."""
 
@@ -50,6 +52,8 @@ LATE_LIMIT = 1000
 """Most records that are written after their answers. Beyond this number, answers wait for their records."""
 
 PAGE = 1000
+"""Records that are read in one transaction."""
+
 INITIALISED = "initialised"
 """The message of record 1 of every node. No other record has it."""
 
@@ -71,11 +75,23 @@ class _Bucket(NamedTuple):
     role: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class LogLimits:
+    """The limits of an audit log; see the constants of this module."""
+
+    flush_s: float = FLUSH_S
+    refusal_wait_s: float = REFUSAL_WAIT_S
+    late: int = LATE_LIMIT
+
+
 class AuditLog:
     """The writer of one node's chain. ``svm`` is the SVM of the object that a call touches, None for the cluster."""
 
-    def __init__(self, store: Store[Rows], sealer: Sealer, clock: Clock, node_uuid: str) -> None:
+    def __init__(
+        self, store: Store[Rows], sealer: Sealer, clock: Clock, node_uuid: str, limits: LogLimits = LogLimits()
+    ) -> None:
         self._store = store
+        self._limits = limits
         self._mac = sealer.mac
         self._clock = clock
         self._node = node_uuid
@@ -93,22 +109,23 @@ class AuditLog:
         """Return the record of a call that succeeded. The caller gives it to :meth:`append`."""
         return self._record(call, svm or call.scope, "success", "", message)
 
-    def append(self, tx: AuditRows, *records: AuditRecord) -> int:
-        """Append one or more records to the node's chain, which it locks. Return the index of the last record."""
+    def read(self, call: Call, key_id: str, read_id: str, *, svm: Svm | None) -> AuditRecord:
+        """Return the record of a read of key material. The caller gives it to :meth:`append`."""
+        return replace(self.success(call, audit.read_message(key_id, read_id), svm=svm), read_id=read_id)
+
+    def append(self, tx: AuditRows, *records: AuditRecord) -> None:
+        """Append one or more records to the node's chain, which it locks."""
         chained, head = audit.append_all(records, tx.audit_head(self._node), self._mac)
         tx.add_audit_records(chained, head)
-        return head.index
 
-    def last_index(self, tx: AuditRows) -> int:
-        """Return the index of the chain's last record, 0 if there is none. In a write, it locks the chain."""
-        head = tx.audit_head(self._node)
-        return head.index if head else 0
+    def unrecorded(self, tx: AuditRows, reads: Sequence[AuditRecord]) -> list[AuditRecord]:
+        """Return the records of reads that the node's chain lacks, by their read ids. In a write, it locks the chain.
 
-    def records_after(self, tx: AuditRows, index: int) -> Iterator[AuditRecord]:
-        """Yield the chain's records after an index, in order."""
-        while records := tx.audit_records(self._node, index, PAGE):
-            yield from records
-            index = records[-1].index
+        It locks before it searches, so that a record that another transaction commits meanwhile is found.
+        """
+        tx.audit_head(self._node)
+        recorded = tx.recorded_reads(self._node, {each.read_id for each in reads if each.read_id})
+        return [each for each in reads if each.read_id not in recorded]
 
     async def refuse(self, call: Call, error: OntapError) -> None:
         """Append the record of a refused or denied call in a transaction of its own. Raises no StoreError.
@@ -119,7 +136,7 @@ class AuditLog:
         await self._append_soon(self._refusal(call, error))
 
     async def _append_soon(self, record: AuditRecord) -> None:
-        patience = REFUSAL_WAIT_S if len(self._refusals) < LATE_LIMIT else None
+        patience = self._limits.refusal_wait_s if len(self._refusals) < self._limits.late else None
         task = asyncio.get_running_loop().create_task(self._append_alone(record))
         self._refusals.add(task)
         task.add_done_callback(self._refusals.discard)
@@ -150,7 +167,7 @@ class AuditLog:
         if now >= self._settings_until:
             self._settings_until = now + SETTINGS_S
             try:
-                self._reads = (await self._store.glance(lambda tx: tx.options())).audit_http
+                self._reads = (await self._store.read_few(lambda tx: tx.options())).audit_http
             except StoreError as failure:
                 log.warning("audit settings not read", why=str(failure))
         return self._reads
@@ -205,7 +222,7 @@ class AuditLog:
     async def _flush_in_time(self) -> None:
         """Flush periodically while there are failed logins that are not written."""
         while self._failed_logins:
-            await asyncio.sleep(FLUSH_S)
+            await asyncio.sleep(self._limits.flush_s)
             await self.flush()
         self._timer = None
 
@@ -299,31 +316,31 @@ class ChainReport:
         return f"node {self.node}: intact, {self.records} records, the last with MAC {self.mac.hex()}"
 
 
-async def verify(store: Store[Rows], sealer: Sealer, *known: str) -> tuple[ChainReport, ...]:
+async def verify(store: Store[Rows], sealer: Sealer, *known: str, page: int = PAGE) -> tuple[ChainReport, ...]:
     """Verify the chains of all nodes page by page, while they may grow. Raises StoreError.
 
-    ``known`` are uuids of nodes that exist, whatever the database says. A known node without a chain is reported as
-    broken.
+    ``page`` is the number of records in one transaction. ``known`` are uuids of nodes that exist, whatever the database
+    says. A known node without a chain is reported as broken.
     """
     nodes = await store.read(lambda tx: tx.audit_nodes())
-    return tuple([await _verify_node(store, sealer, node) for node in sorted({*nodes, *known})])
+    return tuple([await _verify_node(store, sealer, node, page) for node in sorted({*nodes, *known})])
 
 
-async def _verify_node(store: Store[Rows], sealer: Sealer, node: str) -> ChainReport:
+async def _verify_node(store: Store[Rows], sealer: Sealer, node: str, page: int) -> ChainReport:
     last = (0, b"")
     while True:
         after = last[0]
-        records, head = await store.read(lambda tx: _page(tx, node, after))  # noqa: B023 - called before the loop goes on
+        records, head = await store.read(lambda tx: _page(tx, node, after, page))  # noqa: B023 - called before the loop goes on
         try:
             last = audit.follow(node, records, last, sealer.mac)
             if after == 0 and (not records or records[0].message != INITIALISED):
                 raise audit.BrokenChainError(1, "is missing: it is written when a node is initialised")
-            if len(records) < PAGE:
+            if len(records) < page:
                 audit.check_end(node, last, head, sealer.mac)
                 return ChainReport(node, last[0], mac=last[1])
         except audit.BrokenChainError as broken:
             return ChainReport(node, broken.index - 1, broken.index, broken.reason)
 
 
-def _page(tx: AuditRows, node: str, after: int) -> tuple[tuple[AuditRecord, ...], AuditHead | None]:
-    return tx.audit_records(node, after, PAGE), tx.audit_head(node)
+def _page(tx: AuditRows, node: str, after: int, page: int) -> tuple[tuple[AuditRecord, ...], AuditHead | None]:
+    return tx.audit_records(node, after, page), tx.audit_head(node)

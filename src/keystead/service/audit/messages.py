@@ -72,7 +72,7 @@ class AuditMessages:
     async def settings(self, call: Call) -> Options:
         """Return the options that say what is recorded besides changes. A call confined to an SVM gets 4 (404)."""
         call.check_sees(None)
-        return await self._store.glance(lambda tx: tx.options())
+        return await self._store.read_few(lambda tx: tx.options())
 
     async def change_settings(self, call: Call, values: Mapping[str, bool]) -> None:
         """Change what is recorded: ``cli``, ``http``, ``ontapi``. A call confined to an SVM gets 4 (404).

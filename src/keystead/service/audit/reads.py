@@ -4,21 +4,21 @@ Reads that come together share one transaction. It also compares the rows of the
 used, so that nothing is read of a key that has changed.
 
 While the database is away, or takes longer than :data:`PATIENCE_S`, nothing is compared. The records then go to the
-node's spool. When the database is back, they are merged into the audit chain, each exactly once. Every record names its
-read. The merge searches the chain for the reads in the spool, because a commit that failed may have been stored.
+node's spool. When the database is back, they are merged into the audit chain, each exactly once. Every record has the
+id of its read. The merge searches the chain for the read ids in the spool, because a commit that failed may have been
+stored.
 """
 
 from __future__ import annotations
 
 import asyncio
-import re
 import secrets
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import structlog
 
-from keystead.service.audit.spool import Spooled
 from keystead.service.ports.cluster import AuditRows
 from keystead.service.ports.keys import KeyRows
 from keystead.service.ports.store import StoreError
@@ -48,8 +48,6 @@ GATHER_S = 0.002
 TOGETHER = 500
 """Most records of one commit, and of one piece of the spool."""
 
-_READ = re.compile(r", read ([0-9a-f]{16})$")
-
 
 class Rows(AuditRows, KeyRows, Protocol):
     """The rows that this module reads and writes."""
@@ -58,19 +56,35 @@ class Rows(AuditRows, KeyRows, Protocol):
 class _Waiting(NamedTuple):
     """A read that waits for its record."""
 
-    id: str
     key: Key
     record: AuditRecord
     kept: asyncio.Future[bool]
+
+
+@dataclass(frozen=True, slots=True)
+class ReadLimits:
+    """The limits of a recorder of reads; see the constants of this module."""
+
+    patience_s: float = PATIENCE_S
+    away_s: float = AWAY_S
+    together: int = TOGETHER
 
 
 class ReadAudit:
     """The recorder of reads, one group after the other. With ``fail_closed`` the database must take every record."""
 
     def __init__(
-        self, store: Store[Rows], audit: AuditLog, spool: ReadSpool, clock: Clock, *, fail_closed: bool = False
+        self,
+        store: Store[Rows],
+        audit: AuditLog,
+        spool: ReadSpool,
+        clock: Clock,
+        *,
+        fail_closed: bool = False,
+        limits: ReadLimits = ReadLimits(),
     ) -> None:
         self._fail_closed = fail_closed
+        self._limits = limits
         self._store = store
         self._audit = audit
         self._spool = spool
@@ -80,17 +94,13 @@ class ReadAudit:
         self._task: asyncio.Task[None] | None = None
         self._closing = False
         self._together = False  # True if the last group had more than one read
-        self._spooled = False
+        self._spooled = True  # until a merge shows that the spool is empty
         self._place = 0  # offset in the spool up to which it is merged
-        self._known: frozenset[str] | None = None  # read ids in the chain when the merge began
-        self._after = 0  # the chain's last index, as far as this process knows
         self._away_until = 0.0
         self._merge_from = 0.0
 
-    async def start(self) -> None:
-        """Begin to record. Records that an earlier process left in the spool are merged soon. Raises StoreError."""
-        self._after = await self._store.read(self._audit.last_index)
-        self._spooled = await asyncio.to_thread(self._spool.waiting)
+    def start(self) -> None:
+        """Begin to record. Records that an earlier process left in the spool are merged soon."""
         self._task = asyncio.get_running_loop().create_task(self._run())
 
     def keep(self, call: Call, key: Key) -> Awaitable[bool]:
@@ -101,11 +111,10 @@ class ReadAudit:
         """
         if self._closing:
             raise StoreError("reads are not recorded any more")
-        id_ = secrets.token_hex(8)
-        record = self._audit.success(call, f"retrieval of key {key.key_id}, read {id_}", svm=key.svm)
+        record = self._audit.read(call, key.key_id, secrets.token_hex(8), svm=key.svm)
         kept: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         kept.add_done_callback(_mark_retrieved)
-        self._waiting.append(_Waiting(id_, key, record, kept))
+        self._waiting.append(_Waiting(key, record, kept))
         self._wake.set()
         return kept
 
@@ -128,7 +137,7 @@ class ReadAudit:
     async def _pause(self) -> None:
         """Wait for a read; only for a short time while the spool has records to merge."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(AWAY_S if self._spooled else None):
+            async with asyncio.timeout(self._limits.away_s if self._spooled else None):
                 await self._wake.wait()
         self._wake.clear()
 
@@ -142,7 +151,8 @@ class ReadAudit:
         """Record a group of reads, and give each read its outcome or the error."""
         if self._together:
             await asyncio.sleep(GATHER_S)
-        group, self._waiting = self._waiting[:TOGETHER], self._waiting[TOGETHER:]
+        most = self._limits.together
+        group, self._waiting = self._waiting[:most], self._waiting[most:]
         self._together = len(group) > 1
         try:
             outcomes: Sequence[bool | StoreError] = await self._keep(group)
@@ -167,48 +177,46 @@ class ReadAudit:
         """
         if self._fail_closed or not self._away:
             try:
-                async with asyncio.timeout(PATIENCE_S):
-                    unchanged, self._after = await self._store.write(lambda tx: self._compare_and_append(tx, group))
+                async with asyncio.timeout(self._limits.patience_s):
+                    return await self._store.write(lambda tx: self._compare_and_append(tx, group))
             except (StoreError, TimeoutError) as error:
                 self._database_failed(error)
                 if self._fail_closed:
                     raise StoreError("the audit record of a read is not in the database") from None
-            else:
-                return unchanged
-        spooled = [Spooled(each.id, self._after, each.record) for each in group]
         self._spooled = True
         try:
-            await asyncio.to_thread(self._spool.append, spooled)
+            await asyncio.to_thread(self._spool.append, [each.record for each in group])
         except OSError as error:
             raise StoreError(f"neither the database nor the spool takes audit records: {error.strerror}") from None
         return [True] * len(group)
 
-    def _compare_and_append(self, tx: Rows, group: Sequence[_Waiting]) -> tuple[list[bool], int]:
+    def _compare_and_append(self, tx: Rows, group: Sequence[_Waiting]) -> list[bool]:
         now = tx.key_standings({each.key.key_id for each in group})
         unchanged = [now.get(each.key.key_id) == each.key.standing for each in group]
-        records = [each.record for each, same in zip(group, unchanged, strict=True) if same]
-        return unchanged, self._audit.append(tx, *records) if records else self._after
+        if records := [each.record for each, same in zip(group, unchanged, strict=True) if same]:
+            self._audit.append(tx, *records)
+        return unchanged
 
     def _database_failed(self, error: Exception) -> None:
-        """Leave the database alone for a while. The next merge starts again, and searches the chain again."""
+        """Leave the database alone for a while. The next merge starts again at the beginning of the spool."""
         if not self._spooled:
             log.warning("reads are recorded in the spool", why=str(error) or "the database is slow")
-        self._away_until = self._clock.monotonic() + AWAY_S
-        self._place, self._known = 0, None
+        self._away_until = self._clock.monotonic() + self._limits.away_s
+        self._place = 0
 
     # --- the merge ---
 
     async def _merge(self) -> None:
         """Merge one piece of the spool into the chain, and delete the file after the last piece."""
         try:
-            piece = await asyncio.to_thread(self._spool.read, self._place, TOGETHER)
-            self._known, self._after = await self._store.write(lambda tx: self._append(tx, piece))
+            piece = await asyncio.to_thread(self._spool.read, self._place, self._limits.together)
+            await self._store.write(lambda tx: self._append_unrecorded(tx, piece))
             if piece.damaged:
                 log.error("read spool: lines skipped, torn or without a valid MAC", lines=piece.damaged)
             self._place = piece.next or 0
             if piece.next is None:
                 await asyncio.to_thread(self._spool.clear)
-                self._spooled, self._known = False, None
+                self._spooled = False
                 log.info("the spool of reads is merged")
         except StoreError as error:
             self._database_failed(error)
@@ -217,22 +225,12 @@ class ReadAudit:
         except Exception as error:  # noqa: BLE001 - no failure of a merge may stop reads
             why = error.strerror if isinstance(error, OSError) else type(error).__name__
             log.error("the spool of reads cannot be merged", why=why)  # noqa: TRY400 - its text may quote anything
-            self._place, self._known = 0, None
-            self._merge_from = self._clock.monotonic() + AWAY_S
+            self._place = 0
+            self._merge_from = self._clock.monotonic() + self._limits.away_s
 
-    def _append(self, tx: AuditRows, piece: Piece) -> tuple[frozenset[str], int]:
-        """Append the records that the chain lacks. Return the reads known in the chain, and its last index.
-
-        The search for the first piece holds the lock of the chain, so that no earlier commit can arrive afterwards.
-        """
-        last = self._audit.last_index(tx)
-        known = self._known
-        if known is None:
-            after = piece.records[0].after if piece.records else last
-            messages = (record.message for record in self._audit.records_after(tx, after))
-            known = frozenset(found[1] for message in messages if (found := _READ.search(message)))
-        fresh = [each.record for each in piece.records if each.id not in known]
-        return known, self._audit.append(tx, *fresh) if fresh else last
+    def _append_unrecorded(self, tx: AuditRows, piece: Piece) -> None:
+        if records := self._audit.unrecorded(tx, piece.records):
+            self._audit.append(tx, *records)
 
 
 def _mark_retrieved(kept: asyncio.Future[bool]) -> None:

@@ -26,25 +26,13 @@ _SEPARATOR = b"\t"
 
 
 @dataclass(frozen=True, slots=True)
-class Spooled:
-    """A record in the spool.
-
-    Its message contains ``id`` too. ``after`` was the chain's last index when it was spooled.
-    """
-
-    id: str
-    after: int
-    record: AuditRecord
-
-
-@dataclass(frozen=True, slots=True)
 class Piece:
     """Some of the file's records, and the number of lines that were skipped (``damaged``).
 
     ``next`` is the offset of the next piece, None after the last piece.
     """
 
-    records: tuple[Spooled, ...]
+    records: tuple[AuditRecord, ...]
     next: int | None
     damaged: int
 
@@ -56,14 +44,7 @@ class ReadSpool:
         self._path = path
         self._mac = mac
 
-    def waiting(self) -> bool:
-        """Return True if the file holds anything. Raises OSError."""
-        try:
-            return self._path.stat().st_size > 0
-        except FileNotFoundError:
-            return False
-
-    def append(self, records: Sequence[Spooled]) -> None:
+    def append(self, records: Sequence[AuditRecord]) -> None:
         """Write records, and return when the disk has them. Raises OSError: then none of their reads may be answered.
 
         Each record begins with a line end, so that a torn line before it damages nothing else.
@@ -88,11 +69,11 @@ class ReadSpool:
             while line := file.readline():
                 if line == b"\n":
                     continue
-                spooled = self._parsed(line)
-                if spooled is None:
+                record = self._parsed(line)
+                if record is None:
                     damaged += 1
                     continue
-                records.append(spooled)
+                records.append(record)
                 if len(records) >= limit:
                     return Piece(tuple(records), file.tell(), damaged)
         return Piece(tuple(records), None, damaged)
@@ -102,20 +83,21 @@ class ReadSpool:
         self._path.unlink(missing_ok=True)
         self._flush_folder()
 
-    def _line(self, spooled: Spooled) -> bytes:
-        record = asdict(spooled.record) | {"timestamp": spooled.record.timestamp.isoformat()}
-        del record["mac"]
-        text = json.dumps({"id": spooled.id, "after": spooled.after, "record": record}, separators=(",", ":")).encode()
+    def _line(self, record: AuditRecord) -> bytes:
+        values = asdict(record) | {"timestamp": record.timestamp.isoformat()}
+        id_ = values.pop("read_id")
+        del values["mac"]
+        text = json.dumps({"id": id_, "record": values}, separators=(",", ":")).encode()
         return text + _SEPARATOR + self._mac_of(text)
 
-    def _parsed(self, line: bytes) -> Spooled | None:
+    def _parsed(self, line: bytes) -> AuditRecord | None:
         text, _, mac = line.removesuffix(b"\n").rpartition(_SEPARATOR)
         if not line.endswith(b"\n") or not hmac.compare_digest(mac, self._mac_of(text)):
             return None
         try:
             values = json.loads(text)
             timestamp = datetime.fromisoformat(values["record"]["timestamp"])
-            return Spooled(values["id"], values["after"], AuditRecord(**values["record"] | {"timestamp": timestamp}))
+            return AuditRecord(**values["record"] | {"timestamp": timestamp, "read_id": values["id"]})
         except (KeyError, TypeError, ValueError):  # because another release may have written it
             return None
 

@@ -59,7 +59,7 @@ class Events:
                 raise OntapError(errors.ENTRY_NOT_FOUND, target="index")
             return _views(tx, call, (event,))[0]
 
-        return await self._store.glance(read)
+        return await self._store.read_few(read)
 
 
 def _views(tx: NodeRows, call: Call, found: tuple[Event, ...]) -> tuple[EventView, ...]:

@@ -17,7 +17,7 @@ from uuid import uuid4
 import structlog
 
 from keystead.core import events
-from keystead.core.keys.incarnations import Reason, begun, plan_begin
+from keystead.core.keys.incarnations import Reason, next_incarnation, plan_begin
 from keystead.service.announcing import add_events
 from keystead.service.loading import incarnation_of
 from keystead.service.periodic import Periodic
@@ -44,11 +44,11 @@ class Rows(ClusterRows, EventRows, AuditRows, IncarnationRows, Protocol):
     """The rows that this module reads and writes."""
 
 
-class Cloned(Exception):  # noqa: N818 - a finding
+class CloneFound(Exception):  # noqa: N818 - a finding
     """A clone: another database has gone on from the same past. This database lacks what the other one acknowledged."""
 
 
-class Remembered(Protocol):
+class WitnessStore(Protocol):
     """What a data directory remembers of its database, and where that database is stored."""
 
     async def storage(self) -> Storage:
@@ -67,7 +67,7 @@ class Remembered(Protocol):
 class Incarnations:
     """The incarnation of the database, as one node sees it."""
 
-    def __init__(self, store: Store[Rows], remembered: Remembered, audit: AuditLog, clock: Clock, node: str) -> None:
+    def __init__(self, store: Store[Rows], remembered: WitnessStore, audit: AuditLog, clock: Clock, node: str) -> None:
         self._store = store
         self._remembered = remembered
         self._audit = audit
@@ -128,7 +128,7 @@ class Incarnations:
             current = incarnation_of(tx)
             if current.uuid == incarnation:
                 now = self._clock.now()
-                after = begun(current, Reason.CLONED, current.storage, str(uuid4()), now)
+                after = next_incarnation(current, Reason.CLONED, current.storage, str(uuid4()), now)
                 tx.put_incarnation(after)
                 self._announce(tx, after, now)
 
@@ -176,6 +176,6 @@ class Incarnations:
             self._announce(tx, after, now)
         return before, after, epoch
 
-    def _announce(self, tx: EventRows, begun: Incarnation, now: datetime) -> None:
-        values = {"incarnation": str(begun.number), "reason": begun.reason}
+    def _announce(self, tx: EventRows, next_incarnation: Incarnation, now: datetime) -> None:
+        values = {"incarnation": str(next_incarnation.number), "reason": next_incarnation.reason}
         add_events(tx, [events.DESTRUCTION_HELD.happened(self._node, now, None, values)])

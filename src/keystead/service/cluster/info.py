@@ -10,7 +10,7 @@ from keystead.core.availability import silent_nodes
 from keystead.core.errors import OntapError
 from keystead.core.model import Node
 from keystead.service.cluster.svms import check_free
-from keystead.service.loading import made, require_cluster
+from keystead.service.loading import require_cluster, require_made_cluster
 from keystead.service.ports.cluster import AuditRows, ClusterRows, IncarnationRows, NodeRows
 from keystead.service.ports.configuration import ListRows, SvmRows
 from keystead.service.ports.keys import KeyRows
@@ -38,13 +38,13 @@ class ClusterInfo:
 
     async def get(self, _call: Call) -> Cluster:
         """Return the cluster."""
-        return await self._store.glance(require_cluster)
+        return await self._store.read_few(require_cluster)
 
     async def rename(self, call: Call, name: str) -> None:
         """Rename the cluster. A name that an SVM has is code 1 (409). The nodes keep their names."""
 
         def rename(tx: Rows) -> None:
-            cluster = made(tx.cluster(lock=True))
+            cluster = require_made_cluster(tx.cluster(lock=True))
             check_free(tx, name, but=cluster.uuid)
             tx.put_cluster(replace(cluster, name=name))
             self._audit.succeed(tx, call, f"renamed the cluster from {cluster.name}")

@@ -55,7 +55,7 @@ class Rows(ListRows, NodeRows, JobRows, Protocol):
     """The rows that this module reads and writes."""
 
 
-class Ran(NamedTuple):
+class JobAnswer(NamedTuple):
     """A job as it is when its call is answered, and its error if it has failed by then."""
 
     job: Job
@@ -77,7 +77,9 @@ class Jobs:
         self._audit = audit
         self._clock = clock
         self._node = node
-        self._running: dict[asyncio.Task[Ran], asyncio.Task[JobOutcome | None]] = {}  # by task that stores the end
+        self._running: dict[
+            asyncio.Task[JobAnswer], asyncio.Task[JobOutcome | None]
+        ] = {}  # by task that stores the end
         self._accounts: Counter[str] = Counter()
         self._closed = False
 
@@ -95,7 +97,7 @@ class Jobs:
 
         await self._store.write(end_all)
 
-    async def run(self, call: Call, work: Work, *, svm: Svm | None, return_timeout: int = 0) -> Ran:
+    async def run(self, call: Call, work: Work, *, svm: Svm | None, return_timeout: int = 0) -> JobAnswer:
         """Store a job, begin its work, and wait for its end up to ``return_timeout`` seconds.
 
         ``svm`` owns the job: other SVMs never see it. Raises 262160 when the account has too many jobs, SHUTTING_DOWN
@@ -115,15 +117,15 @@ class Jobs:
             raise
         task = self._begin(job, call, work)
         done, _ = await asyncio.wait([task], timeout=return_timeout)
-        return task.result() if done else Ran(job, None)
+        return task.result() if done else JobAnswer(job, None)
 
     async def get(self, call: Call, uuid: str) -> Job:
         """Return one job, or raise 4 (404)."""
-        return await self._store.glance(lambda tx: _seen(tx, call, uuid))
+        return await self._store.read_few(lambda tx: _seen(tx, call, uuid))
 
     async def view(self, call: Call, uuid: str) -> JobView:
         """Return one job and its node, or raise 4 (404)."""
-        return await self._store.glance(lambda tx: _views(tx, [_seen(tx, call, uuid)])[0])
+        return await self._store.read_few(lambda tx: _views(tx, [_seen(tx, call, uuid)])[0])
 
     async def page(self, call: Call, page: Page) -> tuple[JobView, ...]:
         """Return a slice of the jobs, by uuid, with their nodes."""
@@ -164,7 +166,7 @@ class Jobs:
         if not self._accounts[account]:
             del self._accounts[account]
 
-    def _begin(self, job: Job, call: Call, work: Work) -> asyncio.Task[Ran]:
+    def _begin(self, job: Job, call: Call, work: Work) -> asyncio.Task[JobAnswer]:
         """Start two tasks, because a stop cancels the work, but never the storing of its end."""
         loop = asyncio.get_running_loop()
         working = loop.create_task(self._work(job, work))
@@ -182,7 +184,7 @@ class Jobs:
 
         return await work(progress)
 
-    async def _finish(self, job: Job, call: Call, working: asyncio.Task[JobOutcome | None]) -> Ran:
+    async def _finish(self, job: Job, call: Call, working: asyncio.Task[JobOutcome | None]) -> JobAnswer:
         """Wait for the work, and store how it ended. Never raises."""
         await asyncio.wait([working])
         outcome = _outcome(job, working)
@@ -196,7 +198,7 @@ class Jobs:
         except StoreError as failure:
             why = str(failure)
             log.error("the end of a job is not stored", job=job.uuid, why=why)  # noqa: TRY400 - the text says it
-        return Ran(done, outcome.error)
+        return JobAnswer(done, outcome.error)
 
 
 def _seen(tx: JobRows, call: Call, uuid: str) -> Job:
@@ -230,7 +232,7 @@ def _outcome(job: Job, working: asyncio.Task[JobOutcome | None]) -> JobOutcome:
     return JobOutcome(fault)
 
 
-class Task(NamedTuple):
+class JobRequest(NamedTuple):
     """Arguments of :meth:`keystead.service.cluster.jobs.Jobs.run`: the work, and the SVM that owns the job."""
 
     work: Work

@@ -16,7 +16,7 @@ from uuid import uuid4
 
 import structlog
 
-from keystead.core.leases import holds, taken
+from keystead.core.leases import holds, take
 from keystead.service.cluster.trusted_clock import JUMP_S
 from keystead.service.ports.cluster import LeaseRows, NodeRows
 from keystead.service.ports.store import StoreError
@@ -44,7 +44,7 @@ class LeaseLost(Exception):  # noqa: N818 - named as what happened, like a Refus
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class HeldLease:
     """A lease as this process holds it.
 
     ``until`` is the :meth:`Clock.monotonic` time at which another process may take it.
@@ -58,7 +58,7 @@ class Held:
 class Holding:
     """A lease that is renewed while work goes on. The work checks it before each of its steps."""
 
-    def __init__(self, leases: Leases, held: Held) -> None:
+    def __init__(self, leases: Leases, held: HeldLease) -> None:
         self._leases = leases
         self.held = held
 
@@ -93,7 +93,7 @@ class Leases:
         self._holder = f"{node}/{uuid4().hex[:8]}"
         self._seen: dict[str, tuple[Lease | None, float]] = {}  # the row as last read, and since when (monotonic)
 
-    async def take(self, name: str) -> Held | None:
+    async def take(self, name: str) -> HeldLease | None:
         """Take or renew a lease. Return None while another process holds it. Raises StoreError.
 
         If it is taken minutes after it expired, or minutes before, by the clocks of both holders, this node's clock is
@@ -101,17 +101,17 @@ class Leases:
         """
         began = self._clock.monotonic()
 
-        def work(tx: Rows) -> Held | None:
+        def work(tx: Rows) -> HeldLease | None:
             found, now = tx.lease(name, lock=True), self._clock.now()
             left = self._is_left(name, found)
-            lease = taken(found, name, self._holder, now, self._length, left=left)
+            lease = take(found, name, self._holder, now, self._length, left=left)
             if lease is None:
                 return None
             tx.put_lease(lease)
             idle = timedelta() if found is None or found.token == lease.token else now - found.expires
             if abs(idle.total_seconds()) > JUMP_S:
                 tx.doubt_clock(self._node, doubted=True)
-            return Held(name, lease.token, began + self._length.total_seconds())
+            return HeldLease(name, lease.token, began + self._length.total_seconds())
 
         return await self._store.write(work)
 
@@ -152,13 +152,13 @@ class Leases:
             except LeaseLost:
                 return
 
-    async def _leave(self, held: Held) -> None:
+    async def _leave(self, held: HeldLease) -> None:
         try:
             await self.release(held)
         except StoreError as failure:
             log.warning("a lease is not given back", lease=held.name, why=str(failure))
 
-    def check(self, tx: LeaseRows, held: Held) -> None:
+    def check(self, tx: LeaseRows, held: HeldLease) -> None:
         """Raise LeaseLost unless this process holds the lease until the end of the transaction.
 
         Take it before all other locks.
@@ -166,7 +166,7 @@ class Leases:
         if not holds(tx.lease(held.name, lock=True), self._holder, held.token):
             raise LeaseLost(held.name)
 
-    def check_time(self, held: Held) -> None:
+    def check_time(self, held: HeldLease) -> None:
         """Raise LeaseLost if another process may have taken the lease by now.
 
         Call it before each packet that destroys.
@@ -174,7 +174,7 @@ class Leases:
         if self._clock.monotonic() >= held.until:
             raise LeaseLost(held.name)
 
-    async def release(self, held: Held) -> None:
+    async def release(self, held: HeldLease) -> None:
         """Release the lease, so that others can take it at once. Raises StoreError."""
 
         def work(tx: LeaseRows) -> None:

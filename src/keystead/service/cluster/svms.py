@@ -50,14 +50,14 @@ class Svms:
 
     async def get(self, call: Call, uuid: str) -> Svm:
         """Return one SVM, or raise 4 (404)."""
-        svm = await self._store.glance(lambda tx: tx.svm(uuid, within=call.within_svm))
+        svm = await self._store.read_few(lambda tx: tx.svm(uuid, within=call.within_svm))
         if svm is None:
             raise OntapError(errors.ENTRY_NOT_FOUND, target="uuid")
         return svm
 
     async def named(self, call: Call, uuid: str | None, name: str | None) -> Svm | None:
         """Return the SVM of this uuid and name, one of which may be None; see :func:`named_svm`."""
-        return await self._store.glance(lambda tx: named_svm(tx, call, uuid, name))
+        return await self._store.read_few(lambda tx: named_svm(tx, call, uuid, name))
 
     async def page(self, call: Call, page: Page) -> tuple[Svm, ...]:
         """Return a slice of the SVMs, by uuid."""
@@ -69,7 +69,7 @@ class Svms:
         def rename(tx: Rows) -> None:
             tx.cluster(lock=True)  # before the SVM, because all who lock both use this order
             svm = _require(tx, call, uuid)
-            with concerning(svm):
+            with about_svm(svm):
                 check_free(tx, name, but=uuid)
             tx.rename_svm(uuid, name)
             self._audit.succeed(tx, call, f"renamed SVM {uuid} from {svm.name}", svm=replace(svm, name=name))
@@ -84,7 +84,7 @@ class Svms:
             keys = tx.keys_of_svm(uuid, ACTIVE_STATES) + tx.keys_left_of_svm(uuid, incarnation_of(tx).uuid)
             contents = {**tx.svm_contents(uuid), "keys": keys}
             owned = {what: count for what, count in contents.items() if count}
-            with concerning(svm):
+            with about_svm(svm):
                 if owned:
                     arguments = [(what, str(count)) for what, count in owned.items()]
                     raise OntapError(errors.IN_USE, target="uuid", arguments=arguments)
@@ -132,7 +132,7 @@ def named_svm(tx: SvmRows, call: Call, uuid: str | None, name: str | None) -> Sv
 
 
 @contextmanager
-def concerning(svm: Svm | None) -> Iterator[None]:
+def about_svm(svm: Svm | None) -> Iterator[None]:
     """Mark every exception raised within as being about this SVM, unless it has an SVM already.
 
     The audit record of a refusal or a fault then names the SVM.

@@ -15,10 +15,10 @@ from keystead.core.certificates.keys import written
 from keystead.core.errors import OntapError
 from keystead.core.model import Certificate, CertificateType
 from keystead.core.probing import TlsIdentity
-from keystead.service.cluster.svms import concerning, named_svm
+from keystead.service.cluster.svms import about_svm, named_svm
 from keystead.service.ports.cluster import AuditRows
 from keystead.service.ports.configuration import CertificateRows, ListRows, SvmRows
-from keystead.service.probing.prober import private_key_place
+from keystead.service.probing.prober import private_key_context
 
 if TYPE_CHECKING:
     from keystead.core.certificates.certificates import NewCertificate
@@ -89,7 +89,7 @@ class Certificates:
 
     async def get(self, call: Call, uuid: str) -> Certificate:
         """Return one certificate, or raise 4 (404)."""
-        return await self._store.glance(lambda tx: _require(tx, call, uuid))
+        return await self._store.read_few(lambda tx: _require(tx, call, uuid))
 
     async def page(self, call: Call, page: Page) -> tuple[Certificate, ...]:
         """Return a slice of the certificates, by uuid."""
@@ -111,7 +111,7 @@ class Certificates:
 
         def delete(tx: Rows) -> None:
             svm = _require(tx, call, uuid, lock=True).svm
-            with concerning(svm):
+            with about_svm(svm):
                 if tx.certificate_in_use(uuid):
                     raise OntapError(errors.CERTIFICATE_IN_USE)
                 tx.delete_certificate(uuid)
@@ -122,9 +122,9 @@ class Certificates:
     async def sign(self, call: Call, uuid: str, order: SigningOrder) -> str:
         """Sign a request with a ``root_ca``. Return the certificate (PEM), which is recorded, but not installed."""
         ca = await self.get(call, uuid)
-        with concerning(ca.svm):
+        with about_svm(ca.svm):
             approved = signing.check_order(order, ca, self._clock.now())
-        key = self._sealer.unseal(approved.sealed_key, private_key_place(uuid))
+        key = self._sealer.unseal(approved.sealed_key, private_key_context(uuid))
         made = signing.sign(approved, ca, key, x509.random_serial_number())
 
         def record(tx: Rows) -> None:
@@ -161,7 +161,7 @@ class Certificates:
         return key
 
     def _with_key(self, certificate: Certificate, key: Secret | None) -> Certificate:
-        sealed = self._sealer.seal(key, private_key_place(certificate.uuid)) if key else None
+        sealed = self._sealer.seal(key, private_key_context(certificate.uuid)) if key else None
         return replace(certificate, sealed_private_key=sealed)
 
     async def _add(
@@ -193,7 +193,7 @@ def _check_free(tx: CertificateRows, svm: Svm | None, name: str, but: str = "") 
     Its uuid is in the arguments.
     """
     holder = tx.certificate_named(svm.uuid if svm else None, name)
-    with concerning(svm):
+    with about_svm(svm):
         if holder is not None and holder.uuid != but:
             raise OntapError(errors.DUPLICATE_ENTRY, target="name", arguments=[("uuid", holder.uuid)])
 

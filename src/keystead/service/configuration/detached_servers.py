@@ -15,7 +15,7 @@ from keystead.core.errors import OntapError
 from keystead.core.keys.destroying import ABANDONED
 from keystead.core.keys.guarding import Removal, RemovalFindings, sole_copy
 from keystead.core.keys.model import Receipt
-from keystead.service.cluster.svms import concerning
+from keystead.service.cluster.svms import about_svm
 from keystead.service.loading import incarnation_of, require_key_manager
 from keystead.service.ports.cluster import AuditRows
 from keystead.service.ports.configuration import KeyManagerRows
@@ -76,7 +76,7 @@ class DetachedKeyServers:
         ends = asyncio.get_running_loop().time() + GIVE_UP_S
         while True:
             manager, servers = await self._context.store.read(lambda tx: _detached(tx, call, key_manager, address))
-            with concerning(manager.svm):
+            with about_svm(manager.svm):
                 found = {each.uuid: await self._guard.prove(call, Removal(manager, each), ends) for each in servers}
                 work = partial(self._give_up, call=call, key_manager=key_manager, address=address, found=found)
                 if await self._context.store.write(work):

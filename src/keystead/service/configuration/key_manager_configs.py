@@ -32,7 +32,7 @@ class KeyManagerConfigs:
     async def get(self, call: Call) -> Options:
         """Return the options. A call confined to an SVM gets 4 (404)."""
         call.check_sees(None)
-        return await self._store.glance(lambda tx: tx.options())
+        return await self._store.read_few(lambda tx: tx.options())
 
     async def change(self, call: Call, change: ConfigsChange) -> None:
         """Change the settings, or raise the rule that the change breaks. A call confined to an SVM gets 4 (404)."""

@@ -9,8 +9,8 @@ from keystead.core.errors import OntapError
 from keystead.core.key_servers import check_certificates
 from keystead.core.key_stores import check_discard, plan_enable
 from keystead.core.model import KeyManager
-from keystead.service.cluster.svms import concerning
-from keystead.service.loading import installed, load_state, require_key_manager
+from keystead.service.cluster.svms import about_svm
+from keystead.service.loading import installed_certificates, load_state, require_key_manager
 from keystead.service.ports.cluster import AuditRows, ClusterRows, EventRows, ObservationRows
 from keystead.service.ports.configuration import CertificateRows, KeyManagerRows, KeyServerRows, ListRows
 from keystead.service.probing.prober import first_failure
@@ -48,7 +48,7 @@ class KeyStores:
 
     async def get(self, call: Call, uuid: str) -> KeyManager:
         """Return one key store, or raise 4 (404)."""
-        return await self._store.glance(lambda tx: require_key_manager(tx, call, uuid))
+        return await self._store.read_few(lambda tx: require_key_manager(tx, call, uuid))
 
     async def page(self, call: Call, page: Page) -> tuple[KeyManager, ...]:
         """Return a slice of the key stores, by uuid."""
@@ -60,7 +60,7 @@ class KeyStores:
         What was probed cannot change meanwhile, because an inactive key store can only be discarded.
         """
         state, planned = await self._store.read(lambda tx: _planned(tx, call, uuid, enabled=enabled))
-        with concerning(planned.svm):
+        with about_svm(planned.svm):
             results = await self._prover.probe(call, planned, state.certificates, state.servers)
             found = first_failure(results)
             if found is not None:
@@ -69,8 +69,8 @@ class KeyStores:
         def enable(tx: Rows) -> None:
             tx.cluster(lock=True)  # so that nobody creates another one meanwhile
             state, planned = _planned(tx, call, uuid, enabled=enabled, lock=True)
-            with concerning(planned.svm):
-                check_certificates(planned, installed(tx, planned, lock=True))
+            with about_svm(planned.svm):
+                check_certificates(planned, installed_certificates(tx, planned, lock=True))
             tx.change_key_manager(planned)
             self._prover.accepted(tx, planned.svm, state.servers, results)
             self._audit.succeed(tx, call, f"enabled key manager {uuid}", svm=planned.svm)
@@ -83,7 +83,7 @@ class KeyStores:
         def discard(tx: Rows) -> None:
             state = _state(tx, call, uuid, lock=True)
             svm = state.key_manager.svm
-            with concerning(svm):
+            with about_svm(svm):
                 check_discard(state.key_manager, state.nodes)
             tx.delete_key_manager(uuid)
             self._audit.succeed(tx, call, f"deleted inactive key manager {uuid}", svm=svm)
@@ -93,7 +93,7 @@ class KeyStores:
 
 def _planned(tx: Rows, call: Call, uuid: str, *, enabled: bool, lock: bool = False) -> tuple[ServersState, KeyManager]:
     state = _state(tx, call, uuid, lock=lock)
-    with concerning(state.key_manager.svm):
+    with about_svm(state.key_manager.svm):
         return state, plan_enable(state, enabled=enabled)
 
 

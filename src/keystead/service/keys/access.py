@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 
 
 def serving_key_manager(tx: KeyManagerRows, svm: Svm) -> KeyManager | None:
-    """Return the key manager that keeps an SVM's keys: its own enabled one, else the cluster's, else None."""
+    """Return the key manager for an SVM's keys: its own enabled one, else the cluster's, else None."""
     return serving([svm.uuid], tx.enabled_key_managers([svm.uuid])).get(svm.uuid)
 
 
 def require_manager_of_keys(tx: KeyManagerRows, call: Call, uuid: str, *, lock: bool = False) -> KeyManager:
     """Return the key manager for a call about its keys, or raise 4 (404).
 
-    An SVM without a key manager of its own keeps its keys in the cluster's key manager. Its accounts do not see that
-    key manager otherwise. The caller must also check to which SVM a key belongs.
+    An SVM without a key manager of its own uses the cluster's key manager. Its accounts do not see that key manager
+    otherwise. The caller must also check to which SVM a key belongs.
     """
     if call.scope is None:
         found = tx.key_manager(uuid, lock=lock)
@@ -35,7 +35,7 @@ def require_manager_of_keys(tx: KeyManagerRows, call: Call, uuid: str, *, lock: 
 
 
 def _manager_for_svm(tx: KeyManagerRows, svm: Svm, uuid: str) -> KeyManager | None:
-    """Return the key manager if it is the SVM's own, enabled or not, or keeps the SVM's keys; else None."""
+    """Return the key manager if it is the SVM's own, enabled or not, or the SVM uses it; else None."""
     found = tx.key_manager(uuid)
     if found is None or (found.svm is not None and found.svm.uuid == svm.uuid):
         return found

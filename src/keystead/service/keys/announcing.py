@@ -28,25 +28,26 @@ class Rows(ClusterRows, KeyRows, Protocol):
     """The rows that this module reads and writes."""
 
 
-def different(
+def different_copy_events(
     tx: Rows, context: KeeperContext, topology: ServerTopology, server: KeyServer, changes: Sequence[CopyChange]
 ) -> list[Event]:
     """Return an event for each copy that has just become ``different``, for the first :data:`NAMED` at most."""
     found = [after for before, after in changes if after.presence is Presence.DIFFERENT is not before.presence][:NAMED]
     keys = {key.uuid: key for key in tx.keys({copy.key for copy in found})}
     return [
-        of_server(tx, context, events.KEY_DIFFERENT, topology, server, key_id=keys[copy.key].key_id) for copy in found
+        server_event(tx, context, events.KEY_DIFFERENT, topology, server, key_id=keys[copy.key].key_id)
+        for copy in found
     ]
 
 
-def of_server(
+def server_event(
     tx: ClusterRows, context: KeeperContext, kind: EventKind, topology: ServerTopology, server: KeyServer, **values: str
 ) -> Event:
     """Return an event about a key server. ``values`` are added to its address."""
     return _event(tx, context, kind, topology.key_manager, {"address": str(server.address)} | values)
 
 
-def of_tally(tx: ClusterRows, context: KeeperContext, key_manager: KeyManager, tally: Tally) -> Event:
+def tally_event(tx: ClusterRows, context: KeeperContext, key_manager: KeyManager, tally: Tally) -> Event:
     """Return the event that some keys have proven copies in fewer than two domains, or that no such key is left."""
     kind = events.SOLE_COPIES if tally.sole or tally.unproven else events.NO_SOLE_COPIES
     return _event(tx, context, kind, key_manager, {"sole": str(tally.sole), "unproven": str(tally.unproven)})

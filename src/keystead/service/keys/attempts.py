@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final, Protocol
 
 from keystead.core.keys.model import Attempt, AttemptState, Copy, Presence
-from keystead.core.keys.writing import brought_up_to_date, still_counts, with_state
+from keystead.core.keys.writing import still_counts, unknown_objects, with_new_state
 from keystead.service.keys.topology import load_topology
 from keystead.service.ports.configuration import KeyManagerRows
 from keystead.service.ports.keys import AttemptRows, CopyRows, KeyRows, TopologyRows
@@ -63,7 +63,7 @@ def begin(
     return attempt
 
 
-def announce(tx: Rows, attempt: Attempt, copy: Copy) -> bool:
+def add_copy_row(tx: Rows, attempt: Attempt, copy: Copy) -> bool:
     """Store the row of one more copy if the attempt is still pending. Return True if the attempt is pending.
 
     It locks the key. A second call for the same copy changes nothing.
@@ -78,7 +78,7 @@ def announce(tx: Rows, attempt: Attempt, copy: Copy) -> bool:
     return True
 
 
-def standing(tx: Rows, key: Key) -> tuple[KeyManager, ServerTopology, Key]:
+def lock_current(tx: Rows, key: Key) -> tuple[KeyManager, ServerTopology, Key]:
     """Lock the key manager, then the key. Return the key manager, its topology and the key as they are now.
 
     Raises StoreError if the key manager or the key was deleted.
@@ -90,7 +90,7 @@ def standing(tx: Rows, key: Key) -> tuple[KeyManager, ServerTopology, Key]:
     return manager, load_topology(tx, manager), now
 
 
-def unchanged(then: ServerTopology, now: ServerTopology) -> bool:
+def same_identity(then: ServerTopology, now: ServerTopology) -> bool:
     """Return True if the incarnation and the client certificate are the same.
 
     The certificate matters because key servers tie objects to the client certificate that made them.
@@ -101,10 +101,10 @@ def unchanged(then: ServerTopology, now: ServerTopology) -> bool:
     )
 
 
-def count_still(copies: Iterable[Copy], then: ServerTopology, now: ServerTopology) -> bool:
-    """Return True if :func:`unchanged` holds and each copy is at an address that is configured as it was."""
+def still_configured(copies: Iterable[Copy], then: ServerTopology, now: ServerTopology) -> bool:
+    """Return True if :func:`same_identity` holds and each copy is at an address that is configured as it was."""
     before, after = ({server.uuid: server for server in topology.servers} for topology in (then, now))
-    return unchanged(then, now) and all(still_counts(copy, before, after) for copy in copies)
+    return same_identity(then, now) and all(still_counts(copy, before, after) for copy in copies)
 
 
 def end(tx: Rows, attempt: Attempt, copies: Sequence[Copy], *, committed: bool) -> bool:
@@ -116,11 +116,11 @@ def end(tx: Rows, attempt: Attempt, copies: Sequence[Copy], *, committed: bool) 
         tx.put_copies(copies, new=False)
         return True
     stored = [copy for copy in tx.copies([attempt.key]) if copy.attempt == attempt.number]
-    tx.put_copies(brought_up_to_date(stored, copies), new=False)
+    tx.put_copies(unknown_objects(stored, copies), new=False)
     return False
 
 
 def note_states(tx: Rows, key: Key, copies: Sequence[Copy]) -> None:
     """Store State and descriptor of copies if presence and identifiers are still the same. It locks the key."""
     tx.lock_key(key.uuid)
-    tx.put_copies(with_state(tx.copies([key.uuid]), copies), new=False)
+    tx.put_copies(with_new_state(tx.copies([key.uuid]), copies), new=False)

@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from keystead.service.ports.page import Page
     from keystead.service.ports.store import Store
 
-SHOWN = tuple(state for state in KeyState if state is not KeyState.ABORTED)
-"""States of keys that are shown: all but aborted, because a key whose creation failed never existed."""
+NOT_ABORTED = tuple(state for state in KeyState if state is not KeyState.ABORTED)
+"""States of keys that the API returns: all but aborted, because a key whose creation failed never existed."""
 
-ACKNOWLEDGED = (KeyState.COMMITTED,)
-"""States of keys that ONTAP's own resources show. They know no retired keys."""
+COMMITTED_ONLY = (KeyState.COMMITTED,)
+"""States of keys that ONTAP's own resources return: committed keys only. They have no word for retired keys."""
 
 
 class Rows(
@@ -71,7 +71,7 @@ class KeyView:
 
 
 class NodeKeyView(NamedTuple):
-    """A key id on a node, with its key manager."""
+    """A key, whether a node can read it, the node, and the key's key manager."""
 
     id: KeyIdView
     key_manager: KeyManager
@@ -92,7 +92,7 @@ class Keys:
 
         It is the key manager's SVM, else the call's. Raises 4 (404).
         """
-        found = await self._store.glance(lambda tx: require_manager_of_keys(tx, call, key_manager))
+        found = await self._store.read_few(lambda tx: require_manager_of_keys(tx, call, key_manager))
         return found.svm or call.scope
 
     async def key_servers(self, call: Call, key_manager: str) -> dict[str, str]:
@@ -109,7 +109,7 @@ class Keys:
         key_manager: str,
         page: Page,
         key_type: KeyType,
-        states: Collection[KeyState] = SHOWN,
+        states: Collection[KeyState] = NOT_ABORTED,
     ) -> tuple[KeyView, ...]:
         """Return a page of a key manager's keys, by key id. Raises 4 (404)."""
 
@@ -127,7 +127,7 @@ class Keys:
         key_id: str,
         key_type: KeyType,
         wanted: Wanted = frozenset(),
-        states: Collection[KeyState] = SHOWN,
+        states: Collection[KeyState] = NOT_ABORTED,
     ) -> KeyView:
         """Return one key, or raise 4 (404) with the target ``uuid`` or ``key_id``."""
 
@@ -140,26 +140,31 @@ class Keys:
 
         return await self._store.read(read)
 
-    async def key_ids(self, call: Call, key_manager: str, node: str, page: Page) -> tuple[NodeKeyView, ...]:
-        """Return a page of the committed keys of all types, by key id, as seen on a node (uuid).
+    async def node_keys(self, call: Call, key_manager: str, node: str, page: Page) -> tuple[NodeKeyView, ...]:
+        """Return a page of a key manager's committed keys of all types, by key id: for each, if a node can read it.
 
-        Raises 65537125 if there is no such key manager, 4 (404) if there is no such node.
+        ``node`` is the node's uuid. Raises 65537125 (400) if there is no such key manager, 4 (404) if there is no such
+        node.
         """
 
         def read(tx: Rows) -> tuple[NodeKeyView, ...]:
             manager, of_node = _require_manager_and_node(tx, call, key_manager, node)
-            keys = call.within(among(page.within(key_manager=key_manager), ACKNOWLEDGED))
+            keys = call.within(among(page.within(key_manager=key_manager), COMMITTED_ONLY))
             return self._node_views(tx, call, manager, tx.page(Key, keys), of_node)
 
         return await self._store.read(read)
 
-    async def key_id(self, call: Call, key_manager: str, node: str, key_id: str) -> NodeKeyView:
-        """Return one committed key as :meth:`key_ids` does. Raises 4 (404) also if there is no such key."""
+    async def node_key(self, call: Call, key_manager: str, node: str, key_id: str) -> NodeKeyView:
+        """Return one committed key of a key manager, and if a node (uuid) can read it.
+
+        Raises 65537125 (400) if there is no such key manager. Raises 4 (404) if there is no such node, or no committed
+        key with this id that the call sees.
+        """
 
         def read(tx: Rows) -> NodeKeyView:
             manager, of_node = _require_manager_and_node(tx, call, key_manager, node)
             key = tx.key_by_id(key_manager, key_id, within=call.within_svm)
-            if key is None or key.state not in ACKNOWLEDGED:
+            if key is None or key.state not in COMMITTED_ONLY:
                 raise OntapError(errors.ENTRY_NOT_FOUND, target="key_id")
             return self._node_views(tx, call, manager, (key,), of_node)[0]
 
@@ -178,7 +183,7 @@ class Keys:
 
     async def check_authentication_key(self, call: Call, key_manager: str, key_id: str) -> None:
         """Raise 65536860 if this is the id of a volume key. An unknown key id raises nothing."""
-        found = await self._store.glance(lambda tx: tx.key_by_id(key_manager, key_id, within=call.within_svm))
+        found = await self._store.read_few(lambda tx: tx.key_by_id(key_manager, key_id, within=call.within_svm))
         if found is not None and found.key_type is not KeyType.NSE_AK:
             raise OntapError(errors.NOT_AN_AUTH_KEY, target="key_id")
 
@@ -187,7 +192,7 @@ class Keys:
 
         Raises 4 (404) for a key manager that the call does not see.
         """
-        await self._store.glance(lambda tx: _check_cluster_key_manager(tx, call, key_manager))
+        await self._store.read_few(lambda tx: _check_cluster_key_manager(tx, call, key_manager))
 
 
 def _require_manager_and_node(tx: Rows, call: Call, key_manager: str, node: str) -> tuple[KeyManager, Node]:

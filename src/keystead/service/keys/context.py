@@ -30,7 +30,11 @@ class Rows(TopologyRows, KeyManagerRows, KeyRows, AttemptRows, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class KeeperContext:
-    """The ports of the keeper. ``turn`` limits the rate: it waits until servers may be asked about one more key."""
+    """The ports of the work with keys.
+
+    ``turn`` limits the keeper's rate: it waits until servers may be asked about one more key. ``copies_per_read`` is
+    how many rows a settlement or a sweep reads at a time.
+    """
 
     store: Store[Transaction]
     objects: KeyObjects
@@ -38,6 +42,7 @@ class KeeperContext:
     clock: Clock
     node: str
     turn: Callable[[], Awaitable[None]]
+    copies_per_read: int = COPIES_PER_READ
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,10 +27,10 @@ class Rows(KeyServerRows, ObservationRows, CopyRows, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class KeyIdView:
-    """A key id on a node.
+    """A key, and whether a node can read it (``restored``).
 
     ``server`` is the address of a primary with a proven copy. It is empty if there is none, or if the call does not see
-    the key servers. ``restored``: the node can read the key.
+    the key servers.
     """
 
     key: Key
@@ -48,16 +48,16 @@ def key_ids(
     """
     servers = tx.key_servers(key_manager.uuid)
     copies: dict[str, list[Copy]] = defaultdict(list)
-    for copy in tx.standing_copies([key.uuid for key in keys]):
+    for copy in tx.copies_not_aborted([key.uuid for key in keys]):
         copies[copy.key].append(copy)
     seen = [each for each in tx.observations([server.uuid for server in servers]) if each.node == node]
     available = {each.key_server for each in seen if each.state is State.AVAILABLE}
     lost = {each.key_server for each in seen if each.host == PRIMARY and each.state is State.NOT_RESPONDING}
-    shown = servers if call.sees(key_manager.svm) else ()
+    visible = servers if call.sees(key_manager.svm) else ()
 
     def view(key: Key) -> KeyIdView:
         found = copies[key.uuid]
-        server = key_server_of(found, shown, lost)
+        server = key_server_of(found, visible, lost)
         return KeyIdView(key, str(server.address) if server else "", held(key) or proven_on(found, available))
 
     return tuple(map(view, keys))

@@ -36,7 +36,7 @@ class Rows(TopologyRows, Protocol):
     """The rows that this module reads and writes."""
 
 
-def digest_key_place(key_manager: str) -> SealContext:
+def digest_key_context(key_manager: str) -> SealContext:
     """Return the seal context of a key manager's digest key."""
     return SealContext("digest_keys", key_manager, "sealed")
 
@@ -126,4 +126,4 @@ class Endpoints:
         """Return the key manager's digest key. Raises SealError, and ValueError if there is no digest key yet."""
         if topology.sealed_digest_key is None:
             raise ValueError(f"key manager {topology.key_manager.uuid} has no digest key")
-        return self._sealer.unseal(topology.sealed_digest_key, digest_key_place(topology.key_manager.uuid))
+        return self._sealer.unseal(topology.sealed_digest_key, digest_key_context(topology.key_manager.uuid))

@@ -101,7 +101,7 @@ class JobRows(Protocol):
 
 
 class ObservationRows(Protocol):
-    """What nodes watch, and what they observed."""
+    """Observations of nodes, and the configuration that they watch."""
 
     def change_marker(self) -> Hashable:
         """Return a value that is another one whenever what is watched, or who logs in, was changed and audited.
@@ -152,6 +152,10 @@ class AuditRows(Protocol):
         ...
 
     def audit_records(self, node: str, after: int, limit: int) -> tuple[AuditRecord, ...]: ...
+
+    def recorded_reads(self, node: str, read_ids: Collection[str]) -> frozenset[str]:
+        """Return those of the read ids that records in a node's chain have."""
+        ...
 
     def audit_nodes(self) -> tuple[str, ...]:
         """Return the uuids of all nodes: registered ones, and those that left a chain behind."""

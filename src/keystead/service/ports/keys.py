@@ -29,7 +29,7 @@ if TYPE_CHECKING:
         Standing,
     )
     from keystead.core.keys.report import KeyReport
-    from keystead.core.keys.survival import Cover
+    from keystead.core.keys.survival import KeyGroup
 
 
 class KeyRows(Protocol):
@@ -148,10 +148,10 @@ class CopyRows(Protocol):
     def open_copies(
         self, key_server: str, after: str, limit: int, *, inactive: bool, undescribed: bool
     ) -> tuple[Copy, ...]:
-        """Return copies on a server, of keys after this uuid, about which something is to be found out or done.
+        """Return unsettled copies on a server, of keys after this uuid.
 
-        They are sent or unknown, or with ``inactive`` present and not known to be Active, or with ``undescribed``
-        present without a descriptor; their attempts are committed, their keys committed or retired.
+        An unsettled copy is sent or unknown. With ``inactive``, it may be present and not known to be Active. With
+        ``undescribed``, it may be present without a descriptor. Its attempt is committed, its key committed or retired.
         """
         ...
 
@@ -159,7 +159,7 @@ class CopyRows(Protocol):
         """Return the copies of keys, by key, attempt, server and host."""
         ...
 
-    def standing_copies(self, keys: Collection[str]) -> tuple[Copy, ...]:
+    def copies_not_aborted(self, keys: Collection[str]) -> tuple[Copy, ...]:
         """Return the copies of keys, in that order, but for what attempts left that came to nothing."""
         ...
 
@@ -195,10 +195,11 @@ class RemovalRows(Protocol):
     def keys_at_risk(
         self, key_manager: str, going: Collection[str], stay: Collection[str], period: Period, after: str, limit: int
     ) -> tuple[str, ...]:
-        """Return kept keys (uuids after this one) with a copy on a server that goes, and none proven on one that stays.
+        """Return committed and retired keys (uuids after ``after``) that the removal of the servers ``going`` may lose.
 
-        Any copy that was not destroyed counts as one; proven is one of a lasting attempt, on the primary itself, then.
-        So these are more than stand at stake, never fewer.
+        These keys have a copy on a server in ``going`` that is not destroyed. None of their copies on a primary in
+        ``stay`` was proven in the period. Copies of aborted attempts do not count as proven. The answer may have keys
+        that are safe, but lacks no key that is at risk.
         """
         ...
 
@@ -207,22 +208,25 @@ class RemovalRows(Protocol):
         ...
 
     def doubt_copies(self, key_server: str) -> None:
-        """Make what is present on a server unknown: it was seen where the server is no more. When, stays.
+        """Make the present copies on a server ``unknown``, because they were seen at another address or in another way.
 
-        Locks all keys that have, or had, a copy there.
+        The times of their proofs stay. Locks all keys that have, or had, a copy there.
         """
         ...
 
     def copies_proven(self, key_manager: str, since: datetime) -> tuple[Copy, ...]:
-        """Return the lasting copies of kept keys that are present and were proven since then."""
+        """Return present copies that were proven since then, of committed and retired keys.
+
+        Copies of aborted attempts are left out.
+        """
         ...
 
 
 class ReportRows(Protocol):
-    """What is proven of keys, and reports of verifications and drills."""
+    """Proofs of keys, counted, and reports of verifications and drills."""
 
-    def covers(self, key_manager: str, servers: Sequence[str], limit: int) -> tuple[Cover, ...]:
-        """Count the keys that are in use or can be recovered by which of these servers hold a proven copy.
+    def key_groups(self, key_manager: str, servers: Sequence[str], limit: int) -> tuple[KeyGroup, ...]:
+        """Return the committed and retired keys in groups: those with proven copies on the same of these servers.
 
         Only copies of committed attempts count. Each group has its first ``limit`` key ids.
         """
@@ -246,7 +250,7 @@ class ProfileRows(Protocol):
     def put_profile(self, profile: ServerProfile) -> None: ...
 
     def delete_profile(self, key_server: str) -> None:
-        """Forget what is known of a server, its fence too."""
+        """Delete the profile of a server, and its epoch marker."""
         ...
 
 
@@ -256,16 +260,16 @@ class EpochMarkerRows(Protocol):
     def epoch_marker(self, key_server: str) -> EpochMarker | None: ...
     def put_epoch_marker(self, marker: EpochMarker) -> None: ...
 
-    def epoch_markers_fall_due(self, key_manager: str) -> None:
-        """Have the fences of a key manager's servers, removed ones too, moved on soon."""
+    def set_epoch_markers_due(self, key_manager: str) -> None:
+        """Mark the epoch markers of a key manager as due, also those of removed servers."""
         ...
 
     def due_epoch_markers(self, key_manager: str) -> frozenset[str]:
-        """Return the servers (uuids) whose fences fell due and do not move yet."""
+        """Return the servers (uuids) whose epoch markers are due and are not replaced yet."""
         ...
 
-    def note_epoch_marker_moves(self, key_server: str) -> None:
-        """Note that a fence that fell due is being moved on."""
+    def clear_epoch_marker_due(self, key_server: str) -> None:
+        """Note that a due epoch marker is being replaced."""
         ...
 
 
@@ -273,7 +277,7 @@ class DigestKeyRows(Protocol):
     """Digest keys, sealed."""
 
     def digest_key(self, key_manager: str) -> bytes | None:
-        """Return the digest key of a key manager, sealed at ``Place("digest_keys", key_manager, "sealed")``."""
+        """Return the digest key of a key manager, sealed in ``SealContext("digest_keys", key_manager, "sealed")``."""
         ...
 
     def add_digest_key(self, key_manager: str, sealed: bytes) -> None: ...
@@ -307,4 +311,4 @@ class OrphanRows(Protocol):
 
 
 class TopologyRows(CertificateRows, KeyServerRows, ProfileRows, DigestKeyRows, IncarnationRows, Protocol):
-    """What a :class:`keystead.service.keys.topology.ServerTopology` is loaded from."""
+    """The rows that make a :class:`keystead.service.keys.topology.ServerTopology`."""

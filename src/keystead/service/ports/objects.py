@@ -41,12 +41,12 @@ class Fault(StrEnum):
 
     @property
     def sent(self) -> bool:
-        """Whether something may have happened."""
+        """True if the operation may have happened."""
         return self is Fault.UNANSWERED
 
     @property
     def answered(self) -> bool:
-        """Whether it is the server's own answer."""
+        """True if the fault is the server's own answer."""
         return self not in {Fault.UNREACHABLE, Fault.UNANSWERED}
 
 
@@ -75,7 +75,7 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class ObjectAttributes:
-    """What Get Attributes says of an object. ``state`` is the KMIP State's name, empty where the server has none."""
+    """The answer to Get Attributes. ``state`` is the KMIP State's name, empty where the server has none."""
 
     names: tuple[str, ...]
     state: str
@@ -84,7 +84,7 @@ class ObjectAttributes:
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What Query and Discover Versions say of a server; numbers are KMIP's, empty where it does not say."""
+    """The answers to Query and Discover Versions; numbers are KMIP's, empty where it does not say."""
 
     operations: tuple[int, ...]
     object_types: tuple[int, ...]
@@ -94,7 +94,7 @@ class Capabilities:
 
 @dataclass(frozen=True, slots=True)
 class Quirks:
-    """What a server makes of questions that servers answer differently.
+    """The ways in which a server answers requests that servers answer differently.
 
     ``locate_by_name``: it looks at names, and finds by them. ``locate_offset``: Offset Items lead to the next page.
     ``batches``: it answers several items in one message.
@@ -171,16 +171,16 @@ class KeyObjects(Protocol):
         """
         ...
 
-    def slow_or_dead(self, endpoint: Endpoint) -> bool:
-        """Whether the address's circuit is open: it failed lately, and is left alone for a while."""
+    def circuit_open(self, endpoint: Endpoint) -> bool:
+        """Return True if the address's circuit is open: the address failed lately, and is not used for a while."""
         ...
 
     def latency_s(self, endpoint: Endpoint) -> float | None:
-        """The recent typical time of a Get from this address, None when there was none."""
+        """Return the median time of recent Gets from this address, in seconds; None if there were none."""
         ...
 
     def p95_s(self, endpoint: Endpoint) -> float | None:
-        """The time that 95 of 100 recent Gets from this address stayed below, None when there were none."""
+        """Return the 95th percentile of recent Gets from this address, in seconds; None if there were none."""
         ...
 
     async def close(self) -> None: ...

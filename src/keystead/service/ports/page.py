@@ -29,5 +29,5 @@ class Page:
     wanted: frozenset[str] = frozenset()
 
     def within(self, **equals: str | int | bool | None) -> Page:
-        """The same slice of fewer rows: those whose columns equal these values as well; None is unset."""
+        """Return the same slice of the rows whose columns equal these values, too; None is unset."""
         return replace(self, where=(*self.where, *equal(**equals)))

@@ -16,11 +16,11 @@ class Watch(Protocol):
 
     @property
     def connected(self) -> bool:
-        """Whether a connection is kept."""
+        """True while a connection is kept."""
         ...
 
     async def check(self, limit_s: float) -> bool:
-        """Whether the server answers a light question on the kept connection; if not, that is closed."""
+        """Return True if the server answers a light request on the kept connection; else close the connection."""
         ...
 
     async def probe(self, limit_s: float) -> ProbeResult:
@@ -36,7 +36,7 @@ class KeyServerGateway(Protocol):
     """The key servers themselves."""
 
     def can_use(self, identity: TlsIdentity) -> bool:
-        """Whether TLS takes this certificate, its key and its intermediates."""
+        """Return True if TLS accepts this certificate, its key and its intermediates."""
         ...
 
     def watch(self, server: ServerAddress, target: ProbeTarget, identity: TlsIdentity) -> Watch:

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 class Telemetry(Protocol):
-    """What is counted and measured of this process."""
+    """The counters and measurements of this process."""
 
     def answered(self, method: str, status: int) -> None: ...
     async def exposition(self) -> tuple[bytes, str]:

@@ -28,7 +28,7 @@ class Sealer(Protocol):
     def seal(self, value: Secret, place: SealContext) -> bytes: ...
 
     def unseal(self, sealed: bytes, place: SealContext) -> Secret:
-        """Raises SealError."""
+        """Return the value. Raises SealError."""
         ...
 
     def mac(self, message: bytes) -> bytes:
@@ -51,7 +51,7 @@ class KeyMaker(Protocol):
         ...
 
     async def prove(self, key: PrivateKey) -> bool:
-        """Whether what the key signs is valid."""
+        """Return True if a signature of this key is valid."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""What the use cases need from the world, as Protocols. Adapters implement them; app.py wires them together."""
+"""The database as use cases see it: the transaction, made of families of rows, and its errors."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class StoreError(Exception):
 
 
 class StorageError(StoreError):
-    """What the store writes to is full, or fails; ``reason`` says which. Nothing was stored."""
+    """A failure of the storage below the database: it is full, or broken. ``reason`` says which. Nothing was stored."""
 
     def __init__(self, text: str, reason: str) -> None:
         super().__init__(text)
@@ -86,27 +86,26 @@ class Transaction(
 ):
     """One database transaction, used inside the function given to :meth:`Store.read` or :meth:`Store.write`.
 
-    Every method raises StoreError when the database fails. ``lock=True`` (in a write) holds the row until the end.
-    ``within``: of rows that are not this SVM's (uuid) nothing is read or locked, as if they did not exist.
-    A failure that running the transaction again can settle is raised as something else: do not catch Exception here.
+    Every method raises StoreError if the database fails. ``lock=True`` (in a write) locks the row until the end. With
+    ``within``, rows of other SVMs (uuid) are neither read nor locked, as if they did not exist. A failure that another
+    run can settle is raised as another exception: do not catch Exception in a transaction.
     """
 
 
 class Store(Protocol[Rows_co]):
     """The database. ``Rows_co`` are the families of rows that its user reads and writes.
 
-    A transaction is a plain function, run in a worker thread, and run again on a conflict.
-
-    So the function must do nothing but call the transaction and compute. A read sees one snapshot.
+    A transaction is a plain function. It runs in a worker thread, and again after a conflict. So the function must do
+    nothing but call the transaction and compute. A read sees one snapshot.
     """
 
     async def read(self, work: Callable[[Rows_co], T]) -> T: ...
-    async def glance(self, work: Callable[[Rows_co], T]) -> T:
-        """As ``read``, for a few rows by key: it may run on the caller's thread, and must never be a list."""
+    async def read_few(self, work: Callable[[Rows_co], T]) -> T:
+        """Read a few rows by key, never a list. It may run on the caller's thread."""
         ...
 
     def version(self) -> Hashable | None:
-        """A value that is another one when anything was committed since, by whomever; None where that costs a read."""
+        """Return a value that changes with every commit of any process; None where that would cost a read."""
         ...
 
     async def write(self, work: Callable[[Rows_co], T]) -> T: ...

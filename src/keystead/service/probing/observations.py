@@ -9,7 +9,15 @@ from __future__ import annotations
 from functools import cache, partial
 from typing import TYPE_CHECKING, Protocol
 
-from keystead.core.availability import PRIMARY, AddressCheck, WatchedAddress, announced, is_announced, looks, observed
+from keystead.core.availability import (
+    PRIMARY,
+    AddressCheck,
+    WatchedAddress,
+    announced,
+    is_announced,
+    observed,
+    results_by_address,
+)
 from keystead.core.key_servers import secondary_addresses
 from keystead.service.announcing import add_events, cluster_name
 from keystead.service.ports.cluster import ClusterRows, EventRows, ObservationRows
@@ -51,7 +59,7 @@ class Observations:
         changes = [
             AddressCheck(server.key_manager, place, look, self._clock.now())
             for server, result in found
-            for place, look in looks(server, result).items()
+            for place, look in results_by_address(server, result).items()
         ]
         stored = () if new else tx.observations([server.uuid for server in servers])
         for server in servers:

@@ -24,19 +24,19 @@ if TYPE_CHECKING:
     from keystead.service.probing.queue import ProbeQueue
 
 COARSE_S = 1.0  # an SVM's account hears of a failed name only after whole seconds, because the time would tell more
-CUT = 0.1  # fraction of a server's time that a probe may lack without notice
+TOLERANCE = 0.1  # fraction of a server's time that a probe may lack without notice
 IMMEDIATE_S = 1.0  # seconds for a server with the stored timeout 0 ("fail at once")
 
 NO_IDENTITY = (SealError, KeyError, ValueError)
 """Errors of :meth:`ServerProber.identity` for certificates and secrets that are gone, or cannot be opened."""
 
 
-def private_key_place(certificate: str) -> SealContext:
+def private_key_context(certificate: str) -> SealContext:
     """Return the seal context of a certificate's private key."""
     return SealContext("certificates", certificate, "private_key")
 
 
-def password_place(key_server: str) -> SealContext:
+def password_context(key_server: str) -> SealContext:
     """Return the seal context of a key server's password."""
     return SealContext("key_servers", key_server, "password")
 
@@ -80,8 +80,8 @@ class ServerProber:
             targets = [self.target(server, left_s) for server in servers]
             results = await self._gateway.probe_all(targets, identity, left_s, account=account)
             wanted_s = max((_timeout_s(server, self._queue.deadline_s) for server in servers), default=0.0)
-            if left_s < wanted_s - wanted_s * CUT and not all(result.accepted for result in results):
-                check_left(ends - wanted_s * CUT)  # because a server that had too little time did not fail
+            if left_s < wanted_s - wanted_s * TOLERANCE and not all(result.accepted for result in results):
+                check_left(ends - wanted_s * TOLERANCE)  # because a server that had too little time did not fail
             return results
 
         began = asyncio.get_running_loop().time()
@@ -103,7 +103,7 @@ class ServerProber:
             raise ValueError(f"client certificate {client.uuid} has no private key")
         return TlsIdentity(
             certificate=client.public_certificate,
-            private_key=self._sealer.unseal(client.sealed_private_key, private_key_place(client.uuid)),
+            private_key=self._sealer.unseal(client.sealed_private_key, private_key_context(client.uuid)),
             intermediates=client.intermediates,
             server_cas=tuple(certificates[uuid].public_certificate for uuid in key_manager.server_ca_certificates),
         )
@@ -115,7 +115,7 @@ class ServerProber:
             server.address,
             _timeout_s(server, left_s),
             username=server.username,
-            password=None if sealed is None else self._sealer.unseal(sealed, password_place(server.uuid)),
+            password=None if sealed is None else self._sealer.unseal(sealed, password_context(server.uuid)),
             secondaries=secondary_addresses(server),
             server_name=server.tls_server_name,
         )

@@ -112,7 +112,7 @@ class Watching:
 
     async def marker(self) -> Hashable:
         """Return a value that changes with the configuration."""
-        return await self._store.glance(lambda tx: tx.change_marker())
+        return await self._store.read_few(lambda tx: tx.change_marker())
 
     async def hear(self) -> None:
         """Store that this node watches now. Raises StoreError."""

@@ -33,7 +33,7 @@ pytestmark = on_sqlite
 async def test_a_clone_of_an_original_that_went_on_destroys_nothing(
     key_world: KeyWorld, tmp_path: Path, rounds: int
 ) -> None:
-    """It holds destruction, and says so; the original, in which the key was recovered, goes on."""
+    """A clone holds destruction and announces it; the original continues."""
     servers = await key_world.start(2)
     original, key = await with_retired_key(key_world, *servers)
     clone = await twin_of(original, tmp_path / "clone")
@@ -54,7 +54,7 @@ async def test_a_clone_of_an_original_that_went_on_destroys_nothing(
 
 
 async def test_an_original_is_told_that_its_clone_went_on(key_world: KeyWorld, tmp_path: Path) -> None:
-    """The one that comes second holds, whichever it is."""
+    """Of original and clone, the one that comes second holds destruction."""
     servers = await key_world.start(2)
     original, key = await with_retired_key(key_world, *servers)
     clone = await twin_of(original, tmp_path / "clone")
@@ -68,7 +68,7 @@ async def test_an_original_is_told_that_its_clone_went_on(key_world: KeyWorld, t
 
 
 async def test_of_two_at_once_one_goes_on_at_most(key_world: KeyWorld, tmp_path: Path) -> None:
-    """However their steps fall together."""
+    """Of two concurrent processes at most one continues, whatever the order of their steps."""
     original, _ = await with_retired_key(key_world, *await key_world.start(1))
     for number in range(4):
         clone = await twin_of(original, tmp_path / f"clone{number}")
@@ -81,7 +81,7 @@ async def test_of_two_at_once_one_goes_on_at_most(key_world: KeyWorld, tmp_path:
 
 
 async def test_a_clone_from_before_the_first_fence(key_world: KeyWorld, tmp_path: Path) -> None:
-    """It finds the anchor, though the first fences are gone."""
+    """A clone from before the first marker is found by the anchor, though the first markers are gone."""
     original = await side(await keeping(key_world, *(servers := await key_world.start(1))))
     clone = await twin_of(original, tmp_path / "clone")
     for number in range(3):
@@ -93,7 +93,7 @@ async def test_a_clone_from_before_the_first_fence(key_world: KeyWorld, tmp_path
 
 
 async def test_a_new_incarnation_has_fences_of_its_own(key_world: KeyWorld, tmp_path: Path) -> None:
-    """A clone that was told so and released keeps out of its original's way, and has clones of its own."""
+    """A released clone has markers of its own, and clones of it are found."""
     original, _ = await with_retired_key(key_world, *await key_world.start(1))
     clone = await twin_of(original, tmp_path / "clone")
     key_world.clock.advance(EVERY_S + 1)
@@ -124,7 +124,7 @@ KINDS = [
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_kinds_of_servers(key_world: KeyWorld, tmp_path: Path, kind: str) -> None:
-    """On each the fence moves on, leaving its anchor, and a clone is told."""
+    """On each kind of server the marker moves on, its anchor stays, and a clone is found."""
     (server,) = await key_world.start(1, [of_kind(kind)])
     original = await side(await keeping(key_world, server))
     clones = []
@@ -141,7 +141,7 @@ async def test_kinds_of_servers(key_world: KeyWorld, tmp_path: Path, kind: str) 
 
 
 async def test_a_server_that_does_not_find_by_name(key_world: KeyWorld) -> None:
-    """It has no fence, and what has to end there ends."""
+    """A server that cannot find objects by name has no marker, and destruction there goes on."""
     (server,) = await key_world.start(1, [of_kind("locate returns everything")])
     original, key = await with_retired_key(key_world, server)
     key_world.clock.advance(WINDOW_S + 1)
@@ -154,7 +154,7 @@ async def test_a_server_that_does_not_find_by_name(key_world: KeyWorld) -> None:
 
 
 async def test_nothing_is_destroyed_where_the_fence_stands_still(key_world: KeyWorld) -> None:
-    """A server that takes none now waits for another round; the others do not."""
+    """Nothing is destroyed on a server that takes no marker now; other servers continue."""
     servers = await key_world.start(2)
     original, key = await with_retired_key(key_world, *servers)
     key_world.clock.advance(WINDOW_S + 1)
@@ -183,7 +183,7 @@ async def test_no_purge_begins_without_a_fence(key_world: KeyWorld) -> None:
 
 
 async def test_a_server_that_returns_other_bytes_is_no_clones(key_world: KeyWorld) -> None:
-    """Nothing is destroyed there while it does, and all goes on when it tells the truth again."""
+    """While a server returns other bytes nothing is destroyed there; it does not count as a clone."""
     servers = await key_world.start(2)
     original, key = await with_retired_key(key_world, *servers)
     await original.advance()
@@ -200,7 +200,7 @@ async def test_a_server_that_returns_other_bytes_is_no_clones(key_world: KeyWorl
 
 
 async def test_a_fence_that_stays_stops_the_next(key_world: KeyWorld) -> None:
-    """The one before must be gone, or its absence would tell nothing: a server that destroys nothing gets no more."""
+    """No marker is written until the one before is destroyed."""
     (server,) = await key_world.start(1)
     original = await side(await keeping(key_world, server))
     await original.advance()
@@ -217,7 +217,7 @@ async def test_a_fence_that_stays_stops_the_next(key_world: KeyWorld) -> None:
 
 
 async def test_fences_move_on_each_hour(key_world: KeyWorld) -> None:
-    """And not in each round, where nothing is to be destroyed."""
+    """Markers move on once an hour where nothing is to be destroyed, not in each round."""
     (server,) = await key_world.start(1)
     original = await side(await keeping(key_world, server))
     for expected in (FIRST, FIRST):
@@ -250,7 +250,7 @@ async def test_a_server_that_lost_everything_is_no_clones(key_world: KeyWorld) -
 
 
 async def test_a_server_that_is_learned_anew_keeps_its_fence(key_world: KeyWorld) -> None:
-    """It may be the same one: then its fence is there, and no other database's."""
+    """A server that is learned again keeps its marker, which may still be there."""
     (server,) = await key_world.start(1)
     original = await side(await keeping(key_world, server))
     await original.advance()
@@ -269,7 +269,7 @@ async def test_a_server_that_is_learned_anew_keeps_its_fence(key_world: KeyWorld
 
 
 async def test_fences_are_not_listed(key_world: KeyWorld) -> None:
-    """They keep no key: nobody adopts one, be it another incarnation's."""
+    """Markers are not listed as orphans, also those of another incarnation."""
     (server,) = await key_world.start(1)
     original = await side(await keeping(key_world, server))
     await original.advance()
@@ -281,7 +281,7 @@ async def test_fences_are_not_listed(key_world: KeyWorld) -> None:
 
 
 async def test_a_detached_server_has_a_fence(key_world: KeyWorld) -> None:
-    """What has to end there may be another's by then as well."""
+    """A detached server has a marker, because a clone may have copies there."""
     servers = await key_world.start(2)
     original, key = await with_retired_key(key_world, *servers)
     removed = (await key_world.servers(original.kept.manager))[1]

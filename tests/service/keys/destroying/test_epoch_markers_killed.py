@@ -34,7 +34,7 @@ class Dying:
         self.died = False
 
     def context(self) -> Any:
-        """What the process works with."""
+        """Return what the process works with."""
         return replace(self._context, store=_Steps(self._context.store, self), objects=_Sessions(self))
 
     async def step(self, failure: Exception, call: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
@@ -106,7 +106,7 @@ async def test_a_crash_at_each_step(key_world: KeyWorld, tmp_path: Path, *, firs
         assert len(await original.advance()) == 1, f"step {step}"
         (marker,) = await original.fences()
         assert marker is not None
-        assert (marker.state, marker.behind) == (EpochMarkerState.HELD, ())
+        assert (marker.state, marker.previous_identifiers) == (EpochMarkerState.HELD, ())
         assert fences_on(servers[0]) == [ANCHOR, marker.number]
         assert await original.stands() == GOES_ON
         assert await clone.advance() == frozenset(), f"step {step}"

@@ -68,7 +68,7 @@ class Lost:
         return await stands(self.world, self.key, *[self.servers[number] for number in numbers])
 
     async def row(self, number: int) -> KeyServer:
-        """A server, as it is configured."""
+        """Return a server, as it is configured."""
         rows = await self.world.servers(self.kept.manager)
         return next(row for row in rows if row.address.port == self.servers[number].port)
 
@@ -261,12 +261,12 @@ class Refuses(Responder):
 
 
 def locates(pattern: re.Pattern[str], item: Any) -> bool:
-    """Whether an object with such a name is looked for."""
+    """Return True if an object with such a name is looked for."""
     return item.operation == Operation.LOCATE and pattern.search(str(item.request_payload)) is not None
 
 
 def gets_a_descriptor(responder: Refuses, item: Any) -> bool:
-    """Whether one is to be returned."""
+    """Return True if one is to be returned."""
     if item.operation != Operation.GET:
         return False
     stored = responder.objects.get(item.request_payload.unique_identifier)

@@ -43,11 +43,11 @@ class Remembered:
         self.witness = Witness()
 
     async def storage(self) -> Storage:
-        """The same place all the time."""
+        """Return the same place all the time."""
         return Storage("sqlite", "directory", "file")
 
     async def read(self) -> Witness:
-        """What was remembered last."""
+        """Return what was remembered last."""
         return self.witness
 
     async def write(self, witness: Witness) -> None:
@@ -61,9 +61,9 @@ class Served:
     def __init__(self, kept: Keeping) -> None:
         self.kept, node, clock = kept, kept.node, kept.world.clock
         self.lives = Incarnations(node.store, Remembered(), node.audit, clock, node.uuid)
-        self.fencing = EpochMarkers(kept.context, self.lives.cloned)
+        self.epoch_markers = EpochMarkers(kept.context, self.lives.cloned)
         destroying = KeyPurge(kept.context, believed(node.store, clock, node.uuid), self.lives.cloned, self.lives.check)
-        self.parts = replace(kept.rounds._parts, fencing=self.fencing, destroying=destroying)
+        self.parts = replace(kept.parts, epoch_markers=self.epoch_markers, destroying=destroying)
         self.rounds = KeyRounds(kept.context, kept.leases, self.parts, look=self.lives.look)
         self.file = make_url(kept.world.home.database).database or ""
 
@@ -150,7 +150,7 @@ async def test_a_fence_that_is_due_moves_when_the_database_is_back(
         raise StoreError("the database is away")
 
     with monkeypatch.context() as patched:
-        patched.setattr(original.fencing, "_store", away)
+        patched.setattr(original.epoch_markers, "_store", away)
         await original.round()
     await original.round()
     (after,) = await original.fences()
@@ -166,7 +166,7 @@ async def test_a_backup_that_is_restored_into_the_database_in_service(
     """A key was retired when it was made, and recovered since; in that round another key is to be destroyed."""
     servers = await key_world.start(2)
     served = Served(kept := await keeping(key_world, *servers))
-    backup, advance = tmp_path / "backup.db", served.fencing.advance
+    backup, advance = tmp_path / "backup.db", served.epoch_markers.advance
 
     async def then_restore(*args: Any) -> frozenset[str]:
         fenced = await advance(*args)
@@ -191,10 +191,10 @@ async def test_a_backup_that_is_restored_into_the_database_in_service(
         if when == "before the look":
             served.put_back(backup)
         else:
-            served.fencing.advance = then_restore  # type: ignore[method-assign, assignment]
+            served.epoch_markers.advance = then_restore  # type: ignore[method-assign, assignment]
         for _ in range(2):
             await served.rounds.keep(holding, kept.manager)
-            served.fencing.advance = advance  # type: ignore[method-assign]
+            served.epoch_markers.advance = advance  # type: ignore[method-assign]
     incarnation = await key_world.store.read(lambda tx: tx.incarnation())
     assert incarnation is not None
     assert (incarnation.reason, incarnation.destroys) == ("restored", False)

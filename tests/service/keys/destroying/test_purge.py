@@ -16,7 +16,7 @@ from keystead.kmip.testing.profiles import PROFILES
 from keystead.kmip.testing.server import close, first
 from keystead.kmip.ttlv.enums import Operation, ResultReason
 from keystead.service.cluster.leases import LeaseLost
-from keystead.service.keys.looking import look as key_looking
+from keystead.service.keys.looking import visit as visits
 from tests.service.worlds.keepers import (
     PAIRS,
     WINDOW_S,
@@ -45,7 +45,7 @@ LATE_S = 3600 + 121
 
 
 def keys_on(server: KmipServer) -> list[str]:
-    """The names of the keys, and of their descriptors, that a server holds."""
+    """Return the names of the keys, and of their descriptors, that a server holds."""
     names = {name: parse(name) for name in held(server)}
     return sorted(name for name, parsed in names.items() if parsed and parsed.kind is not ObjectKind.CANARY)
 
@@ -71,7 +71,7 @@ def about(server: KmipServer, ids: Collection[str]) -> Fault:
 
 
 async def test_a_key_whose_window_has_ended_is_destroyed(key_world: KeyWorld) -> None:
-    """On each server it is revoked, then destroyed, with a receipt for each; others, and canaries, stay."""
+    """Each copy is revoked, destroyed and gets a receipt; other objects and canaries stay."""
     servers = await key_world.start(3)
     kept = await keeping(key_world, *servers)
     stays = await kept.node.create(kept.manager, "stays")
@@ -91,7 +91,7 @@ async def test_a_key_whose_window_has_ended_is_destroyed(key_world: KeyWorld) ->
 
 @on_sqlite
 async def test_nothing_happens_before_the_window_ends(key_world: KeyWorld) -> None:
-    """A retired key stays on its servers, and a recovered one for ever."""
+    """A retired key stays until its window ends, a recovered one stays."""
     servers = await key_world.start(2)
     kept = await keeping(key_world, *servers)
     key = await kept.node.create(kept.manager)
@@ -120,7 +120,7 @@ async def test_nothing_happens_before_the_window_ends(key_world: KeyWorld) -> No
     ],
 )
 async def test_the_end_on_kinds_of_servers(key_world: KeyWorld, kind: str) -> None:
-    """Whatever a product makes of Destroy, Names and Locate, all objects of the key come to their end."""
+    """On every kind of server all objects of the key are destroyed."""
     servers = await key_world.start(2, [of_kind(kind), of_kind(kind)])
     kept = await keeping(key_world, *servers)
     stays = await kept.node.create(kept.manager, "stays")
@@ -228,7 +228,7 @@ async def test_a_descriptor_ends_with_its_copy(key_world: KeyWorld) -> None:
 
 @on_sqlite
 async def test_what_one_server_refuses_holds_up_no_other(key_world: KeyWorld) -> None:
-    """Nor another copy there: it is tried again in the next round."""
+    """A refused Destroy is repeated in the next round, and delays no other copy."""
     servers = await key_world.start(2)
     kept = await keeping(key_world, *servers)
     key = await purged(kept)
@@ -247,7 +247,7 @@ async def test_an_object_about_which_a_server_falls_silent(
     key_world: KeyWorld, monkeypatch: pytest.MonkeyPatch, silent: list[int], ended: list[int]
 ) -> None:
     """Holds up no other, unless the server is silent about several in a row."""
-    monkeypatch.setattr(key_looking, "RECONNECT_S", 0.0)
+    monkeypatch.setattr(visits, "RECONNECT_S", 0.0)
     servers = await key_world.start(1)
     kept = await keeping(key_world, *servers)
     keys = [await kept.node.create(kept.manager, f"key {number}") for number in range(5)]
@@ -407,7 +407,7 @@ async def test_bytes_do_not_tell_the_copies_of_a_key_in_use_apart(key_world: Key
 
 @pytest.mark.parametrize("begun", [False, True])
 async def test_nothing_is_destroyed_while_that_is_held(key_world: KeyWorld, begun: bool) -> None:
-    """Neither what was aborted nor what is due, before an operator releases it; not even what had begun to end."""
+    """While destruction is held nothing is destroyed, not even what had begun to end."""
     servers = await key_world.start(2)
     kept = await keeping(key_world, *servers)
     key = await purged(kept)
@@ -425,7 +425,7 @@ async def test_nothing_is_destroyed_while_that_is_held(key_world: KeyWorld, begu
 
 @on_sqlite
 async def test_what_another_incarnation_aborted_or_retired_stays(key_world: KeyWorld) -> None:
-    """It may be that other's key in use: also once destroying was released."""
+    """Copies that another incarnation aborted or retired are not destroyed, even after a release."""
     servers = await key_world.start(2)
     kept = await keeping(key_world, *servers)
     lost = await aborted(kept, *servers)
@@ -441,7 +441,7 @@ async def test_what_another_incarnation_aborted_or_retired_stays(key_world: KeyW
 
 
 async def test_a_keeper_that_was_held_up_destroys_nothing(key_world: KeyWorld) -> None:
-    """Neither when another holds the lease by then, nor when it may."""
+    """A keeper that was held up destroys nothing, whether another process has the lease or may take it."""
     servers = await key_world.start(2)
     kept = await keeping(key_world, *servers)
     key = await purged(kept)
@@ -494,7 +494,7 @@ async def test_copies_on_a_removed_server_come_to_their_end(key_world: KeyWorld)
 
 @on_sqlite
 async def test_a_removed_server_is_not_waited_for_in_vain(key_world: KeyWorld) -> None:
-    """What another incarnation's attempt left there this one never ends."""
+    """A removed server with copies of another incarnation only is forgotten."""
     servers = await key_world.start(2)
     kept = await keeping(key_world, *servers)
     await aborted(kept, *servers)
@@ -527,7 +527,7 @@ async def test_the_end_on_real_servers(key_world: KeyWorld, pykmip_group: Group)
 
 @on_sqlite
 async def test_what_another_key_has_adopted_is_left_alone(key_world: KeyWorld) -> None:
-    """However it came that both have it: the purge waits for the other one's."""
+    """An object that another key adopted is not destroyed."""
     servers = await key_world.start(1)
     kept = await keeping(key_world, *servers)
     key = await kept.node.create(kept.manager)
@@ -553,7 +553,7 @@ async def test_what_another_key_has_adopted_is_left_alone(key_world: KeyWorld) -
 
 @on_sqlite
 async def test_a_clock_that_jumps_ends_nobodys_undo(key_world: KeyWorld) -> None:
-    """Ahead by days and back again: nothing is purged for it. One that stays where it is, is believed in the end."""
+    """No recovery window ends by a clock that jumped; a clock that stays is trusted in the end."""
     servers = await key_world.start(1)
     kept = await keeping(key_world, *servers)
     key = await kept.node.create(kept.manager)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 async def refused(kept: Keeping, key: Key, call: Call = CALL) -> list[bool]:
-    """Whether retiring and recovering are refused as 4 (404)."""
+    """Return True if retiring and recovering are refused as 4 (404)."""
     found = []
     for use in (kept.ending.retire, kept.ending.recover):
         try:
@@ -59,7 +59,7 @@ async def test_a_key_is_retired_and_recovered(key_world: KeyWorld) -> None:
 
 @on_sqlite
 async def test_a_key_is_recovered_until_its_end_begins(key_world: KeyWorld) -> None:
-    """That is when its window, a setting, has ended and the keeper comes; afterwards the key is gone for callers."""
+    """A key can be recovered until its window has ended and the keeper comes; then it does not exist for callers."""
     kept = await keeping(key_world, *await key_world.start(2))
     key = await kept.node.create(kept.manager)
     kept.ending = KeyRetirement(kept.node.store, kept.node.audit, key_world.clock, timedelta(hours=1))
@@ -78,7 +78,7 @@ async def test_a_key_is_recovered_until_its_end_begins(key_world: KeyWorld) -> N
 
 
 async def test_the_longest_window(key_world: KeyWorld) -> None:
-    """Who wants nothing destroyed can have that, and retire and recover keys all the same."""
+    """With the longest window nothing is destroyed, and keys can be retired and recovered."""
     kept = await keeping(key_world, *await key_world.start(1))
     key = await kept.node.create(kept.manager)
     window = timedelta(days=load({}, {"KEYSTEAD_KEY_RECOVERY_DAYS": str(MOST_RECOVERY_DAYS)}).key_recovery_days)
@@ -93,7 +93,7 @@ async def test_the_longest_window(key_world: KeyWorld) -> None:
 
 @on_sqlite
 async def test_a_retired_key_is_forgotten(key_world: KeyWorld) -> None:
-    """Whoever keeps its material is told once it is retired, and of nothing else."""
+    """Listeners that keep material are called for the retired key, and for no other."""
     kept = await keeping(key_world, *await key_world.start(2))
     key = await kept.node.create(kept.manager)
     told: list[Key] = []
@@ -107,7 +107,7 @@ async def test_a_retired_key_is_forgotten(key_world: KeyWorld) -> None:
 
 @on_sqlite
 async def test_what_an_earlier_incarnation_retired_can_be_recovered(key_world: KeyWorld) -> None:
-    """However long ago that was; retired anew, it has a window of its own."""
+    """A key that an earlier incarnation retired can be recovered at any time; retired again it has a new window."""
     kept = await keeping(key_world, *await key_world.start(2))
     key = await kept.node.create(kept.manager)
     before = await kept.ending.retire(CALL, kept.manager, key.key_id)
@@ -123,13 +123,13 @@ async def test_what_an_earlier_incarnation_retired_can_be_recovered(key_world: K
 
 
 def of(svm: Svm) -> Call:
-    """A call of an SVM's account."""
+    """Return a call of an SVM's account."""
     return Call(Caller("vsadmin", Role.VSADMIN, "127.0.0.1", svm), "DELETE", "/api/test", scope=svm)
 
 
 @on_sqlite
 async def test_an_svm_ends_its_own_keys_only(key_world: KeyWorld) -> None:
-    """On the cluster's key manager, too, which it does not see; all others' keys do not exist for it."""
+    """An SVM retires its own keys, also in the cluster's key manager; other keys do not exist for it."""
     servers = await key_world.start(2)
     manager = await key_world.key_manager(*servers, of_cluster=True)
     kept = Keeping(key_world, await key_world.node(), manager)

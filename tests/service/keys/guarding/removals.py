@@ -22,6 +22,7 @@ from tests.service.worlds.guard_steps import (
     loses_object,
     move,
     not_shown,
+    password_is_damaged,
     readable,
     refuses,
     remove,
@@ -125,6 +126,12 @@ ELSEWHERE: Final[list[Case]] = [
         "the client certificate is gone: nothing can be proven",
         Before("ab", knows=PROFILES, really=(time_passes(), certificate_is_gone())),
         remove("a", sole_copy(reason="not_readable")),
+    ),
+    case(
+        "one password cannot be opened: its server cannot be asked and may go; the others can",
+        Before("ab", really=(password_is_damaged("a"),)),
+        remove("b", sole_copy()),
+        remove("a", ACCEPTED),
     ),
 ]
 """Whether the other servers have the keys."""

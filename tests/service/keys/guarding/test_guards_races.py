@@ -322,7 +322,7 @@ async def test_what_changes_while_a_removal_is_proven(key_world: KeyWorld) -> No
     key_world.clock.advance(LONG_AGO_S)
     state = await removing.servers.state(CALL, manager)
     removal = Removal(state.key_manager, state.servers[0])
-    found = await removing.guard.prove(CALL, removal, removing.servers._prover.deadline())
+    found = await removing.guard.prove(CALL, removal, removing.servers._context.prover.deadline())
 
     async def check(findings: RemovalFindings = found) -> bool:
         return await removing.node.store.write(lambda tx: removing.guard.check(tx, removal, findings))
@@ -351,7 +351,7 @@ async def test_keys_that_come_meanwhile_are_read_as_well(key_world: KeyWorld, mo
     changing = await changer(key_world, *servers)
     for number in range(3):
         await changing.node.create(changing.manager, f"key {number}")
-    proved = RelocationGuard.prove
+    proved = RelocationGuard.prove_certificate_change
     rounds = []
 
     async def and_create(guard: RelocationGuard, *args: Any) -> bool:
@@ -361,7 +361,7 @@ async def test_keys_that_come_meanwhile_are_read_as_well(key_world: KeyWorld, mo
             await changing.node.create(changing.manager, "a late key")
         return whole
 
-    monkeypatch.setattr(RelocationGuard, "prove", and_create)
+    monkeypatch.setattr(RelocationGuard, "prove_certificate_change", and_create)
     await changing.renew()
     assert await changing.certificate() == changing.renewed
     assert len(rounds) == 2
@@ -374,7 +374,7 @@ async def test_a_server_dies_after_its_canary(key_world: KeyWorld, after_proof: 
     servers = await key_world.start(1)
     changing = await changer(key_world, *servers)
     await changing.node.create(changing.manager)
-    after_proof(RelocationGuard, "_prove_canaries", partial(servers[0].__aexit__, None, None, None))
+    after_proof(RelocationGuard, "_check_canaries", partial(servers[0].__aexit__, None, None, None))
     error = await changing.renewal_refused()
     assert (error.kind, error.target) == (errors.NETWORK, "external.client_certificate")
 
@@ -395,7 +395,7 @@ async def test_a_server_moves_while_its_keys_are_read(key_world: KeyWorld, after
         for id_ in canary:
             servers[1].responder.objects[id_].owner = "somebody else"  # which then sees that, and not the key
 
-    after_proof(RelocationGuard, "prove", move)
+    after_proof(RelocationGuard, "prove_certificate_change", move)
     assert (await changing.renewal_refused()).arguments[2:] == (("reason", "permission_denied"),)
     assert await changing.fetch(key)
 
@@ -432,8 +432,8 @@ async def test_a_server_moves_away_and_back(key_world: KeyWorld, after_proof: Af
         assert there != row
         await changing.modify(there, port=a.port)
 
-    after_proof(RelocationGuard, "_prove_canaries", partial(changing.modify, row, port=moved.port))
-    after_proof(RelocationGuard, "prove", move_back)
+    after_proof(RelocationGuard, "_check_canaries", partial(changing.modify, row, port=moved.port))
+    after_proof(RelocationGuard, "prove_certificate_change", move_back)
     assert (await changing.renewal_refused()).arguments[2:] == (("reason", "permission_denied"),)
     assert await key_world.servers(changing.manager) == (row,)
     assert not await changing.lost(key)
@@ -448,7 +448,7 @@ async def test_a_key_that_was_committed_long_after_it_was_read_back(
     changing = await changer(key_world, a)
     await changing.node.create(changing.manager, "an old key")
     wake, asleep = asyncio.Event(), asyncio.Event()
-    write, prove = AttemptCopies.write, RelocationGuard.prove
+    write, prove = AttemptCopies.write, RelocationGuard.prove_certificate_change
 
     async def and_sleep(*args: Any) -> None:
         await write(*args)
@@ -467,5 +467,5 @@ async def test_a_key_that_was_committed_long_after_it_was_read_back(
     creating = asyncio.create_task(changing.node.create(changing.manager, "a late key"))
     await asleep.wait()
     key_world.clock.advance(100)
-    monkeypatch.setattr(RelocationGuard, "prove", and_wake)
+    monkeypatch.setattr(RelocationGuard, "prove_certificate_change", and_wake)
     assert (await changing.renewal_refused()).arguments[2:] == (("reason", "item_not_found"),)

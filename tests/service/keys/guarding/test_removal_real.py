@@ -48,7 +48,8 @@ async def removed_in_time(removing: Changer, address: str) -> None:
 async def test_down_to_the_last(key_world: KeyWorld, pykmip_group: Group) -> None:
     """Remove each only while another one answers with every key; the last one stays."""
     servers = pykmip_group.primaries
-    manager = await key_world.key_manager(*(server.proxied for server in servers), timeout=2)
+    addresses = [server.proxied for server in servers]
+    manager = await key_world.key_manager(*addresses, timeout=2, create_remove_timeout=30)
     removing = changer_of(key_world, await key_world.node(), manager)
     keys = [await removing.node.create(manager, f"key {number}") for number in range(40)]
     key_world.clock.advance(LONG_AGO_S)

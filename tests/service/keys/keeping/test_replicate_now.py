@@ -32,7 +32,7 @@ async def left_alone(kept: Keeping, server: KmipServer) -> Key:
     places = await kept.world.topology(kept.manager)
     away = places.servers[-1]
     (endpoint, *_) = kept.node.endpoints.each(away, kept.node.endpoints.identity(places))
-    while not kept.node.objects.slow_or_dead(endpoint):
+    while not kept.node.objects.circuit_open(endpoint):
         await kept.node.create(kept.manager, f"another {len(await kept.world.stored_keys(kept.manager))}")
     return key
 

@@ -12,8 +12,8 @@ from keystead.core.keys.model import Presence
 from keystead.kmip.testing.server import delay
 from keystead.kmip.ttlv.enums import Operation
 from keystead.service.cluster.leases import LeaseLost
-from keystead.service.keys.keeping import sweep as key_keeping
 from keystead.service.keys.keeping.rounds import HIDING_S, LEASE, LOOK_S, YOUNG, KeyRounds
+from keystead.service.keys.keeping.sweep import CopySweep
 from keystead.service.ports.store import StoreError
 from tests.service.worlds.keepers import keeping
 from tests.service.worlds.learning import on_sqlite
@@ -57,7 +57,7 @@ async def test_what_fails_holds_up_nothing_else(
     kept = await keeping(key_world, *servers)
     key = await kept.node.create(kept.manager)
     servers[0].responder.store.forget((await key_world.copies(key.uuid))[0].unique_identifiers[0])
-    rounds = KeyRounds(kept.context, kept.leases, replace(kept.rounds._parts, learner=Broken(failure)))
+    rounds = KeyRounds(kept.context, kept.leases, replace(kept.parts, learner=Broken(failure)))
     (server, _) = await key_world.servers(kept.manager)
     async with rounds.holding() as holding:
         assert holding is not None
@@ -93,7 +93,7 @@ async def test_canaries_of_young_servers_are_looked_for_in_each_round(key_world:
     """For an hour; then when servers are swept, and when something may have changed."""
     kept = await keeping(key_world, *await key_world.start(2))
     counting = Counting(kept.learner)
-    rounds = KeyRounds(kept.context, kept.leases, replace(kept.rounds._parts, learner=counting))
+    rounds = KeyRounds(kept.context, kept.leases, replace(kept.parts, learner=counting))
     (server, _) = await key_world.servers(kept.manager)
     async with rounds.holding() as holding:
         assert holding is not None
@@ -122,7 +122,7 @@ async def test_a_lost_lease_ends_the_round(key_world: KeyWorld) -> None:
     """Nothing more is done under it, nor announced."""
     kept = await keeping(key_world, *await key_world.start(1))
     await kept.node.create(kept.manager)
-    (found,) = await kept.rounds.kept()
+    (found,) = await kept.rounds.enabled_key_managers()
     async with kept.lease() as holding:
         tally = await kept.rounds.keep(holding, kept.manager)
         assert tally is not None
@@ -157,9 +157,7 @@ async def test_nothing_is_ended_before_a_look_at_the_database(key_world: KeyWorl
             ended.append("objects")
 
     ending: Any = Ending()
-    rounds = KeyRounds(
-        kept.context, kept.leases, replace(kept.rounds._parts, settling=ending, destroying=ending), look=look
-    )
+    rounds = KeyRounds(kept.context, kept.leases, replace(kept.parts, settling=ending, destroying=ending), look=look)
     async with rounds.holding() as holding:
         assert holding is not None
         for expected in ([], ["attempts", "objects"]):
@@ -249,17 +247,17 @@ async def test_a_canary_that_comes_and_goes_hides_no_loss(key_world: KeyWorld, m
 
 @on_sqlite
 async def test_who_does_not_answer_soon_is_not_waited_for(key_world: KeyWorld, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whether it shows its canary is not known then; who did not answer lately either is not asked at all."""
+    """A slow server shows no canary in time and is left out; a server with an open circuit is not asked."""
     servers = await key_world.start(2)
     kept = await keeping(key_world, *servers)
     (one, other) = await key_world.servers(kept.manager)
-    monkeypatch.setattr(key_keeping, "SHOWN_S", 0.5)
+    sweep = CopySweep(kept.context, kept.node.writer, shown_s=0.5)
     for operation in Operation:
         servers[1].faults[operation] = delay(60)
     began = time.monotonic()
-    assert await kept.keeping.showing(kept.manager) == {one.uuid: True}
+    assert await sweep.showing(kept.manager) == {one.uuid: True}
     assert time.monotonic() - began < 3
     servers[1].faults.clear()
-    assert await kept.keeping.showing(kept.manager) == {one.uuid: True, other.uuid: True}
-    monkeypatch.setattr(kept.node.objects, "slow_or_dead", lambda endpoint: endpoint.key_server == one.uuid)
-    assert await kept.keeping.showing(kept.manager) == {other.uuid: True}
+    assert await sweep.showing(kept.manager) == {one.uuid: True, other.uuid: True}
+    monkeypatch.setattr(kept.node.objects, "circuit_open", lambda endpoint: endpoint.key_server == one.uuid)
+    assert await sweep.showing(kept.manager) == {other.uuid: True}

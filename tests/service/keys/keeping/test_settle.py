@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from keystead.core.errors import OntapError
-from keystead.core.keys.descriptors import opened
+from keystead.core.keys.descriptors import decode
 from keystead.core.keys.model import AttemptState, KeyState, Presence
 from keystead.core.keys.names import ObjectKind, object_name
 from keystead.kmip.server.profile import Offset
@@ -21,7 +21,6 @@ from keystead.kmip.testing.server import held as held_up
 from keystead.kmip.ttlv.enums import Operation, ResultReason
 from keystead.service.cluster.leases import LeaseLost
 from keystead.service.keys import attempts as key_attempts
-from keystead.service.keys.keeping import settle as key_settling
 from keystead.service.keys.keeping.settle import UNDESCRIBED_S, AttemptSettlement
 from keystead.service.keys.looking.visit import visit
 from keystead.service.keys.topology import Endpoints
@@ -143,7 +142,7 @@ async def test_nothing_is_aborted_or_settled_without_the_lease(key_world: KeyWor
 
 
 async def described(world: KeyWorld, *servers: KmipServer) -> tuple[Keeping, Key]:
-    """A process that describes copies, and a key whose copies are not described yet."""
+    """Return a process that describes copies, and a key whose copies are not described yet."""
     kept = await keeping(world, *servers)
     key = await kept.node.create(kept.manager)
     kept.settling = AttemptSettlement(kept.context, Describer(kept.node.endpoints))
@@ -162,7 +161,7 @@ async def test_copies_are_described_later(key_world: KeyWorld) -> None:
     digest_key = kept.node.endpoints.digest_key(await key_world.topology(kept.manager))
     for server, copy in zip(servers, copies, strict=True):
         (content,) = held(server)[name]
-        found = opened(content, digest_key)
+        found = decode(content, digest_key)
         assert found is not None
         assert found.uuid == key.uuid
         assert name in server.responder.objects[copy.descriptor].names
@@ -251,11 +250,11 @@ async def some_keys(kept: Keeping, count: int) -> list[Key]:
 
 
 @on_sqlite
-async def test_copies_that_stay_unknown_hide_no_others(key_world: KeyWorld, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The next round goes on with those after them, and begins anew at the end."""
-    monkeypatch.setattr(key_settling, "BATCH", 2)
+async def test_copies_that_stay_unknown_hide_no_others(key_world: KeyWorld) -> None:
+    """The next round continues after copies that stay unknown, and begins again after the last copy."""
     (server,) = await key_world.start(1)
     kept = await keeping(key_world, server)
+    kept.settling = AttemptSettlement(replace(kept.context, copies_per_read=2))
     keys = await some_keys(kept, 5)
     lost = [(await key_world.copies(key.uuid))[0] for key in keys[:2]]
     store = server.responder.store

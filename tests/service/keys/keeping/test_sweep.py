@@ -19,6 +19,8 @@ from keystead.kmip.ttlv.enums import Operation, ResultReason
 from keystead.service.cluster.leases import LeaseLost
 from keystead.service.keys.keeping import sweep as key_keeping
 from keystead.service.keys.keeping.backoff import FIRST_S
+from keystead.service.keys.keeping.replicate_now import KeyReplicator
+from keystead.service.keys.keeping.sweep import CopySweep
 from tests.service.worlds.changing import changer_of
 from tests.service.worlds.keepers import PAIRS, Keeping, again, keeping, of_kind
 from tests.service.worlds.keys import CALL, SECONDARY, KeyWorld, asked, full, held
@@ -43,7 +45,7 @@ async def created(kept: Keeping, count: int) -> list[Key]:
 
 
 async def presences(kept: Keeping, key: Key) -> list[Presence]:
-    """What is known of a key's copies."""
+    """Return what is known of a key's copies."""
     return [copy.presence for copy in await kept.world.copies(key.uuid)]
 
 
@@ -57,7 +59,7 @@ async def lose(kept: Keeping, server: KmipServer, place: int, *keys: Key) -> Non
 
 
 def material(server: KmipServer) -> list[bytes]:
-    """All that a server holds under names of keys."""
+    """Return all that a server holds under names of keys."""
     return sorted(each for name, values in held(server).items() for each in values if "-k" in name)
 
 
@@ -132,11 +134,11 @@ async def test_when_too_much_is_missing_nothing_is(key_world: KeyWorld) -> None:
 
 @on_sqlite
 async def test_all_that_a_server_has_lost_is_known(key_world: KeyWorld, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also when it is more than may go missing at once: no copy is counted on that is not there."""
-    monkeypatch.setattr("keystead.core.keys.keeping.AT_ONCE", 1)
-    monkeypatch.setattr(key_keeping, "BATCH", 2)
+    """If more copies are lost than may go missing at once, all of them become unknown."""
+    monkeypatch.setattr("keystead.core.keys.keeping.MAX_MISSING", 1)
     servers = await key_world.start(2)
     kept = await keeping(key_world, *servers)
+    kept.keeping = CopySweep(replace(kept.context, copies_per_read=2), kept.node.writer)
     keys = await created(kept, 4)
     await lose(kept, servers[0], 0, *keys)
     sweep = await kept.sweep()
@@ -349,11 +351,12 @@ async def add_server(kept: Keeping, server: KmipServer, position: int) -> None:
     await kept.learner.ensure(kept.manager)
 
 
-async def test_a_primary_that_is_added_gets_all_keys(key_world: KeyWorld, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As a job that says how far it has come; then nothing is lacking, and the keys survive the loss of the others."""
-    monkeypatch.setattr(key_keeping, "BATCH", 2)
+async def test_a_primary_that_is_added_gets_all_keys(key_world: KeyWorld) -> None:
+    """A job writes all keys to added servers and shows its progress; the keys survive the loss of the other servers."""
     servers = await key_world.start(3)
     kept = await keeping(key_world, servers[0])
+    filling = CopySweep(replace(kept.context, copies_per_read=2), kept.node.writer)
+    kept.replicator = KeyReplicator(kept.context, kept.learner, filling)
     keys = await created(kept, 5)
     assert (await kept.fill()).tally.sole == 5
     await add_server(kept, servers[1], 2)
@@ -407,7 +410,7 @@ async def test_a_server_that_takes_no_copy_is_asked_once_in_a_walk(key_world: Ke
 
 
 async def with_odd_server(world: KeyWorld, *servers: KmipServer) -> Keeping:
-    """A key manager of the cluster whose second server takes AES keys only."""
+    """Return a key manager of the cluster whose second server takes AES keys only."""
     manager = await world.key_manager(*servers, of_cluster=True, know=False, min_copies=1)
     kept = Keeping(world, await world.node(), manager)
     await kept.learner.ensure(manager)

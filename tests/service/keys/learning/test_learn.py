@@ -15,9 +15,7 @@ from keystead.core.keys.digests import agrees
 from keystead.core.keys.model import Incarnation, KeyForm, ServerProfile
 from keystead.core.secret import Secret
 from keystead.core.server_address import ServerAddress
-from keystead.keyservers.egress import EgressRules
 from keystead.keyservers.forms import material_of
-from keystead.keyservers.gateway import Gateway
 from keystead.kmip.server.profile import PLAIN
 from keystead.kmip.server.responder import Responder, cluster
 from keystead.kmip.testing.profiles import PROFILES
@@ -26,13 +24,10 @@ from keystead.kmip.testing.server import silence
 from keystead.kmip.ttlv.enums import ObjectType, Operation, ResultReason, State
 from keystead.service.configuration.key_managers import KeyManagers
 from keystead.service.configuration.key_servers import KeyServers
-from keystead.service.keys.guarding.relocation import RelocationGuard
-from keystead.service.keys.guarding.removal import RemovalGuard
 from keystead.service.keys.learning.profiles import forget, store_profile, store_seen
-from keystead.service.keys.looking.canaries import Sight, sight
-from keystead.service.probing.observations import Observations
-from keystead.service.probing.prober import ServerProber, password_place
-from keystead.service.probing.queue import ProbeQueue
+from keystead.service.keys.looking.canaries import CanarySight, find_own_canary
+from keystead.service.probing.prober import password_context
+from tests.service.worlds.changing import configuration_context
 from tests.service.worlds.keys import CALL, KeyWorld, asked, held
 from tests.service.worlds.learning import OF_PLAIN, domain_count, learned, learner, name, on_sqlite, topology
 
@@ -310,7 +305,7 @@ async def test_what_was_learned_as_another_user_is_not_stored(key_world: KeyWorl
     server.faults[Operation.QUERY] = answered_after(may_answer)
     assert not (await learning.ensure(manager)).profiles
     server.faults.clear()
-    sealed = key_world.home.keyring.seal(Secret("a password"), password_place(row.uuid))
+    sealed = key_world.home.keyring.seal(Secret("a password"), password_context(row.uuid))
     await key_world.store.write(lambda tx: tx.change_key_server(replace(row, username="two", sealed_password=sealed)))
     may_answer.set()
     while not (profiles := (await learning.ensure(manager)).profiles):
@@ -319,7 +314,7 @@ async def test_what_was_learned_as_another_user_is_not_stored(key_world: KeyWorl
     found = await topology(key_world, manager)
     endpoint = node.endpoints.primary(found.servers[0], node.endpoints.identity(found))
     async with node.objects.session(endpoint, timeout_s=5) as session:
-        assert await sight(session, profiles[row.uuid], node.endpoints.digest_key(found)) is Sight.SEEN
+        assert await find_own_canary(session, profiles[row.uuid], node.endpoints.digest_key(found)) is CanarySight.SEEN
 
 
 async def test_a_server_that_moved_is_forgotten(key_world: KeyWorld) -> None:
@@ -393,16 +388,7 @@ async def test_the_learner_is_told_of_what_was_stored(key_world: KeyWorld) -> No
 
 
 async def services(world: KeyWorld, told: list[str]) -> tuple[KeyManagers, KeyServers, ServerLearner]:
-    """The use cases that tell the learner, told what they tell it."""
+    """Return the use cases that tell the learner, told what they tell it."""
     node = await world.node()
-    keyring, clock = world.home.keyring, world.clock
-    queue = ProbeQueue(per_account=16, per_svm=16, in_all=64, waiting=64)
-    gateway = Gateway(EgressRules.parse(("127.0.0.0/8",)))
-    prover = ServerProber(gateway, keyring, queue, Observations(clock, node.uuid))
-    guard = RemovalGuard(node.store, node.objects, node.endpoints, clock)
-    identity = RelocationGuard(node.store, node.objects, node.endpoints, clock)
-    return (
-        KeyManagers(node.store, prover, keyring, node.audit, identity, on_changed=told.append),
-        KeyServers(node.store, prover, keyring, node.audit, guard, identity, on_changed=told.append),
-        learner(world, node),
-    )
+    context = configuration_context(world, node, on_changed=told.append)
+    return KeyManagers(context), KeyServers(context), learner(world, node)

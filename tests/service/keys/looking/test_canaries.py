@@ -15,6 +15,7 @@ from keystead.core.server_address import ServerAddress
 from keystead.kmip.server.responder import Responder, cluster
 from keystead.kmip.testing.profiles import PROFILES
 from keystead.kmip.testing.server import first, reset, silence
+from keystead.kmip.testing.server import held as answered_after
 from keystead.kmip.ttlv.enums import Operation, ResultReason, State
 from keystead.kmip.ttlv.versions import V1_2
 from keystead.service.keys.learning.learn import REST_S
@@ -186,10 +187,10 @@ async def test_a_server_that_hangs_holds_up_nobody_for_long(key_world: KeyWorld)
     hangs, sound = await key_world.start(2)
     hangs.faults[REGISTER] = silence
     manager = await key_world.key_manager(hangs, sound, know=False)
-    learning = learner(key_world, await key_world.node(), wait_s=0.3)
+    learning = learner(key_world, await key_world.node(), wait_s=3)
     found = await learning.ensure(manager)
     assert found.profiles.keys() == {found.servers[1].uuid}
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(60):
         await learning.close()
     learning.retry(manager)
     assert await learning.ensure(manager) == found
@@ -288,6 +289,35 @@ async def test_a_canary_that_comes_back(key_world: KeyWorld) -> None:
             server.responder.store.put(identifier, stored)
         await learning.look_for_canaries(manager)
     assert await topology(key_world, manager) == found
+
+
+@on_sqlite
+async def test_a_canary_that_comes_back_while_there_is_another(key_world: KeyWorld) -> None:
+    """Another look finds it while the server is learned again; the new one counts all the same."""
+    (server,) = await key_world.start(1)
+    learning, manager, found = await learned(key_world, server)
+    kept = dict(server.responder.objects)
+    server.responder.store.forget_all()
+    for _ in range(LOST_LOOKS - 1):
+        await learning.look_for_canaries(manager)
+        key_world.clock.advance(LOST_S)
+    begun, may_answer = asyncio.Event(), asyncio.Event()
+
+    async def answer_later(exchange: Exchange) -> None:
+        begun.set()
+        await answered_after(may_answer)(exchange)
+
+    server.faults[REGISTER] = answer_later
+    looking = asyncio.create_task(learning.look_for_canaries(manager))
+    async with asyncio.timeout(10):
+        await begun.wait()
+        for identifier, stored in kept.items():
+            server.responder.store.put(identifier, stored)
+        await learning.look_for_canaries(manager)
+        may_answer.set()
+        await looking
+    anew = await topology(key_world, manager)
+    assert anew.profiles[found.servers[0].uuid].canary_name == name(found, found.servers[0], 1 + WAYS)
 
 
 @on_sqlite

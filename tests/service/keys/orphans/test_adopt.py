@@ -22,7 +22,7 @@ from keystead.service.cluster.leases import LeaseLost
 from keystead.service.context import Call, Caller
 from keystead.service.keys.looking.visit import endpoint_of
 from keystead.service.keys.orphans import adopt as unclaimed
-from keystead.service.keys.orphans import scan as unclaimed_scan
+from keystead.service.keys.orphans.scan import OrphanScan
 from tests.service.worlds.keepers import PAIRS, Keeping, again, keeping, of_kind, retire_and_wait, set_incarnation
 from tests.service.worlds.keys import CALL, KeyWorld, asked, held, places_in
 from tests.service.worlds.learning import on_sqlite
@@ -189,9 +189,9 @@ async def test_what_can_be_no_key_is_not_listed(key_world: KeyWorld) -> None:
 
 @on_sqlite
 async def test_what_is_adopted_while_it_is_looked_for(key_world: KeyWorld, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Is not listed again; the others are, however many."""
-    monkeypatch.setattr(unclaimed_scan, "LISTED", 1)
+    """An object that is adopted during the scan is not listed again; all other objects are."""
     kept = await keeping(key_world, *await key_world.start(1))
+    kept.scanning = OrphanScan(kept.context, listed=1)
     (uid,) = await leave(kept, 0)
     await kept.scan()
     others = [f"keystead-99999999-k000000000000000{number}-1" for number in (1, 2)]
@@ -484,7 +484,7 @@ async def test_of_authentication_keys_no_more_are_adopted_than_may_be(key_world:
 
 
 def of(svm: Svm) -> Call:
-    """A call of an SVM's account."""
+    """Return a call of an SVM's account."""
     return Call(Caller("vsadmin", Role.VSADMIN, "127.0.0.1", svm), "POST", "/api/test", scope=svm)
 
 

@@ -1,4 +1,4 @@
-"""Key material in memory: what is bounded, what is compared, and that it is overwritten when it leaves."""
+"""The memory of keys: its bound, its comparison with rows, and the overwriting of material."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MATERIAL = Secret(b"\x5a" * 64)
 
 
 def octets(cache: KeyCache, key_id: str) -> bytearray:
-    """The bytes themselves, to see what becomes of them."""
+    """Return the bytes themselves, to see what becomes of them."""
     return cache._entries[key_id].material
 
 
@@ -29,7 +29,7 @@ def cache() -> KeyCache:
 
 
 def test_what_was_put_is_got(cache: KeyCache) -> None:
-    """A key that was not is not there."""
+    """A key that was put is found, another one is not."""
     assert cache.get(FIRST) == MATERIAL
     assert cache.holds(FIRST)
     assert cache.get(SECOND) is None
@@ -37,7 +37,7 @@ def test_what_was_put_is_got(cache: KeyCache) -> None:
 
 
 def test_the_key_that_was_read_longest_ago_makes_room(cache: KeyCache) -> None:
-    """And is overwritten; asking whether a key is held is no reading."""
+    """The least recently read key leaves and is overwritten; holds() is not a read."""
     cache.put(SECOND, MATERIAL)
     assert cache.get(FIRST)
     assert cache.holds(SECOND)
@@ -52,7 +52,7 @@ def test_the_key_that_was_read_longest_ago_makes_room(cache: KeyCache) -> None:
     "now", [replace(FIRST, version=2), replace(FIRST, state=KeyState.RETIRED)], ids=["version", "state"]
 )
 def test_a_key_that_was_changed_is_dropped(cache: KeyCache, now: object) -> None:
-    """Its row is compared on each hit."""
+    """A key is dropped if its row has another version."""
     before = octets(cache, FIRST.key_id)
     assert not cache.holds(now)  # type: ignore[arg-type]
     assert cache.get(now) is None  # type: ignore[arg-type]
@@ -61,7 +61,7 @@ def test_a_key_that_was_changed_is_dropped(cache: KeyCache, now: object) -> None
 
 
 def test_a_later_version_is_not_replaced_by_an_earlier_one(cache: KeyCache) -> None:
-    """A read that took long may come back after the key was recovered."""
+    """A slow read of an earlier version does not replace the later one."""
     later = replace(FIRST, version=2)
     cache.put(later, MATERIAL)
     cache.put(FIRST, Secret(b"other"))
@@ -69,7 +69,7 @@ def test_a_later_version_is_not_replaced_by_an_earlier_one(cache: KeyCache) -> N
 
 
 def test_what_is_outdated_does_not_come_back(cache: KeyCache) -> None:
-    """Not from a read that began before; the key as it is after its recovery is kept."""
+    """An outdated version cannot be put again; the version after a recovery can."""
     before = octets(cache, FIRST.key_id)
     cache.outdate(replace(FIRST, version=2, state=KeyState.RETIRED))
     assert before == bytes(64)
@@ -83,7 +83,7 @@ def test_what_is_outdated_does_not_come_back(cache: KeyCache) -> None:
 
 
 def test_not_more_is_remembered_of_outdated_keys_than_of_others(cache: KeyCache) -> None:
-    """Those that were outdated last."""
+    """The cache remembers the latest outdated keys only, up to its bound."""
     for key in (FIRST, SECOND, THIRD):
         cache.outdate(key)
     for key in (FIRST, SECOND, THIRD):
@@ -92,14 +92,14 @@ def test_not_more_is_remembered_of_outdated_keys_than_of_others(cache: KeyCache)
 
 
 def test_a_key_is_known_by_its_last_row_while_the_database_is_away(cache: KeyCache) -> None:
-    """In its own key manager only."""
+    """Without the database a key is found by its last row, in its own key manager only."""
     assert cache.last_known(FIRST.key_manager, FIRST.key_id) == FIRST
     assert cache.last_known("other", FIRST.key_id) is None
     assert cache.last_known(FIRST.key_manager, SECOND.key_id) is None
 
 
 def test_a_closed_cache_is_overwritten(cache: KeyCache) -> None:
-    """All of it."""
+    """A closed cache has overwritten all material."""
     before = octets(cache, FIRST.key_id)
     cache.close()
     assert before == bytes(64)
@@ -107,6 +107,6 @@ def test_a_closed_cache_is_overwritten(cache: KeyCache) -> None:
 
 
 def test_material_is_not_shown(cache: KeyCache) -> None:
-    """Neither by the cache nor by an error about it."""
+    """Neither the cache nor an error about it shows material."""
     assert MATERIAL.reveal().hex() not in repr(cache)
     assert b"ZZZZ" not in repr(cache).encode()

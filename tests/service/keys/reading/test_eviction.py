@@ -9,14 +9,11 @@ from typing import TYPE_CHECKING
 
 from keystead.core.keys.model import KeyState
 from keystead.core.secret import Secret
-from keystead.service.keys.reading import eviction as module
 from keystead.service.keys.reading.cache import KeyCache
 from keystead.service.keys.reading.eviction import CacheEviction
 from tests.store import keys, samples
 
 if TYPE_CHECKING:
-    import pytest
-
     from keystead.core.keys.model import Key
     from keystead.service.ports.store import Transaction
     from keystead.store import SqlStore
@@ -46,11 +43,10 @@ async def retire(store: SqlStore, key: Key) -> None:
     assert await store.write(lambda tx: tx.change_key(retired, KeyState.COMMITTED))
 
 
-async def test_what_has_changed_is_forgotten(store: SqlStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Retired, or gone; for good, and nothing else."""
-    monkeypatch.setattr(module, "TOGETHER", 2)
+async def test_what_has_changed_is_forgotten(store: SqlStore) -> None:
+    """Retired and deleted keys leave the cache and cannot come back; other keys stay."""
     cache, made = await held(store, 5)
-    forgetter = CacheEviction(store, cache)
+    forgetter = CacheEviction(store, cache, together=2)
     await forgetter.look()
     assert len(cache) == 5
     await retire(store, made[1])
@@ -61,14 +57,16 @@ async def test_what_has_changed_is_forgotten(store: SqlStore, monkeypatch: pytes
     assert not cache.holds(made[1])
 
 
-async def test_it_looks_again_and_again(store: SqlStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """From its start to its close."""
-    monkeypatch.setattr(module, "PERIOD_S", 0.01)
+async def test_it_looks_again_and_again(store: SqlStore) -> None:
+    """From start to close, a key that changes later leaves the cache without a further call."""
     cache, (key,) = await held(store, 1)
-    forgetter = CacheEviction(store, cache)
-    await retire(store, key)
+    forgetter = CacheEviction(store, cache, period_s=0.01)
     forgetter.start()
-    async with asyncio.timeout(10):
+    await asyncio.sleep(0.05)
+    assert cache.holds(key)
+    await retire(store, key)
+    async with asyncio.timeout(60):
         while len(cache):  # noqa: ASYNC110 - what is forgotten tells nobody
             await asyncio.sleep(0.01)
     await forgetter.close()
+    assert not cache.holds(key)

@@ -15,7 +15,6 @@ from keystead.core.server_address import ServerAddress
 from keystead.kmip.testing.server import close, first, silence
 from keystead.kmip.ttlv.enums import Operation
 from keystead.service.keys.ids import key_ids
-from keystead.service.keys.reading import restore as module
 from keystead.service.keys.reading.restore import Filters
 from tests.service.worlds.keys import CALL, SECONDARY, KeyWorld, asked
 from tests.service.worlds.reading import MATERIAL, ReadingNode, reader_of, reading
@@ -34,9 +33,15 @@ on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
 @pytest.fixture
-async def node(key_world: KeyWorld) -> AsyncIterator[ReadingNode]:
-    """A node with memory."""
-    async with reading(key_world) as node:
+def restoring() -> dict[str, int]:
+    """Return the options of KeyRestorer; a test may give others as a parameter."""
+    return {}
+
+
+@pytest.fixture
+async def node(key_world: KeyWorld, restoring: dict[str, int]) -> AsyncIterator[ReadingNode]:
+    """Yield a node with memory."""
+    async with reading(key_world, restoring=restoring) as node:
         yield node
 
 
@@ -46,12 +51,12 @@ async def made(node: ReadingNode, manager: str, count: int = 5) -> list[Key]:
 
 
 def gets(servers: list[KeyServer]) -> list[int]:
-    """How many objects each was asked for."""
+    """Return how many objects each was asked for."""
     return [sum(len(r.batch_item) for r in s.requests if r.batch_item[0].operation == GET) for s in servers]
 
 
 async def test_all_keys_are_restored_in_few_messages(key_world: KeyWorld, node: ReadingNode) -> None:
-    """Those that are held already are not asked for again, and nothing else is."""
+    """Keys that are in memory are not asked for again, and all others are asked for in batches."""
     servers = await key_world.start(2)
     manager = await key_world.key_manager(*servers)
     keys = await made(node, manager)
@@ -70,12 +75,9 @@ async def test_all_keys_are_restored_in_few_messages(key_world: KeyWorld, node: 
 
 
 @on_sqlite
-async def test_keys_are_looked_at_in_pages(
-    key_world: KeyWorld, node: ReadingNode, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """And asked for in pieces."""
-    monkeypatch.setattr(module, "PAGE", 2)
-    monkeypatch.setattr(module, "TOGETHER", 1)
+@pytest.mark.parametrize("restoring", [{"page": 2, "together": 1}], ids=["small"])
+async def test_keys_are_looked_at_in_pages(key_world: KeyWorld, node: ReadingNode) -> None:
+    """Keys are restored in pages, each in batches, with progress after each page."""
     servers = await key_world.start(2)
     manager = await key_world.key_manager(*servers)
     await made(node, manager)
@@ -85,7 +87,7 @@ async def test_keys_are_looked_at_in_pages(
 
 @on_sqlite
 async def test_filters(key_world: KeyWorld, node: ReadingNode) -> None:
-    """Key id and tag; what meets none is no failure."""
+    """Keys are restored by key id and tag; a filter that matches no key is no failure."""
     servers = await key_world.start(1)
     manager = await key_world.key_manager(*servers)
     keys = await made(node, manager)
@@ -99,7 +101,7 @@ async def test_filters(key_world: KeyWorld, node: ReadingNode) -> None:
 
 @on_sqlite
 async def test_only_keys_that_may_be_read_are_restored(key_world: KeyWorld, node: ReadingNode) -> None:
-    """Acknowledged ones, of the call's SVM."""
+    """Only committed keys of the call's SVM are restored."""
     (server,) = await key_world.start(1)
     manager = await key_world.key_manager(server, of_cluster=True)
     svm = await key_world.home.svm()
@@ -117,11 +119,9 @@ async def test_only_keys_that_may_be_read_are_restored(key_world: KeyWorld, node
 
 
 @on_sqlite
-async def test_an_svm_is_told_of_its_own_keys_only(
-    key_world: KeyWorld, node: ReadingNode, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Neither how many others there are, nor over which of the cluster's servers its own came."""
-    monkeypatch.setattr(module, "PAGE", 2)
+@pytest.mark.parametrize("restoring", [{"page": 2}], ids=["small"])
+async def test_an_svm_is_told_of_its_own_keys_only(key_world: KeyWorld, node: ReadingNode) -> None:
+    """A restore of an SVM shows neither the number of other keys nor the cluster's servers."""
     (server,) = await key_world.start(1)
     manager = await key_world.key_manager(server, of_cluster=True)
     svm = await key_world.home.svm()
@@ -135,7 +135,7 @@ async def test_an_svm_is_told_of_its_own_keys_only(
 
 @on_sqlite
 async def test_from_one_server(key_world: KeyWorld, node: ReadingNode) -> None:
-    """No other is asked; what it does not return fails."""
+    """Only the named server is asked; a key that it does not return fails."""
     servers = await key_world.start(2)
     manager = await key_world.key_manager(*servers)
     await made(node, manager, 3)
@@ -145,6 +145,17 @@ async def test_from_one_server(key_world: KeyWorld, node: ReadingNode) -> None:
     assert await node.restore(manager, key_server=address) == (["b", "c"], ["a"])
     assert gets(servers)[0] == before[0]
     assert await node.restore(manager) == (["a"], [])
+
+
+@on_sqlite
+async def test_one_server_that_loses_a_connection_is_asked_again(key_world: KeyWorld, node: ReadingNode) -> None:
+    """No other returns what it was asked for."""
+    servers = await key_world.start(2)
+    manager = await key_world.key_manager(*servers)
+    await made(node, manager, 3)
+    servers[1].faults[GET] = first(3, close)
+    address = ServerAddress.parse(f"127.0.0.1:{servers[1].port}")
+    assert await node.restore(manager, key_server=address) == (list("abc"), [])
 
 
 @pytest.mark.parametrize(
@@ -163,7 +174,7 @@ async def test_from_one_server(key_world: KeyWorld, node: ReadingNode) -> None:
 async def test_what_cannot_be_restored_is_said_before_a_job_is_made(
     key_world: KeyWorld, node: ReadingNode, filters: dict[str, str], kind: errors.ErrorKind, target: str
 ) -> None:
-    """With the code that the field has."""
+    """A wrong field is refused with its code before a job is created."""
     (server,) = await key_world.start(1)
     manager = await key_world.key_manager(server, secondary_key_servers=(SECONDARY,))
     await key_world.store.write(lambda tx: tx.put_node(Node("another", "another", Release(9, 18, 1))))
@@ -180,7 +191,7 @@ async def test_what_cannot_be_restored_is_said_before_a_job_is_made(
 async def test_an_svm_learns_no_address_of_the_clusters_servers(
     key_world: KeyWorld, node: ReadingNode, host: str
 ) -> None:
-    """Whatever address it gives, it hears the same."""
+    """The answer to an SVM is the same for every address."""
     (server,) = await key_world.start(1)
     manager = await key_world.key_manager(server, of_cluster=True, secondary_key_servers=(SECONDARY,))
     svm = await key_world.home.svm()
@@ -192,7 +203,7 @@ async def test_an_svm_learns_no_address_of_the_clusters_servers(
 
 @on_sqlite
 async def test_an_svm_does_not_restore_from_anothers_key_manager(key_world: KeyWorld, node: ReadingNode) -> None:
-    """It does not exist for it."""
+    """A key manager of another SVM does not exist for the call."""
     (server,) = await key_world.start(1)
     manager = await key_world.key_manager(server)
     with pytest.raises(OntapError) as refused:
@@ -202,7 +213,7 @@ async def test_an_svm_does_not_restore_from_anothers_key_manager(key_world: KeyW
 
 @on_sqlite
 async def test_what_one_server_lost_or_spoiled_comes_from_another(key_world: KeyWorld, node: ReadingNode) -> None:
-    """And the copy that is not the key's is marked."""
+    """A lost or different copy is read from another server, and the different one is marked."""
     servers = await key_world.start(2)
     manager = await key_world.key_manager(*servers, of_cluster=True)
     keys = await made(node, manager)
@@ -216,7 +227,7 @@ async def test_what_one_server_lost_or_spoiled_comes_from_another(key_world: Key
 
 @on_sqlite
 async def test_a_server_that_lies_is_marked_by_a_restore(key_world: KeyWorld, node: ReadingNode) -> None:
-    """The key comes from the other one."""
+    """A wrong copy is marked, and the key comes from the other server."""
     servers = await key_world.start(2)
     manager = await key_world.key_manager(*servers, of_cluster=True)
     (key,) = await made(node, manager, 1)
@@ -230,7 +241,7 @@ async def test_a_server_that_lies_is_marked_by_a_restore(key_world: KeyWorld, no
 
 @on_sqlite
 async def test_dead_servers_do_not_keep_keys_from_being_restored(key_world: KeyWorld, node: ReadingNode) -> None:
-    """The others are asked for their share."""
+    """Keys of dead servers are restored from the others."""
     servers = await key_world.start(3)
     manager = await key_world.key_manager(*servers)
     await made(node, manager)
@@ -241,7 +252,7 @@ async def test_dead_servers_do_not_keep_keys_from_being_restored(key_world: KeyW
 
 @on_sqlite
 async def test_a_server_that_falls_silent_costs_one_time_out(key_world: KeyWorld, node: ReadingNode) -> None:
-    """Others return what it was asked for."""
+    """Keys of a silent server are restored from others after one time-out."""
     servers = await key_world.start(2)
     manager = await key_world.key_manager(*servers, timeout=1)
     await made(node, manager)
@@ -251,7 +262,7 @@ async def test_a_server_that_falls_silent_costs_one_time_out(key_world: KeyWorld
 
 @on_sqlite
 async def test_keys_that_no_server_returns_fail(key_world: KeyWorld, node: ReadingNode) -> None:
-    """The error is that of the first one's type, and names some."""
+    """The error has the code of the first key's type and names some keys."""
     servers = await key_world.start(2)
     manager = await key_world.key_manager(*servers)
     keys = await made(node, manager, 3)
@@ -271,7 +282,7 @@ async def test_keys_that_no_server_returns_fail(key_world: KeyWorld, node: Readi
 
 @on_sqlite
 async def test_without_a_usable_identity_all_fail(key_world: KeyWorld, node: ReadingNode) -> None:
-    """No server is asked."""
+    """If the client certificate cannot be used, all keys fail and no server is asked."""
     (server,) = await key_world.start(1)
     manager = await key_world.key_manager(server)
     await made(node, manager, 2)
@@ -283,7 +294,7 @@ async def test_without_a_usable_identity_all_fail(key_world: KeyWorld, node: Rea
 
 @on_sqlite
 async def test_a_key_without_a_proven_copy_is_looked_for_singly(key_world: KeyWorld, node: ReadingNode) -> None:
-    """It may be there after all."""
+    """A key without a proven copy is fetched singly, because a copy may be there."""
     (server,) = await key_world.start(1)
     manager = await key_world.key_manager(server)
     await made(node, manager, 2)
@@ -296,7 +307,7 @@ async def test_a_key_without_a_proven_copy_is_looked_for_singly(key_world: KeyWo
 
 
 async def test_what_a_node_says_of_key_ids(key_world: KeyWorld, node: ReadingNode) -> None:
-    """Restored is what it holds, or has a proven copy on a server that is available to it."""
+    """A key counts as restored if it is in memory or has a proven copy on an available server."""
     servers = await key_world.start(2)
     manager = await key_world.key_manager(*servers, of_cluster=True)
     svm = await key_world.home.svm()

@@ -35,7 +35,7 @@ on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 @pytest.fixture
 async def node(key_world: KeyWorld) -> AsyncIterator[ReadingNode]:
-    """A node with memory."""
+    """Yield a node with memory."""
     async with reading(key_world) as node:
         yield node
 
@@ -54,14 +54,14 @@ async def away(_: object) -> None:
 
 
 async def refused(node: ReadingNode, key: Key, call: Call = READER) -> OntapError:
-    """The error of a read."""
+    """Return the error of a read."""
     with pytest.raises(OntapError) as raised:
         await node.read(key, call)
     return raised.value
 
 
 async def retrieved(world: KeyWorld, node: ReadingNode) -> list[tuple[str, str]]:
-    """The reads in the audit chain: account, and what was retrieved."""
+    """Return the reads in the audit chain: account, and what was retrieved."""
     records = await world.store.read(lambda tx: tx.audit_records(node.of.uuid, 0, 100))
     said = [(record.account, record.message.partition(", read ")[0]) for record in records]
     return [(account, message) for account, message in said if message.startswith("retrieval")]
@@ -80,7 +80,7 @@ def without(store: SqlStore, *tables: str) -> Iterator[None]:
 
 
 async def test_a_key_is_fetched_once_and_recorded_each_time(key_world: KeyWorld, node: ReadingNode) -> None:
-    """The second time it comes from memory."""
+    """The second read comes from memory, and both are recorded."""
     (server,) = await key_world.start(1)
     key = await node.create(await key_world.key_manager(server))
     before = asked(server, GET)
@@ -109,7 +109,7 @@ async def test_a_key_is_fetched_once_and_recorded_each_time(key_world: KeyWorld,
 async def test_a_key_that_was_retired_is_not_read_from_memory(
     key_world: KeyWorld, node: ReadingNode, state: KeyState, kind: errors.ErrorKind
 ) -> None:
-    """Its row is looked at each time, and its material is forgotten then."""
+    """Each read compares the row, so a retired key is refused and leaves the memory."""
     (server,) = await key_world.start(1)
     key = await node.create(await key_world.key_manager(server))
     await node.read(key)
@@ -125,14 +125,14 @@ async def test_a_key_that_was_retired_is_not_read_from_memory(
 async def test_a_key_that_is_known_to_be_retired_is_not_read_while_the_database_is_away(
     key_world: KeyWorld, node: ReadingNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Not even when a read of it that began before has just ended."""
+    """Without the database a key known to be retired is refused, even if an earlier read has just ended."""
     (server,) = await key_world.start(1)
     key = await node.create(await key_world.key_manager(server))
     fetched = await node.fetcher.fetch(key)
     await change(key_world, key, KeyState.RETIRED)
     node.reader.forget(await key_world.key(key.uuid))
     node.cache.put(key, fetched.material)
-    monkeypatch.setattr(node.of.store, "glance", away)
+    monkeypatch.setattr(node.of.store, "read_few", away)
     with pytest.raises(StoreError):
         await node.read(key)
 
@@ -141,12 +141,12 @@ async def test_a_key_that_is_known_to_be_retired_is_not_read_while_the_database_
 async def test_a_key_of_which_the_record_showed_that_it_changed_is_forgotten(
     key_world: KeyWorld, node: ReadingNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Though its row cannot be read any more."""
+    """A key that changed when its read was recorded leaves the memory, also if its row cannot be read again."""
     (server,) = await key_world.start(1)
     key = await node.create(await key_world.key_manager(server))
     await node.read(key)
     await change(key_world, key, KeyState.RETIRED)
-    monkeypatch.setattr(node.of.store, "glance", away)
+    monkeypatch.setattr(node.of.store, "read_few", away)
     with pytest.raises(StoreError):
         await node.read(key)
     assert len(node.cache) == 0
@@ -154,7 +154,7 @@ async def test_a_key_of_which_the_record_showed_that_it_changed_is_forgotten(
 
 @on_sqlite
 async def test_a_key_that_was_recovered_is_fetched_anew(key_world: KeyWorld, node: ReadingNode) -> None:
-    """What was kept of it is of an earlier version."""
+    """A recovered key is fetched again, because the memory has an earlier version."""
     (server,) = await key_world.start(1)
     key = await node.create(await key_world.key_manager(server))
     await node.read(key)
@@ -167,7 +167,7 @@ async def test_a_key_that_was_recovered_is_fetched_anew(key_world: KeyWorld, nod
 
 @on_sqlite
 async def test_a_node_can_be_told_to_forget(key_world: KeyWorld, node: ReadingNode) -> None:
-    """By what retires keys."""
+    """Retiring a key removes it from the memory."""
     (server,) = await key_world.start(1)
     key = await node.create(await key_world.key_manager(server))
     await node.read(key)
@@ -176,7 +176,7 @@ async def test_a_node_can_be_told_to_forget(key_world: KeyWorld, node: ReadingNo
 
 
 async def test_an_svms_reader_reads_its_keys_only(key_world: KeyWorld, node: ReadingNode) -> None:
-    """In the cluster's key manager too; all others answer as keys that do not exist."""
+    """A reader of an SVM reads its keys, also in the cluster's key manager; other keys do not exist for it."""
     (server,) = await key_world.start(1)
     manager = await key_world.key_manager(server, of_cluster=True)
     svm, other = await key_world.home.svm(), await key_world.home.svm()
@@ -253,7 +253,7 @@ async def test_an_error_that_nobody_waits_for_is_no_fault(key_world: KeyWorld, n
     read.cancel()
     await asyncio.wait([read])
     release.set()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while node.reader._fetching:  # noqa: ASYNC110 - a dictionary
             await asyncio.sleep(0.01)
     assert (await refused(node, key)).kind is errors.VOLUME_KEY_NOT_RESTORED
@@ -288,7 +288,7 @@ async def test_keys_in_memory_are_read_while_the_database_is_away(key_world: Key
                 await node.read(key, call)
     key_world.clock.advance(2)
     await node.read(kept)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while len(await retrieved(key_world, node)) < 4:
             key_world.clock.advance(2)
             await asyncio.sleep(0.05)

@@ -10,7 +10,7 @@ import pytest
 
 from keystead.core.errors import OntapError
 from keystead.core.keys import incarnations
-from keystead.core.keys.descriptors import described, written
+from keystead.core.keys.descriptors import describe, encode
 from keystead.core.keys.incarnations import Reason
 from keystead.core.keys.model import AttemptState, KeyForm, KeyState, Presence
 from keystead.core.keys.names import object_name
@@ -76,7 +76,7 @@ class Lost:
 
         def begin(tx: Transaction) -> None:
             current = incarnation_of(tx)
-            tx.put_incarnation(incarnations.begun(current, Reason.RESTORED, "", str(uuid4()), current.began))
+            tx.put_incarnation(incarnations.next_incarnation(current, Reason.RESTORED, "", str(uuid4()), current.began))
 
         await self.store.write(begin)
 
@@ -99,7 +99,7 @@ class Lost:
 
 @pytest.fixture
 async def new_store(tmp_path: Path) -> AsyncIterator[SqlStore]:
-    """A database that holds nothing."""
+    """Yield a database that holds nothing."""
     url = f"sqlite:///{tmp_path / 'new.db'}"
     upgrade(url)
     store = open_store(url)
@@ -115,7 +115,7 @@ async def keeping(
     svm: Svm | None = None,
     of_cluster: bool = False,
 ) -> Lost:
-    """A key manager whose servers were learned, and a node that describes the keys that it creates."""
+    """Return a key manager whose servers were learned, and a node that describes the keys that it creates."""
     manager = await world.key_manager(*servers, know=False, svm=svm, of_cluster=of_cluster)
     endpoints = (await world.node()).endpoints
     node = await world.node(describe=Describer(endpoints))
@@ -126,7 +126,7 @@ async def keeping(
 
 
 def plain(key: Key) -> Key:
-    """A key without the times that only its database knows."""
+    """Return a key without the times that only its database knows."""
     return replace(key, committed=None)
 
 
@@ -136,7 +136,7 @@ def reasons(rebuilt: Rebuilt) -> list[str]:
 
 
 def place(copy: Copy) -> tuple[object, ...]:
-    """What is the same of a copy, whoever found it."""
+    """Return what is the same of a copy, whoever found it."""
     return copy.key, copy.attempt, copy.key_server, copy.unique_identifiers, copy.presence, copy.descriptor
 
 
@@ -152,7 +152,7 @@ async def test_every_key_comes_back(key_world: KeyWorld, new_store: SqlStore) ->
     await lost.lose()
     before = [len(asked(server)) for server in servers]
     rebuilt = await lost.rebuild()
-    assert (rebuilt.taken, rebuilt.complete, rebuilt.single_domain) == (2, True, False)
+    assert (rebuilt.added, rebuilt.complete, rebuilt.single_domain) == (2, True, False)
     writes = {"REGISTER", "ACTIVATE", "REVOKE", "DESTROY"}
     for server, count in zip(servers, before, strict=True):
         assert not writes & set(asked(server)[count:])
@@ -171,7 +171,7 @@ async def test_every_key_comes_back(key_world: KeyWorld, new_store: SqlStore) ->
     records = await new_store.read(lambda tx: tx.audit_records(lost.node.uuid, 0, 9))
     assert [record.message for record in records] == [f"rebuilt key manager {lost.manager}: 2 keys"]
     again = await lost.rebuild()
-    assert (again.taken, again.complete) == (0, True)
+    assert (again.added, again.complete) == (0, True)
 
 
 @on_sqlite
@@ -188,16 +188,16 @@ async def test_a_key_of_which_the_database_has_only_the_beginning(
     await lost.lose()
     await lost.has(replace(key, state=state, digest=b"", committed=None), [begun], sent)
     rebuilt = await lost.rebuild()
-    assert (rebuilt.taken, rebuilt.doubts) == (0, (Doubt.UNDER_WAY,))
+    assert (rebuilt.added, rebuilt.doubts) == (0, (Doubt.UNDER_WAY,))
     await lost.restored()
-    assert (await lost.rebuild()).taken == 1
+    assert (await lost.rebuild()).added == 1
     (found,) = await new_store.read(lambda tx: tx.keys([key.uuid]))
     assert plain(found) == plain(key)
     copies = await new_store.read(lambda tx: tx.copies([key.uuid]))
     assert [copy.presence for copy in copies] == [Presence.PRESENT] * 2
     (after,) = await new_store.read(lambda tx: tx.attempts([key.uuid]))
     assert (after.number, after.state) == (1, AttemptState.COMMITTED)
-    assert (await lost.rebuild()).taken == 0
+    assert (await lost.rebuild()).added == 0
 
 
 @on_sqlite
@@ -224,7 +224,7 @@ async def test_a_disk_that_is_minutes_old_and_a_rebuild(key_world: KeyWorld, tmp
     assert (await lost.rebuild()).doubts == (Doubt.UNDER_WAY,)
     key_world.clock.advance(300)
     rebuilt = await lost.rebuild()
-    assert (rebuilt.taken, rebuilt.complete) == (1, True)
+    assert (rebuilt.added, rebuilt.complete) == (1, True)
     async with replica.rounds.holding() as holding:
         assert holding is not None
         await replica.rounds.abort_expired(holding)
@@ -249,7 +249,7 @@ async def test_what_was_begun_here_and_is_not_described_is_the_keepers(
     await lost.has(replace(key, state=KeyState.ABORTED), [replace(attempt, state=AttemptState.ABORTED)], [])
     key_world.clock.advance(300)
     rebuilt = await lost.rebuild()
-    assert (rebuilt.taken, rebuilt.complete) == (0, True)
+    assert (rebuilt.added, rebuilt.complete) == (0, True)
 
 
 @dataclass
@@ -262,7 +262,7 @@ class Moved:
     copies: tuple[Copy, ...]
 
     async def is_read(self) -> bool:
-        """Whether the new database can have it read, under its id."""
+        """Return True if the new database can have it read, under its id."""
         node, clock = self.lost.node, self.lost.world.clock
         fetcher = Fetcher(self.lost.store, node.objects, node.endpoints, clock, node.uuid)
         try:
@@ -302,7 +302,7 @@ async def test_a_key_that_moved_since_the_backup(key_world: KeyWorld, new_store:
     await lost.restored()
     assert not await found.is_read()
     rebuilt = await lost.rebuild()
-    assert (rebuilt.taken, rebuilt.completed, rebuilt.doubts, rebuilt.unclaimed) == (0, 1, (), 0)
+    assert (rebuilt.added, rebuilt.completed, rebuilt.doubts, rebuilt.unclaimed) == (0, 1, (), 0)
     assert await new_store.read(lambda tx: tx.keys([key.uuid])) == (key,)
     assert (await new_store.read(lambda tx: tx.attempts([key.uuid])))[0] == found.attempts[0]
     copies = await new_store.read(lambda tx: tx.copies([key.uuid]))
@@ -358,7 +358,7 @@ async def test_a_copy_that_is_gone_in_one_domain(key_world: KeyWorld, new_store:
     await lost.lose()
     await servers[1].__aexit__(None, None, None)
     rebuilt = await lost.rebuild()
-    assert (rebuilt.taken, len(rebuilt.doubts), rebuilt.unclaimed) == (0, 1, 1)
+    assert (rebuilt.added, len(rebuilt.doubts), rebuilt.unclaimed) == (0, 1, 1)
     assert [address for address, _ in rebuilt.unread] == [str(second.address)]
     assert await lost.unclaimed() == {(first.uuid, "k")}
     async with servers[1]:
@@ -366,7 +366,7 @@ async def test_a_copy_that_is_gone_in_one_domain(key_world: KeyWorld, new_store:
         rebuilt = await lost.rebuild()
         while rebuilt.unread:  # its circuit is open for a while
             rebuilt = await lost.rebuild()
-        assert (rebuilt.taken, rebuilt.complete) == (1, True)
+        assert (rebuilt.added, rebuilt.complete) == (1, True)
         assert await new_store.read(lambda tx: tx.keys([key.uuid]))
         assert await lost.unclaimed() == set()
 
@@ -384,7 +384,7 @@ async def test_key_managers_that_share_servers(key_world: KeyWorld, new_store: S
     assert (await lost.rebuild()).unclaimed == 6
     assert len(await lost.unclaimed()) == 2
     rebuilt = await lost.rebuild(other.manager)
-    assert (rebuilt.taken, rebuilt.unclaimed, rebuilt.complete) == (0, 0, True)
+    assert (rebuilt.added, rebuilt.unclaimed, rebuilt.complete) == (0, 0, True)
     assert await lost.unclaimed() == await other.unclaimed() == set()
     assert (await other.rebuild()).complete
 
@@ -424,7 +424,7 @@ async def test_an_adopted_key_comes_back(key_world: KeyWorld, new_store: SqlStor
     await kept.settle()
     await lost.lose()
     rebuilt = await lost.rebuild()
-    assert (rebuilt.taken, rebuilt.complete) == (1, True)
+    assert (rebuilt.added, rebuilt.complete) == (1, True)
     found = await new_store.read(lambda tx: tx.keys_in(lost.manager, tuple(KeyState), "", 9))
     assert list(map(plain, found)) == [plain(key)]
     attempts = await new_store.read(lambda tx: tx.attempts([key.uuid]))
@@ -440,7 +440,7 @@ async def test_one_domain_is_all_there_is(key_world: KeyWorld, new_store: SqlSto
     await lost.node.create(lost.manager)
     await lost.lose()
     rebuilt = await lost.rebuild()
-    assert (rebuilt.taken, rebuilt.single_domain) == (1, True)
+    assert (rebuilt.added, rebuilt.single_domain) == (1, True)
 
 
 @on_sqlite
@@ -456,7 +456,7 @@ async def test_descriptors_are_believed_if_they_are_ours(key_world: KeyWorld, ne
     servers[0].responder.store.rot(copy.unique_identifiers[0])
     await lost.lose()
     rebuilt = await lost.rebuild()
-    assert rebuilt.taken == 0
+    assert rebuilt.added == 0
     assert rebuilt.doubts == ("too few replication domains hold a copy that agrees",)
     assert rebuilt.unclaimed == 4
     assert not rebuilt.complete
@@ -474,7 +474,7 @@ async def test_servers_without_descriptors(key_world: KeyWorld, new_store: SqlSt
     key = await lost.node.create(lost.manager)
     await lost.lose()
     rebuilt = await lost.rebuild()
-    assert (rebuilt.taken, rebuilt.complete) == (1, True)
+    assert (rebuilt.added, rebuilt.complete) == (1, True)
     copies = await new_store.read(lambda tx: tx.copies([key.uuid]))
     assert sorted(len(copy.unique_identifiers) for copy in copies) == [1, 2]
     assert all(copy.presence is Presence.PRESENT for copy in copies)
@@ -489,10 +489,10 @@ async def test_objects_of_which_nothing_is_told(key_world: KeyWorld, new_store: 
     await lost.lose()
     servers[0].responder.refusals[Operation.GET_ATTRIBUTES] = ResultReason.PERMISSION_DENIED
     rebuilt = await lost.rebuild()
-    assert (rebuilt.taken, rebuilt.unclaimed, reasons(rebuilt)) == (0, 0, ["canary_not_seen"])
+    assert (rebuilt.added, rebuilt.unclaimed, reasons(rebuilt)) == (0, 0, ["canary_not_seen"])
     servers[0].responder.refusals = {Operation.GET: ResultReason.PERMISSION_DENIED}
     rebuilt = await lost.rebuild()
-    assert (rebuilt.taken, rebuilt.unclaimed, reasons(rebuilt)) == (0, 1, ["canary_not_seen"])
+    assert (rebuilt.added, rebuilt.unclaimed, reasons(rebuilt)) == (0, 1, ["canary_not_seen"])
     servers[0].responder.refusals = {}
     servers[0].faults[Operation.GET_ATTRIBUTES] = close
     rebuilt = await lost.rebuild()
@@ -510,7 +510,7 @@ async def test_nothing_was_learned_yet(key_world: KeyWorld, new_store: SqlStore)
     await Keeping(key_world, lost.node, manager).learner.ensure(manager)
     await lost.node.create(manager)
     rebuilt = await lost.rebuild()
-    assert (rebuilt.taken, rebuilt.unclaimed, reasons(rebuilt)) == (0, 2, ["no_digest_key"] * 2)
+    assert (rebuilt.added, rebuilt.unclaimed, reasons(rebuilt)) == (0, 2, ["no_digest_key"] * 2)
     assert not rebuilt.complete
     assert len(await lost.unclaimed()) == 2
 
@@ -527,7 +527,7 @@ async def test_servers_that_show_nothing(key_world: KeyWorld, new_store: SqlStor
     for server in servers:
         server.responder.store.forget_all()
     rebuilt = await lost.rebuild()
-    assert (rebuilt.taken, reasons(rebuilt)) == (0, ["canary_not_seen", "nothing_seen"])
+    assert (rebuilt.added, reasons(rebuilt)) == (0, ["canary_not_seen", "nothing_seen"])
     assert not rebuilt.complete
 
 
@@ -540,7 +540,7 @@ async def test_a_server_that_was_not_learned_yet(key_world: KeyWorld, new_store:
     second = (await key_world.servers(lost.manager))[1].uuid
     await new_store.write(lambda tx: tx.delete_profile(second))
     rebuilt = await lost.rebuild()
-    assert (rebuilt.taken, rebuilt.complete) == (1, True)
+    assert (rebuilt.added, rebuilt.complete) == (1, True)
 
 
 @on_sqlite
@@ -592,7 +592,7 @@ async def test_what_was_destroyed_is_not_unclaimed(key_world: KeyWorld, new_stor
     assert len(servers[0].responder.objects) == 3
     await lost.lose()
     rebuilt = await lost.rebuild()
-    assert (rebuilt.taken, rebuilt.unclaimed, rebuilt.complete) == (0, 0, True)
+    assert (rebuilt.added, rebuilt.unclaimed, rebuilt.complete) == (0, 0, True)
 
 
 @on_sqlite
@@ -606,10 +606,10 @@ async def test_a_name_that_an_earlier_life_began(key_world: KeyWorld, new_store:
     pending = replace(attempt, key=begun.uuid, state=AttemptState.PENDING)
     await lost.has(begun, [pending], [])
     rebuilt = await lost.rebuild()
-    assert (rebuilt.taken, rebuilt.doubts) == (0, (Doubt.NAME_TAKEN,))  # it may be committed yet
+    assert (rebuilt.added, rebuilt.doubts) == (0, (Doubt.NAME_TAKEN,))  # it may be committed yet
     await lost.restored()
     rebuilt = await lost.rebuild()
-    assert (rebuilt.taken, rebuilt.complete) == (1, True)
+    assert (rebuilt.added, rebuilt.complete) == (1, True)
     assert await new_store.read(lambda tx: tx.key_named(lost.manager, "vol1")) is not None
     (ended,) = await new_store.read(lambda tx: tx.keys([begun.uuid]))
     (attempt,) = await new_store.read(lambda tx: tx.attempts([begun.uuid]))
@@ -625,7 +625,7 @@ async def test_what_is_said_of_a_key(key_world: KeyWorld) -> None:
     (attempt,) = await key_world.attempts(key.uuid)
     places = await key_world.store.read(lambda tx: places_in(tx, manager))
     content = Describer(node.endpoints)(key, attempt, places)
-    assert content == written(described(key, attempt), node.endpoints.digest_key(places))
+    assert content == encode(describe(key, attempt), node.endpoints.digest_key(places))
 
 
 # --- what is changed while it is read ---
@@ -650,7 +650,7 @@ async def test_an_object_that_two_lives_adopted_is_one_key(key_world: KeyWorld, 
     await adopt(kept, 0, uid, "other")
     await kept.settle()
     rebuilt = await replace(lost, store=key_world.store).rebuild()
-    assert rebuilt.taken == 0
+    assert rebuilt.added == 0
     found = await key_world.store.read(lambda tx: tx.keys_in(lost.manager, tuple(KeyState), "", 9))
     assert [key.name for key in found] == ["other"]
 
@@ -662,7 +662,7 @@ async def test_an_adopted_object_is_its_new_keys(key_world: KeyWorld, new_store:
     lost = await keeping(key_world, new_store, servers)
     key = await lost.node.create(lost.manager)
     await lost.lose()
-    assert (await lost.rebuild()).taken == 1
+    assert (await lost.rebuild()).added == 1
 
     def adopt(tx: Transaction) -> None:
         (attempt,) = tx.attempts([key.uuid])
@@ -675,7 +675,7 @@ async def test_an_adopted_object_is_its_new_keys(key_world: KeyWorld, new_store:
 
     await new_store.write(adopt)
     rebuilt = await lost.rebuild()
-    assert (rebuilt.taken, rebuilt.doubts, rebuilt.unclaimed) == (0, (), 0)
+    assert (rebuilt.added, rebuilt.doubts, rebuilt.unclaimed) == (0, (), 0)
     (left,) = await new_store.read(lambda tx: tx.keys_in(lost.manager, tuple(KeyState), "", 9))
     assert left.name == "adopted"
 
@@ -691,7 +691,7 @@ async def test_a_change_while_it_is_read(
     lost = await keeping(key_world, new_store, servers, of_cluster=True)
     key = await lost.node.create(lost.manager, svm=svm)
     await lost.lose()
-    taking = KeyImporter.take
+    storing = KeyImporter.store
 
     def change(tx: Transaction) -> None:
         (server,) = tx.key_servers(lost.manager)
@@ -710,9 +710,9 @@ async def test_a_change_while_it_is_read(
 
     async def then_change(*args: Any) -> Any:
         await new_store.write(change)
-        return await taking(*args)
+        return await storing(*args)
 
-    monkeypatch.setattr(KeyImporter, "take", then_change)
+    monkeypatch.setattr(KeyImporter, "store", then_change)
     rebuilt = await lost.rebuild()
-    assert (rebuilt.taken, rebuilt.doubts) == (0, (Doubt.CHANGED,))
+    assert (rebuilt.added, rebuilt.doubts) == (0, (Doubt.CHANGED,))
     assert await new_store.read(lambda tx: tx.keys([key.uuid])) == ()

@@ -126,9 +126,9 @@ async def test_what_a_node_knows_of_servers_does_not_count(key_world: KeyWorld) 
             await fetcher.fetch(key)
         assert refused.value.kind is errors.VOLUME_KEY_NOT_RESTORED
     await servers[0].__aenter__()
-    shelf = fetcher.shelf(await key_world.store.read(lambda tx: places_in(tx, manager)))
-    assert shelf is not None
-    assert node.of.objects.slow_or_dead(next(iter(shelf.endpoints.values())))
+    read_context = fetcher.read_context(await key_world.store.read(lambda tx: places_in(tx, manager)))
+    assert read_context is not None
+    assert node.of.objects.circuit_open(next(iter(read_context.endpoints.values())))
     assert results(await node.drill(manager)) == [{"proven": 1}]
 
 

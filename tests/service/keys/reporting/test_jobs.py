@@ -11,7 +11,7 @@ import pytest
 from keystead.core import errors
 from keystead.core.errors import OntapError
 from keystead.core.keys.model import Attempt, AttemptState, Copy, KeyForm, KeyState, Presence, Purpose
-from keystead.core.keys.report import KEPT, Result
+from keystead.core.keys.report import MAX_REPORTS, Result
 from keystead.core.model import Event, JobState
 from keystead.core.secret import Secret
 from keystead.core.server_address import ServerAddress
@@ -20,7 +20,7 @@ from keystead.kmip.ttlv.enums import Operation, ResultReason
 from keystead.service.context import Call
 from keystead.service.keys.looking import look as key_looking
 from keystead.service.keys.reporting import proof as key_proof
-from keystead.service.keys.reporting.proof import CopyAudit
+from keystead.service.keys.reporting.proof import CopyVerification
 from keystead.service.keys.reporting.reports import KeyReports
 from keystead.service.ports.page import Page
 from keystead.service.ports.store import StoreError
@@ -45,7 +45,7 @@ async def learned(world: KeyWorld, node: ProvingNode, *servers: KeyServer | str,
 
 
 async def object_of(world: KeyWorld, key: Key, place: int) -> str:
-    """The Unique Identifier of a key's copy on the server at this place."""
+    """Return the Unique Identifier of a key's copy on the server at this place."""
     return (await world.copies(key.uuid))[place].unique_identifiers[0]
 
 
@@ -77,10 +77,9 @@ async def test_every_copy_is_proven(key_world: KeyWorld) -> None:
 
 
 @on_sqlite
-async def test_each_page_is_read_on_connections_made_for_it(key_world: KeyWorld, monkeypatch: Any) -> None:
-    """Not on those that the node has: the handshake is done in full, and the canary is read before all else."""
-    monkeypatch.setattr("keystead.service.keys.reporting.jobs.BATCH", 2)
-    node = await proving(key_world)
+async def test_each_page_is_read_on_connections_made_for_it(key_world: KeyWorld) -> None:
+    """Each page is read on a new connection with a full handshake, and the canary is read before all else."""
+    node = await proving(key_world, keys_per_read=2)
     (server,) = await key_world.start(1)
     manager = await learned(key_world, node, server)
     for number in range(3):
@@ -304,10 +303,9 @@ async def test_a_change_that_came_between_stays(key_world: KeyWorld, monkeypatch
     assert await key_world.presences(key.uuid) == [Presence.DESTROYED]
 
 
-async def test_the_job_says_how_far_it_is(key_world: KeyWorld, monkeypatch: Any) -> None:
-    """After each page; a proof of no keys is a report, too."""
-    monkeypatch.setattr("keystead.service.keys.reporting.jobs.BATCH", 2)
-    node = await proving(key_world)
+async def test_the_job_says_how_far_it_is(key_world: KeyWorld) -> None:
+    """The job shows its progress after each page; a verification of no keys gives a report, too."""
+    node = await proving(key_world, keys_per_read=2)
     manager = await learned(key_world, node, *await key_world.start(1))
     assert (await node.prove(manager))["keys"] == {"total": 0, "unreadable": 0, "by_domains": {}}
     for number in range(3):
@@ -346,7 +344,7 @@ async def test_reports_are_kept_for_those_who_see_the_key_manager(key_world: Key
         with pytest.raises(OntapError) as refused:
             await call
         assert (refused.value.kind.code, refused.value.target) == (4, "uuid")
-    assert KEPT >= 10
+    assert MAX_REPORTS >= 10
 
 
 @on_sqlite
@@ -421,7 +419,7 @@ async def test_a_dead_secondary_is_not_proven_by_its_primary(key_world: KeyWorld
     (row,) = await key_world.servers(manager)
 
     async def found() -> list[tuple[str, Result]]:
-        proof = CopyAudit(kept.context, await key_world.topology(manager))
+        proof = CopyVerification(kept.context, await key_world.topology(manager))
         return sorted((each.host, each.result) for each in (await proof.prove([key]))[key.uuid])
 
     assert await found() == [(SECONDARY, Result.PROVEN)]

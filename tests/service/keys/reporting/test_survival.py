@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def lost(found: Survival) -> dict[str, int]:
-    """What each set of domains would take along, by the positions of their servers."""
+    """Return what each set of domains would take along, by the positions of their servers."""
     place = {domain.uuid: str(number) for number, domain in enumerate(found.domains)}
     return {"".join(place[uuid] for uuid in loss.domains): loss.keys for loss in found.losses if loss.keys}
 

@@ -58,7 +58,7 @@ async def hosts(world: KeyWorld, key: str) -> list[tuple[str, Presence]]:
 
 
 async def test_a_secondary_is_left_alone_while_its_primary_works(key_world: KeyWorld) -> None:
-    """Nothing is sent to it, and there is no row of it."""
+    """While the primary works, the secondary gets no object and no row."""
     _, secondary, manager = await with_secondary(key_world)
     node = await key_world.node()
     key = await node.create(manager)
@@ -67,7 +67,7 @@ async def test_a_secondary_is_left_alone_while_its_primary_works(key_world: KeyW
 
 
 async def test_a_secondary_stands_in_for_a_primary_that_was_sent_nothing(key_world: KeyWorld) -> None:
-    """Its row is stored before Register leaves; it counts for its primary's domain, and is activated."""
+    """The row of the secondary is stored before Register is sent; its copy counts for the primary's domain."""
     seen: list[list[tuple[str, Presence]]] = []
 
     async def look(exchange: Exchange) -> None:
@@ -88,7 +88,7 @@ async def test_a_secondary_stands_in_for_a_primary_that_was_sent_nothing(key_wor
 
 
 async def test_what_a_primary_did_without_answering_is_found_on_the_secondary(key_world: KeyWorld) -> None:
-    """Register is not repeated: the object that both of them show is the copy."""
+    """After a lost answer, the object that primary and secondary show is the copy; Register is not repeated."""
     primary, secondary, manager = await with_secondary(key_world)
     primary.faults[REGISTER] = primary.request_faults[LOCATE] = close
     node = await key_world.node()
@@ -99,7 +99,7 @@ async def test_what_a_primary_did_without_answering_is_found_on_the_secondary(ke
 
 
 async def test_what_a_primary_lost_is_looked_for_before_a_secondary_gets_it(key_world: KeyWorld) -> None:
-    """Locate says that it is not there: then it is registered, once."""
+    """The secondary is asked by Locate first, and gets one Register if it has no object."""
     primary, secondary, manager = await with_secondary(key_world, Responder())
     primary.request_faults[REGISTER] = close
     node = await key_world.node()
@@ -111,7 +111,7 @@ async def test_what_a_primary_lost_is_looked_for_before_a_secondary_gets_it(key_
 
 
 async def test_a_primary_that_refused_was_sent_something(key_world: KeyWorld) -> None:
-    """A refusal, too, is looked after on the secondary before that gets anything."""
+    """After a refusal of the primary, the secondary is asked by Locate before it gets a Register."""
     primary, secondary, manager = await with_secondary(key_world, Responder())
     full(primary)
     node = await key_world.node()
@@ -122,7 +122,7 @@ async def test_a_primary_that_refused_was_sent_something(key_world: KeyWorld) ->
 
 
 async def test_a_secondary_that_cannot_say_gets_nothing(key_world: KeyWorld) -> None:
-    """Without an answer to Locate nothing is registered there: it might be the second object."""
+    """Without an answer to Locate nothing is registered on the secondary, because it may have the object."""
     primary, secondary, manager = await with_secondary(key_world, Responder())
     primary.request_faults[REGISTER] = close
     secondary.responder.refusals[LOCATE] = ResultReason.PERMISSION_DENIED
@@ -135,7 +135,7 @@ async def test_a_secondary_that_cannot_say_gets_nothing(key_world: KeyWorld) -> 
 
 
 async def test_a_lie_is_not_asked_elsewhere(key_world: KeyWorld) -> None:
-    """A primary that returns other bytes is not replaced by its secondary: its domain is not to be trusted."""
+    """A primary that returns other bytes is not replaced by its secondary, because its domain is not trusted."""
     primary, secondary, manager = await with_secondary(key_world, Responder())
     lying(primary)
     node = await key_world.node()
@@ -145,7 +145,7 @@ async def test_a_lie_is_not_asked_elsewhere(key_world: KeyWorld) -> None:
 
 
 async def test_a_secondary_that_fails_as_well(key_world: KeyWorld) -> None:
-    """Both may have it, and the key is aborted."""
+    """If primary and secondary fail, the key is aborted."""
     primary, secondary, manager = await with_secondary(key_world, Responder())
     primary.request_faults[REGISTER] = secondary.faults[REGISTER] = secondary.faults[GET] = silence
     node = await key_world.node()
@@ -156,7 +156,7 @@ async def test_a_secondary_that_fails_as_well(key_world: KeyWorld) -> None:
 
 
 async def test_nothing_is_sent_for_an_attempt_that_was_ended(key_world: KeyWorld) -> None:
-    """Who aborted it meanwhile may be cleaning up: the secondary gets nothing, and no row."""
+    """If the attempt was aborted meanwhile, the secondary gets no object and no row."""
 
     async def abort(exchange: Exchange) -> None:
         key = await key_world.named(manager)
@@ -174,7 +174,7 @@ async def test_nothing_is_sent_for_an_attempt_that_was_ended(key_world: KeyWorld
 
 
 async def test_nothing_is_sent_for_an_attempt_whose_time_is_over(key_world: KeyWorld) -> None:
-    """From then on others may abort it."""
+    """Nothing is sent for a timed-out attempt, because others may abort it."""
 
     async def sleep(exchange: Exchange) -> None:
         key_world.clock.advance(key_attempts.EXPIRES.total_seconds())
@@ -189,7 +189,7 @@ async def test_nothing_is_sent_for_an_attempt_whose_time_is_over(key_world: KeyW
 
 
 async def test_a_row_is_announced_once(key_world: KeyWorld) -> None:
-    """A transaction that was run again after its commit was not answered finds the row there."""
+    """A transaction that runs again after an unanswered commit finds its row."""
     primary, _, manager = await with_secondary(key_world)
     primary.request_faults[REGISTER] = silence
     node = await key_world.node()
@@ -201,15 +201,15 @@ async def test_a_row_is_announced_once(key_world: KeyWorld) -> None:
     (copy,) = await key_world.copies(key.uuid)
     row = replace(copy, host=SECONDARY)
     for _ in range(2):
-        assert await key_world.store.write(lambda tx: key_attempts.announce(tx, attempt, row))
+        assert await key_world.store.write(lambda tx: key_attempts.add_copy_row(tx, attempt, row))
     assert await hosts(key_world, key.uuid) == [("", SENT), (SECONDARY, SENT)]
     assert (await task).uuid == key.uuid
     stranger = replace(attempt, number=2)
-    assert not await key_world.store.write(lambda tx: key_attempts.announce(tx, stranger, row))
+    assert not await key_world.store.write(lambda tx: key_attempts.add_copy_row(tx, stranger, row))
 
 
 async def test_a_database_that_is_away_leaves_the_secondary_alone(key_world: KeyWorld) -> None:
-    """Without a row nothing is sent; the creation then fails as its end cannot be stored either."""
+    """If the row cannot be stored nothing is sent, and the creation fails."""
 
     async def gone(exchange: Exchange) -> None:
         exchange.stream.close()
@@ -293,7 +293,7 @@ async def test_half_a_pair_is_no_copy(key_world: KeyWorld) -> None:
 
 
 async def created(world: KeyWorld, count: int = 2) -> tuple[list[KeyServer], KeyNode, Key]:
-    """A key on all but the last of so many servers, which has forgotten it."""
+    """Return a key on all but the last of so many servers, which has forgotten it."""
     servers = await world.start(count)
     manager = await world.key_manager(*servers)
     node = await world.node()
@@ -311,7 +311,7 @@ async def copied(world: KeyWorld, node: KeyNode, key: Key, material: bytes = MAT
 
 
 async def test_a_copy_that_was_lost_is_written_again(key_world: KeyWorld) -> None:
-    """By an attempt of its own, under its own name; the key stays as it was."""
+    """A lost copy is written by a new attempt under a new name; the key does not change."""
     servers, node, key = await created(key_world)
     assert await copied(key_world, node, key)
     attempt = (await key_world.attempts(key.uuid))[1]
@@ -323,7 +323,7 @@ async def test_a_copy_that_was_lost_is_written_again(key_world: KeyWorld) -> Non
 
 
 async def test_nothing_is_written_where_a_copy_is(key_world: KeyWorld) -> None:
-    """Nor where one may come to be, nor of a key that is about to end, nor to a server that is not known."""
+    """No copy is written where one is or may come to be, for a key that ends, or to an unknown server."""
     servers, node, key = await created(key_world)
     missing = (await key_world.copies(key.uuid))[-1]
     for presence in (PRESENT, SENT, UNKNOWN, DIFFERENT):
@@ -341,7 +341,7 @@ async def test_nothing_is_written_where_a_copy_is(key_world: KeyWorld) -> None:
 
 
 async def test_other_material_is_never_written(key_world: KeyWorld) -> None:
-    """What does not agree with the digest is not the key."""
+    """Material that does not agree with the digest is not written."""
     servers, node, key = await created(key_world)
     with pytest.raises(ValueError, match=f"material is not that of key {key.uuid}"):
         await copied(key_world, node, key, bytes(64))
@@ -349,7 +349,7 @@ async def test_other_material_is_never_written(key_world: KeyWorld) -> None:
 
 
 async def test_a_copy_that_fails_is_aborted(key_world: KeyWorld) -> None:
-    """Its attempt is, and nobody is called for it; the key and its other copies stay."""
+    """The attempt of a failed copy is aborted; the key and its other copies stay."""
     called: list[Key] = []
     servers, _, key = await created(key_world)
     node = await key_world.node(on_aborted=called.append)
@@ -383,7 +383,7 @@ async def test_a_key_that_changes_while_it_is_copied(key_world: KeyWorld, state:
 
 
 async def test_two_that_copy_one_key_to_one_server(key_world: KeyWorld) -> None:
-    """One of them does, whichever node it is."""
+    """Of two writers of the same copy, on any nodes, one writes it."""
     servers, node, key = await created(key_world)
     other = await key_world.node()
     done = await asyncio.gather(*(copied(key_world, each, key) for each in (node, other, node, other)))
@@ -392,7 +392,7 @@ async def test_two_that_copy_one_key_to_one_server(key_world: KeyWorld) -> None:
 
 
 async def test_copies_while_the_service_stops(key_world: KeyWorld) -> None:
-    """None is begun any more, and one that is under way is aborted."""
+    """While the service stops, no copy is begun, and one under way is aborted."""
     servers, node, key = await created(key_world)
     servers[-1].request_faults[REGISTER] = first(1, silence)
     task = asyncio.create_task(copied(key_world, node, key))

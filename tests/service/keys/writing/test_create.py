@@ -33,7 +33,7 @@ REGISTER = Operation.REGISTER
 
 
 async def test_a_key_on_four_servers(key_world: KeyWorld) -> None:
-    """Each holds one Active object with the material under the attempt's name; the record and all rows say so."""
+    """Each server has one Active object with the material under the attempt's name, as the rows and the record say."""
     servers = await key_world.start(4)
     manager = await key_world.key_manager(*servers)
     node = await key_world.node()
@@ -62,7 +62,7 @@ async def test_a_key_on_four_servers(key_world: KeyWorld) -> None:
 
 @on_sqlite
 async def test_material_that_is_made(key_world: KeyWorld) -> None:
-    """64 random bytes, whose halves differ, other ones for each key; 32 for an authentication key."""
+    """Generated material is random: 64 bytes with different halves, or 32 for an authentication key."""
     servers = await key_world.start(2)
     manager = await key_world.key_manager(*servers, of_cluster=True)
     node = await key_world.node()
@@ -123,7 +123,7 @@ async def test_servers_that_keep_keys_otherwise(key_world: KeyWorld) -> None:
 @on_sqlite
 @pytest.mark.parametrize("count", [1, 2, 3, 4])
 async def test_as_many_as_the_default_asks_for(key_world: KeyWorld, count: int) -> None:
-    """A majority of the primaries, and two of two: with fewer there is no key, however many there are."""
+    """By default a majority of the primaries is needed, and two of two; with fewer no key is created."""
     servers = await key_world.start(count)
     manager = await key_world.key_manager(*servers)
     node = await key_world.node()
@@ -144,7 +144,7 @@ async def test_as_many_as_the_default_asks_for(key_world: KeyWorld, count: int) 
 
 @on_sqlite
 async def test_the_policy(key_world: KeyWorld) -> None:
-    """It may ask for more than a majority or less, and for more than there are: then there is no key."""
+    """The policy may ask for more or fewer copies than a majority; if it asks for too many, no key is created."""
     servers = await key_world.start(3)
     node = await key_world.node()
     for wanted, sound, made in ((1, 1, True), (3, 2, False), (3, 3, True), (4, 3, False)):
@@ -204,7 +204,7 @@ async def test_one_message_where_a_server_takes_batches(key_world: KeyWorld) -> 
 
 @on_sqlite
 async def test_a_get_that_means_another_object(key_world: KeyWorld, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Other bytes in the one message are no proof of anything: the object is asked for by its identifier."""
+    """If the Get of a batch returns another object, the object is asked for by its identifier."""
     real = Client.register_and_get
     others = SecretData(SecretDataType.SEED, KeyBlock(KeyFormatType.RAW, key_value=KeyValue(bytes(64))))
 
@@ -224,7 +224,7 @@ async def test_a_get_that_means_another_object(key_world: KeyWorld, monkeypatch:
 
 @on_sqlite
 async def test_servers_of_which_nothing_is_known(key_world: KeyWorld) -> None:
-    """Nothing is sent to them, nor to anybody when the others are too few; the reason says so."""
+    """Servers that are not learned get nothing; if the others are too few, no server gets anything."""
     servers = await key_world.start(3)
     manager = await key_world.key_manager(*servers)
     rows = await key_world.servers(manager)
@@ -280,7 +280,7 @@ async def test_what_is_written_beside_a_copy(key_world: KeyWorld) -> None:
 
 @on_sqlite
 async def test_activation_holds_up_no_descriptor(key_world: KeyWorld) -> None:
-    """Nor does a server that does neither hold up the others."""
+    """A slow activation delays no descriptor, and a server that does neither delays no other."""
     servers = await key_world.start(2)
     manager = await key_world.key_manager(*servers)
     await key_world.know(manager)
@@ -299,7 +299,7 @@ VSADMIN = Caller("vsadmin", Role.VSADMIN, "127.0.0.1")
 
 @on_sqlite
 async def test_an_svms_key_in_the_clusters_key_manager(key_world: KeyWorld) -> None:
-    """An SVM's account creates its own key there, and hears of no server when that fails."""
+    """An account of an SVM creates its key in the cluster's key manager; a failure names no server."""
     servers = await key_world.start(1)
     manager = await key_world.key_manager(*servers, of_cluster=True)
     svm, other = await key_world.home.svm(), await key_world.home.svm()
@@ -322,7 +322,7 @@ async def test_an_svms_key_in_the_clusters_key_manager(key_world: KeyWorld) -> N
 
 @on_sqlite
 async def test_what_an_svms_account_is_told_of_its_own_servers(key_world: KeyWorld) -> None:
-    """Which failed, and no reason."""
+    """A failure names the SVM's servers that failed, without reasons."""
     (server,) = await key_world.start(1)
     svm = await key_world.home.svm()
     manager = await key_world.key_manager(server, svm=svm)
@@ -352,7 +352,7 @@ async def test_more_copies_than_there_are_domains(key_world: KeyWorld) -> None:
 
 @on_sqlite
 async def test_at_most_128_authentication_keys(key_world: KeyWorld, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those that hold a name are counted, here with a lower limit; aborted ones are not."""
+    """Keys that hold a name count for the limit of 128; aborted ones do not."""
     monkeypatch.setattr(creating, "AUTH_KEY_LIMIT", 2)
     (server,) = await key_world.start(1)
     manager = await key_world.key_manager(server, of_cluster=True)

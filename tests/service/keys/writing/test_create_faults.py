@@ -80,7 +80,7 @@ CASES = [(fault, batches) for fault in FAULTS for batches in (False, True) if no
 async def test_servers_that_fail(
     key_world: KeyWorld, fault: Fault, *, batches: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """One of three does not matter, two are one too many, and of three no key remains; nothing is ever ended."""
+    """A key is created if one of three servers fails, and aborted if two or three fail; no object is destroyed."""
     servers = await key_world.start(3)
     manager = await key_world.key_manager(*servers, create_remove_timeout=0, know=False)
     await key_world.know(manager, batches=batches, locate_by_name=True)
@@ -107,7 +107,7 @@ async def test_servers_that_fail(
 @on_sqlite
 @pytest.mark.parametrize("batches", [False, True])
 async def test_answers_that_were_lost(key_world: KeyWorld, *, batches: bool) -> None:
-    """A Register that was done, and whose answer did not come, is found by its name and proven: it is a copy."""
+    """A Register with a lost answer is found by name and proven, so it is a copy."""
     servers = await key_world.start(4)
     for server, fault in zip(servers, (reset, close, garbage(b"nonsense"), delay(0.05)), strict=True):
         server.faults[REGISTER] = fault
@@ -135,7 +135,7 @@ async def test_dead_servers_cost_little(key_world: KeyWorld) -> None:
 
 @on_sqlite
 async def test_the_time_of_a_call(key_world: KeyWorld, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever servers allow themselves: when the time is over, the key is committed or aborted."""
+    """A creation is committed or aborted when its time is over, whatever the time-outs of the servers are."""
     monkeypatch.setattr(key_writing, "COPYING_S", 0.3)
     servers = await key_world.start(2)
     manager = await key_world.key_manager(*servers, create_remove_timeout=-1)
@@ -166,7 +166,7 @@ async def test_activation_that_fails_changes_no_answer(key_world: KeyWorld) -> N
 
 
 def test_the_time_of_one_server() -> None:
-    """Its ``create_remove_timeout``; 0 is a second, and -1 all the time that there is."""
+    """A server has its ``create_remove_timeout``; 0 is one second, and -1 the whole time of the call."""
     for stored, seconds in ((0, 1.0), (10, 10.0), (60, 34.0), (-1, 34.0)):
         assert limit_s(replace(factories.server("a:5696"), create_remove_timeout=stored), 34.0) == seconds
 

@@ -32,7 +32,7 @@ MATERIAL = bytes(range(64))
 
 @pytest.fixture(scope="module")
 def harness() -> Iterator[Harness]:
-    """The fork server that runs what is killed."""
+    """Yield the fork server that runs what is killed."""
     with Harness() as running:
         yield running
 
@@ -71,7 +71,6 @@ async def settled(world: KeyWorld, node: KeyNode, manager: str, name: str) -> Ke
 
 
 @pytest.mark.sweep
-@pytest.mark.timeout(150)
 async def test_a_creation_killed_at_every_point(
     harness: Harness, key_world: KeyWorld, appliances: list[Appliance]
 ) -> None:
@@ -103,7 +102,6 @@ async def test_a_creation_killed_at_every_point(
 @pytest.mark.long
 @on_sqlite
 @pytest.mark.sweep
-@pytest.mark.timeout(150)
 async def test_a_creation_that_fails_killed_at_every_point(
     harness: Harness, key_world: KeyWorld, appliances: list[Appliance]
 ) -> None:
@@ -132,7 +130,6 @@ async def test_a_creation_that_fails_killed_at_every_point(
 @pytest.mark.long
 @on_sqlite
 @pytest.mark.sweep
-@pytest.mark.timeout(150)
 async def test_a_copy_killed_at_every_point(harness: Harness, key_world: KeyWorld, appliances: list[Appliance]) -> None:
     """The key and its other copies stay as they are; once the attempt was settled, the server has its copy."""
     manager = await key_world.key_manager(*(appliance.address for appliance in appliances))

@@ -49,7 +49,7 @@ class HeldUp:
         return key
 
     def copies_read(self) -> int:
-        """How many servers were asked for what they hold."""
+        """Return how many servers were asked for what they hold."""
         return sum("GET" in asked(server) for server in self.servers)
 
     async def ended(self) -> Key | OntapError:
@@ -147,7 +147,7 @@ async def test_what_was_found_out_about_a_late_coordinators_objects_stays(key_wo
 
 
 async def come_again(creation: HeldUp) -> bool:
-    """Whether the caller of a creation under which something changed is told to repeat it."""
+    """Return True if the caller of a creation under which something changed is told to repeat it."""
     error = await creation.ended()
     return isinstance(error, OntapError) and (error.kind, error.retry_after) == (errors.TOO_BUSY, 5)
 
@@ -195,7 +195,7 @@ async def test_a_server_that_is_replaced_meanwhile(key_world: KeyWorld, begin: B
 
 @on_sqlite
 async def test_a_policy_that_is_raised_meanwhile(key_world: KeyWorld, begin: Begin) -> None:
-    """The one at the commit counts."""
+    """The policy at the time of the commit counts."""
     creation, key = await begin(min_copies=1)
     await change(key_world, creation.manager, min_copies=3)
     assert await come_again(creation)
@@ -249,7 +249,7 @@ async def test_a_key_manager_that_is_deleted_meanwhile(key_world: KeyWorld, begi
 
 
 async def test_a_caller_that_goes_away(key_world: KeyWorld, begin: Begin) -> None:
-    """What was begun comes to its end all the same."""
+    """A creation ends as usual although its caller has gone."""
     creation, key = await begin()
     creation.task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -284,9 +284,9 @@ async def test_a_stop_in_the_middle(key_world: KeyWorld, begin: Begin, count: in
 async def test_more_than_a_node_can_do_at_once(
     key_world: KeyWorld, begin: Begin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """They are told to come again, and nothing is stored or sent for them."""
+    """Creations above the limit of a node are told to come again, and nothing is stored or sent."""
     creation, _ = await begin()
-    monkeypatch.setattr(attempt_work, "UNDER_WAY", 1)
+    monkeypatch.setattr(attempt_work, "SLOTS", 1)
     error = await creation.node.refused(creation.manager, "another")
     assert (error.kind, error.retry_after) == (errors.TOO_BUSY, 5)
     assert await key_world.named(creation.manager, "another") is None
@@ -294,8 +294,8 @@ async def test_more_than_a_node_can_do_at_once(
 
 
 async def test_nobody_has_all_places(key_world: KeyWorld, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One key manager's servers are slow: it takes as many places as it leaves; copies have places of their own."""
-    monkeypatch.setattr(attempt_work, "UNDER_WAY", 8)
+    """A key manager with slow servers takes at most half of the free places; copies have their own places."""
+    monkeypatch.setattr(attempt_work, "SLOTS", 8)
     slow, fast, empty = await key_world.start(3)
     manager, others = [await key_world.key_manager(server, timeout=10) for server in (slow, fast)]
     node = await key_world.node()
@@ -311,7 +311,7 @@ async def test_nobody_has_all_places(key_world: KeyWorld, monkeypatch: pytest.Mo
     added = replace(server, uuid=str(uuid4()), position=2, address=replace(server.address, port=empty.port))
     await key_world.store.write(lambda tx: tx.add_key_servers([added]))
     places = await node.learner.ensure(others)
-    monkeypatch.setattr(attempt_work, "UNDER_WAY", 4)
+    monkeypatch.setattr(attempt_work, "SLOTS", 4)
     assert (await node.refused(others, "one more")).kind is errors.TOO_BUSY
     assert await node.writer.copy_to(key, added, MATERIAL, places) == ""
     answer.set()

@@ -17,14 +17,22 @@ from typing import TYPE_CHECKING, Final, Protocol
 import structlog
 
 from keystead.core.keys import epoch_markers as marker_rules
-from keystead.core.keys.epoch_markers import ANCHOR, RANDOM_BYTES, Behind, EpochMarkerState, MarkersSeen, Verdict, Whose
+from keystead.core.keys.epoch_markers import (
+    ANCHOR,
+    RANDOM_BYTES,
+    EpochMarkerState,
+    MarkerOwner,
+    MarkersSeen,
+    PreviousMarker,
+    Verdict,
+)
 from keystead.core.keys.keeping import DESTROYED_STATES
 from keystead.core.keys.model import KeyForm
 from keystead.core.keys.names import epoch_marker_name
 from keystead.core.secret import Secret
-from keystead.service.cluster.incarnations import Cloned
+from keystead.service.cluster.incarnations import CloneFound
 from keystead.service.keys.context import topology_of
-from keystead.service.keys.destroying.purge import ending_on, sites_of
+from keystead.service.keys.destroying.purge import servers_to_destroy_on, sites_of
 from keystead.service.keys.looking.visit import visit
 from keystead.service.loading import incarnation_of
 from keystead.service.ports.cluster import LeaseRows
@@ -104,7 +112,7 @@ class EpochMarkers:
             return frozenset()
         sites = await read(lambda tx: sites_of(tx, topology))
         fallen_due = await read(lambda tx: tx.due_epoch_markers(key_manager))
-        wanted = fallen_due | await read(lambda tx: ending_on(tx, topology, clock.now(), self._failed))
+        wanted = fallen_due | await read(lambda tx: servers_to_destroy_on(tx, topology, clock.now(), self._failed))
         passed: set[str] = set()
         for uuid, site in sites.items():
             if site.profile is not None and not site.profile.locate_by_name:
@@ -113,7 +121,7 @@ class EpochMarkers:
                 self._due.pop(uuid, None)  # so the next round tries again if this one is cut off
                 try:
                     if uuid in fallen_due:
-                        await self._context.store.write(lambda tx: tx.note_epoch_marker_moves(uuid))  # noqa: B023 - awaited
+                        await self._context.store.write(lambda tx: tx.clear_epoch_marker_due(uuid))  # noqa: B023 - awaited
                     await self._replace(holding, topology, site)
                 except KeyServerFault as fault:
                     self._due[uuid] = clock.monotonic() + RETRY_S
@@ -123,7 +131,7 @@ class EpochMarkers:
                         address=str(site.server.address),
                         why=fault.reason,
                     )
-                except Cloned:
+                except CloneFound:
                     log.warning("a clone of the database is found", address=str(site.server.address))
                     await self._on_cloned(topology.incarnation.uuid)
                     return frozenset()
@@ -134,70 +142,71 @@ class EpochMarkers:
         return frozenset(passed)
 
     async def _replace(self, holding: Holding, topology: ServerTopology, site: Site) -> None:
-        """Put a marker with a new token on a server, and destroy the previous marker. Raises KeyServerFault, Cloned.
+        """Write a marker with a new token to a server, and destroy the previous marker.
 
         A marker in state ``sent`` is settled first. That alone proves nothing, because a clone would have the same
-        marker.
+        marker. Raises KeyServerFault, CloneFound.
         """
         uuid, incarnation = site.server.uuid, topology.incarnation.uuid
         marker = await self._context.store.read(lambda tx: tx.epoch_marker(uuid))
         async with visit(self._context, topology, site.server, profile=site.profile, exact=True) as at:
             if marker is None or marker.incarnation != incarnation:
-                await self._ensure_held(holding, at, marker_rules.begun(uuid, incarnation, _token(at)), new=True)
+                await self._ensure_held(holding, at, marker_rules.first_marker(uuid, incarnation, _token(at)), new=True)
                 return
             if marker.state is EpochMarkerState.SENT:
                 marker = await self._ensure_held(holding, at, marker)
             marker = await self._destroy_previous(holding, at, marker)
-            marker = await self._ensure_held(holding, at, marker_rules.following(marker, _token(at)), new=True)
+            marker = await self._ensure_held(holding, at, marker_rules.next_marker(marker, _token(at)), new=True)
             await self._destroy_previous(holding, at, marker)
 
     async def _ensure_held(self, holding: Holding, at: Visit, marker: EpochMarker, *, new: bool = False) -> EpochMarker:
         """Ensure that the server holds a marker, and no marker of a clone. Return the marker as held, and store it.
 
         Ensure also that a first marker has its anchor. If the server lost all its markers, begin with a first marker
-        again. ``new``: store the marker as ``sent`` first. Raises KeyServerFault, Cloned.
+        again. ``new``: store the marker as ``sent`` first. Raises KeyServerFault, CloneFound.
         """
         if new:
             await self._store(holding, marker)
         seen, ids = await _look(at, marker)
-        verdict, refusal = marker_rules.judged(seen), None
+        verdict, refusal = marker_rules.verdict_of(seen), None
         if verdict is Verdict.WRITE:
             refusal = await _register(holding, at, marker, marker.number)
             seen, ids = await _look(at, marker)
-            verdict = marker_rules.judged(seen)
+            verdict = marker_rules.verdict_of(seen)
         if verdict is Verdict.CLONED:
-            raise Cloned
+            raise CloneFound
         if verdict is Verdict.LOST:
             log.warning("a key server has lost its epoch markers", key_server=at.key_server)
-            again = marker_rules.begun(marker.key_server, marker.incarnation, _token(at))
+            again = marker_rules.first_marker(marker.key_server, marker.incarnation, _token(at))
             return await self._ensure_held(holding, at, again, new=True)
         if verdict is not Verdict.OURS:
             raise refusal or KeyServerFault(Fault.REFUSED, NOT_SEEN)
-        if seen.behind is Behind.NONE and seen.anchor is Whose.NOBODYS:
+        if seen.previous is PreviousMarker.NEVER_WRITTEN and seen.anchor is MarkerOwner.NONE_THERE:
             refusal = await _register(holding, at, marker, ANCHOR)
             if refusal is not None:
                 raise refusal
-        return await self._store(holding, marker_rules.held(marker, ids))
+        return await self._store(holding, marker_rules.as_held(marker, ids))
 
     async def _destroy_previous(self, holding: Holding, at: Visit, marker: EpochMarker) -> EpochMarker:
-        """Ensure that the marker before a held one is destroyed, because clones detect that it is gone.
+        """Destroy the previous marker if it is still on the server. Return the marker without its identifiers.
 
-        Return the marker without ``behind``. Raises KeyServerFault, LeaseLost.
+        ``marker`` is in state ``held``, and ``previous_identifiers`` are those of the previous marker. A clone of this
+        database still expects that marker, finds that it is gone, and so knows of us. Raises KeyServerFault, LeaseLost.
         """
-        if not marker.behind:
+        if not marker.previous_identifiers:
             return marker
         name = _name(marker, marker.number - 1)
-        for id_ in marker.behind:
+        for id_ in marker.previous_identifiers:
             if await _is_there(at, id_, name):
                 holding.check_time()
                 await _destroy_marker(at, id_, name)
-        return await self._store(holding, replace(marker, behind=()))
+        return await self._store(holding, replace(marker, previous_identifiers=()))
 
     async def _store(self, holding: Holding, marker: EpochMarker) -> EpochMarker:
         def work(tx: Rows) -> None:
             holding.check(tx)
             if incarnation_of(tx).uuid != marker.incarnation:
-                raise Cloned
+                raise CloneFound
             tx.put_epoch_marker(marker)
 
         await self._context.store.write(work)
@@ -218,16 +227,16 @@ async def _look(at: Visit, marker: EpochMarker) -> tuple[MarkersSeen, tuple[str,
     The order matters, see :mod:`keystead.core.keys.epoch_markers`.
     """
     whose, ids = await _owner_of(at, marker, marker.number)
-    behind = Behind.NONE
-    if marker.behind:
+    previous = PreviousMarker.NEVER_WRITTEN
+    if marker.previous_identifiers:
         name = _name(marker, marker.number - 1)
-        there = [await _is_there(at, id_, name) for id_ in marker.behind]
-        behind = Behind.THERE if all(there) else Behind.GONE
+        there = [await _is_there(at, id_, name) for id_ in marker.previous_identifiers]
+        previous = PreviousMarker.PRESENT if all(there) else PreviousMarker.GONE
     anchor, _ = await _owner_of(at, marker, ANCHOR)
-    return MarkersSeen(whose, behind, anchor, at.canary), ids
+    return MarkersSeen(whose, previous, anchor, at.canary), ids
 
 
-async def _owner_of(at: Visit, marker: EpochMarker, number: int) -> tuple[Whose, tuple[str, ...]]:
+async def _owner_of(at: Visit, marker: EpochMarker, number: int) -> tuple[MarkerOwner, tuple[str, ...]]:
     """Return who owns the objects under the marker's name with this number, and their identifiers.
 
     They are ours if all of them have our token.
@@ -236,8 +245,8 @@ async def _owner_of(at: Visit, marker: EpochMarker, number: int) -> tuple[Whose,
     ids = await at.session.locate(name)
     ours = [await _has_token(at, id_, marker.token) for id_ in ids]
     if not ids:
-        return Whose.NOBODYS, ()
-    return (Whose.OURS if all(ours) else Whose.ANOTHERS), ids
+        return MarkerOwner.NONE_THERE, ()
+    return (MarkerOwner.OURS if all(ours) else MarkerOwner.OTHER), ids
 
 
 async def _has_token(at: Visit, id_: str, token: bytes) -> bool:

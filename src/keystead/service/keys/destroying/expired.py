@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
-from keystead.core.keys.descriptors import opened
+from keystead.core.keys.descriptors import decode
 from keystead.core.keys.destroying import ENDING, PRE_ACTIVE
 from keystead.core.keys.keeping import DESTROYED_STATES
 from keystead.core.keys.model import Presence
 from keystead.core.keys.names import epoch_marker_name
-from keystead.service.cluster.incarnations import Cloned
+from keystead.service.cluster.incarnations import CloneFound
 from keystead.service.keys.context import tracked
-from keystead.service.keys.destroying.objects import attributes_if_present, descriptor_name, left_by
+from keystead.service.keys.destroying.objects import attributes_if_present, descriptor_name, objects_of_attempt
 from keystead.service.keys.looking.look import is_named
 from keystead.service.keys.looking.visit import visit_each
 from keystead.service.ports.cluster import LeaseRows
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-Named = tuple[str, int]
+AttemptId = tuple[str, int]
 """The id of an attempt: the uuid of its key, and its number."""
 
 
@@ -50,7 +50,7 @@ class Rows(TopologyRows, KeyManagerRows, LeaseRows, KeyRows, AttemptRows, CopyRo
     """The rows that this module reads and writes."""
 
 
-class ExpiredAttempts:
+class TimedOutAttempts:
     """The check of attempts that timed out.
 
     ``check`` raises StoreError in a transaction on a database that has gone back since the last look at it.
@@ -63,34 +63,35 @@ class ExpiredAttempts:
     async def may_end(
         self, holding: Holding, topology: ServerTopology, sites: Mapping[str, Site], rows: Sequence[Tracked]
     ) -> list[Tracked]:
-        """Return the copies that may be destroyed as far as this check goes. Raises Cloned, StoreError, LeaseLost.
+        """Return the copies that this check lets be destroyed. Raises CloneFound, StoreError, LeaseLost.
 
-        Copies of attempts that did not time out pass, and so do copies of keys that are purging or purged. An attempt
-        waits while one of its servers is not among the ``sites`` (by uuid), is silent, or hides its canary. If all
-        servers were asked and one does not deny the commit, the attempt is disowned: its objects become orphans.
+        It permits copies of attempts that did not time out, and copies of keys that are purging or purged. An attempt
+        that timed out waits while one of its servers does not answer, hides its canary, or is not in ``sites`` (by
+        uuid). Once all its servers were asked, its copies may be destroyed if all of them deny the commit. Otherwise
+        its objects become orphans.
         """
-        expired = {named(row) for row in rows if row.attempt.expired and row.key.state not in ENDING}
+        expired = {attempt_id(row) for row in rows if row.attempt.expired and row.key.state not in ENDING}
         if not expired:
             return list(rows)
         doubted, waiting = await self._ask_servers(topology, sites, await self._undestroyed_copies(expired))
         if unknown := doubted - waiting:
             await self._context.store.write(lambda tx: self._disown(tx, holding, unknown))
-        return [row for row in rows if named(row) not in waiting | unknown]
+        return [row for row in rows if attempt_id(row) not in waiting | unknown]
 
-    async def _undestroyed_copies(self, attempts: Collection[Named]) -> list[Tracked]:
-        """Return the copies of these attempts that are not destroyed."""
+    async def _undestroyed_copies(self, attempts: Collection[AttemptId]) -> list[Tracked]:
+        """Return the copies of these attempts that are not destroyed: their servers are asked about the commit."""
         rows = await self._context.store.read(lambda tx: tracked(tx, tx.copies({key for key, _ in attempts})))
-        return [row for row in rows if named(row) in attempts and row.copy.presence is not Presence.DESTROYED]
+        return [row for row in rows if attempt_id(row) in attempts and row.copy.presence is not Presence.DESTROYED]
 
     async def _ask_servers(
         self, topology: ServerTopology, sites: Mapping[str, Site], rows: Sequence[Tracked]
-    ) -> tuple[set[Named], set[Named]]:
+    ) -> tuple[set[AttemptId], set[AttemptId]]:
         """Ask the servers about copies. Return two sets of attempts.
 
         The first has the attempts whose commit a server did not deny. The second has the attempts about which not all
         servers were asked, because a server is unknown or silent, or hides its canary.
         """
-        doubted: set[Named] = set()
+        doubted: set[AttemptId] = set()
         asked: set[Copy] = set()
         by_address: dict[tuple[str, str], list[Tracked]] = defaultdict(list)
         for row in rows:
@@ -98,7 +99,7 @@ class ExpiredAttempts:
 
         async def ask(marker: EpochMarker | None, at: Visit, row: Tracked) -> None:
             if at.canary:
-                doubted.update([named(row)] * (not await _denies_commit(at, row, marker)))
+                doubted.update([attempt_id(row)] * (not await _denies_commit(at, row, marker)))
                 asked.add(row.copy)
 
         for (uuid, _), some in by_address.items():
@@ -106,9 +107,9 @@ class ExpiredAttempts:
             if site is not None:
                 marker = await self._context.store.read(lambda tx: tx.epoch_marker(uuid))  # noqa: B023 - awaited
                 await visit_each(self._context, topology, site, some, partial(ask, marker))
-        return doubted, {named(row) for row in rows if row.copy not in asked}
+        return doubted, {attempt_id(row) for row in rows if row.copy not in asked}
 
-    def _disown(self, tx: Rows, holding: Holding, attempts: Collection[Named]) -> None:
+    def _disown(self, tx: Rows, holding: Holding, attempts: Collection[AttemptId]) -> None:
         self._check(tx)
         holding.check(tx)
         for key, number in sorted(attempts):
@@ -120,31 +121,31 @@ async def _denies_commit(at: Visit, row: Tracked, marker: EpochMarker | None) ->
     """Return True if a server denies that an attempt was committed: no descriptor, and no activated object.
 
     A server that was learned after the attempt began denies nothing, because it may have been wiped since. Raises
-    Cloned if the descriptor of the attempt is there, KeyServerFault if the server does not answer.
+    CloneFound if the descriptor of the attempt is there, KeyServerFault if the server does not answer.
     """
     try:
         for id_ in (row.copy.descriptor,) if row.copy.descriptor else await at.session.locate(descriptor_name(row)):
-            descriptor = opened((await at.session.get((id_,))).reveal(), at.digest_key)
+            descriptor = decode((await at.session.get((id_,))).reveal(), at.digest_key)
             if descriptor is not None and descriptor.is_of(row.attempt):
-                raise Cloned
+                raise CloneFound
             return False
         if at.profile is None or at.profile.learned > row.attempt.began:
             return False
-        return await _has_nothing_active(at, row, marker)
+        return await _objects_deny_commit(at, row, marker)
     except KeyServerFault as fault:
         if not fault.fault.answered:
             raise
         return False
 
 
-async def _has_nothing_active(at: Visit, row: Tracked, marker: EpochMarker | None) -> bool:
-    """Return True if the server has no object of an attempt, or only objects that were never activated.
+async def _objects_deny_commit(at: Visit, row: Tracked, marker: EpochMarker | None) -> bool:
+    """Return True if the objects on a server deny the commit: there is none, or none was ever activated.
 
-    The second holds only on a server that tells the State, see :func:`_is_marker_inactive`.
+    That none was activated counts only on a server that tells the State: see :func:`_is_marker_inactive`.
     """
     found = [
         await attributes_if_present(at.session, id_)
-        for id_ in row.copy.unique_identifiers or await left_by(at.session, row)
+        for id_ in row.copy.unique_identifiers or await objects_of_attempt(at.session, row)
     ]
     there = [each for each in found if each is not None and each.state not in DESTROYED_STATES]
     ours = [each for each in there if not each.names or is_named(each, row.attempt)]
@@ -166,6 +167,6 @@ async def _is_marker_inactive(at: Visit, marker: EpochMarker | None) -> bool:
     return any(each is not None and each.state == PRE_ACTIVE and name in each.names for each in facts)
 
 
-def named(row: Tracked) -> Named:
+def attempt_id(row: Tracked) -> AttemptId:
     """Return the id of the attempt that wrote a copy."""
     return row.key.uuid, row.attempt.number

@@ -34,19 +34,20 @@ def with_ids(row: Tracked, ids: tuple[str, ...]) -> Tracked:
     return replace(row, copy=replace(row.copy, unique_identifiers=ids))
 
 
-async def end_object(
+async def destroy_object(
     holding: Holding, at: Visit, row: Tracked, id_: str, facts: ObjectAttributes, done: list[str]
 ) -> None:
-    """Revoke and destroy one object, and append each action to ``done``. Raises KeyServerFault, LeaseLost.
+    """Destroy one object, and revoke it before if it is Active. Append each action to ``done``.
 
-    An object that is not the expected one is left alone, and the expected one counts as absent. If it is not known
-    which object it is, nothing is done.
+    If the server refuses Destroy with a fault of :data:`REVOKE_FIRST`, revoke the object and send Destroy once more. An
+    object that is not the expected one is not changed, and the action is :data:`ABSENT`. If it is not known which
+    object it is, nothing is done. Raises KeyServerFault, LeaseLost.
     """
-    ours = await _is_expected(at, row, id_, facts)
-    if ours is False:
+    expected = await _is_expected(at, row, id_, facts)
+    if expected is False:
         log.warning("an object is not destroyed: it is not the expected object", address=at.address)
         done.append(ABSENT)
-    if not ours:
+    if not expected:
         return
     remaining = list(steps(facts.state))
     while remaining:
@@ -59,17 +60,18 @@ async def end_object(
                 done.append(ABSENT)
                 return
             if step is Step.REVOKE and fault.fault.answered:
-                continue  # it may not have been Active: Destroy decides
+                continue  # because it may not have been Active: the answer to Destroy decides
             if REVOKED in done or fault.fault not in REVOKE_FIRST:
                 raise
             holding.check_time()
             await at.session.revoke(id_)
+            done.append(REVOKED)
             remaining.append(Step.DESTROY)
-            step = Step.REVOKE
-        done.append(REVOKED if step is Step.REVOKE else DESTROYED)
+        else:
+            done.append(REVOKED if step is Step.REVOKE else DESTROYED)
 
 
-async def left_by(session: ObjectSession, row: Tracked) -> tuple[str, ...]:
+async def objects_of_attempt(session: ObjectSession, row: Tracked) -> tuple[str, ...]:
     """Return the identifiers of all objects under the names of an attempt, because all of them must be destroyed."""
     names = [name for names in object_names(row.attempt) for name in names]
     return tuple(dict.fromkeys([id_ for name in names for id_ in await session.locate(name)]))
@@ -109,7 +111,7 @@ def descriptor_name(row: Tracked) -> str:
     return str(object_name(row.attempt, ObjectKind.DESCRIPTOR))
 
 
-async def descriptors(session: ObjectSession, row: Tracked) -> tuple[str, ...]:
+async def descriptor_ids(session: ObjectSession, row: Tracked) -> tuple[str, ...]:
     """Return the identifiers of a copy's descriptor. If none is stored, look for it by name.
 
     Return none if the server refuses. Raises KeyServerFault if the server does not answer.

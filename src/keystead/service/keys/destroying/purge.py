@@ -22,20 +22,26 @@ from keystead.core.keys.destroying import (
     ABSENT,
     DESTROYED,
     LEFT,
+    aborted_elsewhere,
+    as_purging,
     is_absent,
-    is_anothers,
     is_due,
-    is_over,
+    is_purged,
     may_destroy,
-    purging,
 )
 from keystead.core.keys.keeping import DESTROYED_STATES
 from keystead.core.keys.model import KeyState, Presence, Receipt
 from keystead.core.keys.names import object_name
-from keystead.service.cluster.incarnations import Cloned
+from keystead.service.cluster.incarnations import CloneFound
 from keystead.service.keys.context import COPIES_PER_READ, Site, topology_of, tracked
-from keystead.service.keys.destroying.expired import ExpiredAttempts, named
-from keystead.service.keys.destroying.objects import attributes_if_present, descriptors, end_object, left_by, with_ids
+from keystead.service.keys.destroying.expired import TimedOutAttempts, attempt_id
+from keystead.service.keys.destroying.objects import (
+    attributes_if_present,
+    descriptor_ids,
+    destroy_object,
+    objects_of_attempt,
+    with_ids,
+)
 from keystead.service.keys.looking.changes import store_changes
 from keystead.service.keys.looking.visit import visit_each
 from keystead.service.loading import incarnation_of
@@ -88,31 +94,31 @@ class KeyPurge:
         self._clock = clock
         self._on_cloned = on_cloned
         self._check = check
-        self._expired = ExpiredAttempts(context, check)
+        self._expired = TimedOutAttempts(context, check)
 
-    async def end(self, holding: Holding, key_manager: str, fenced: AbstractSet[str]) -> None:
+    async def end(self, holding: Holding, key_manager: str, marked: AbstractSet[str]) -> None:
         """Purge keys whose recovery window has ended, and destroy objects of aborted attempts, in a key manager.
 
         Nothing happens in a held incarnation. A server that cannot be asked waits for the next round. So does a server
-        that is not among the ``fenced`` ones (uuids), see :mod:`keystead.service.keys.destroying.epoch_markers`. If
+        that is not among the ``marked`` ones (uuids), see :mod:`keystead.service.keys.destroying.epoch_markers`. If
         this database turns out to be a clone, a new incarnation begins. Raises StoreError, LeaseLost.
         """
         topology = await self._context.store.read(lambda tx: topology_of(tx, key_manager))
         if topology is None or not topology.incarnation.destroys:
             return
         try:
-            await self._end(holding, topology, fenced)
-        except Cloned:
+            await self._end(holding, topology, marked)
+        except CloneFound:
             log.warning("a clone of the database committed an attempt that is aborted here", key_manager=key_manager)
             await self._on_cloned(topology.incarnation.uuid)
 
-    async def _end(self, holding: Holding, topology: ServerTopology, fenced: AbstractSet[str]) -> None:
+    async def _end(self, holding: Holding, topology: ServerTopology, marked: AbstractSet[str]) -> None:
         store, key_manager = self._context.store, topology.key_manager.uuid
         now = await self._clock.now()
         known = await store.read(lambda tx: sites_of(tx, topology))
-        sites = {uuid: site for uuid, site in known.items() if uuid in fenced}
+        sites = {uuid: site for uuid, site in known.items() if uuid in marked}
         if now is not None:
-            await self._begin_purges(holding, key_manager, now, known.keys() - fenced)
+            await self._begin_purges(holding, key_manager, now, known.keys() - marked)
         silent: set[_AddressId] = set()
         for ending in (_aborted_batch, _purging_batch):
             await self._destroy_batches(holding, topology, sites, ending, silent)
@@ -121,10 +127,10 @@ class KeyPurge:
         for detached in await store.read(lambda tx: tx.detached_key_servers(key_manager)):
             await store.write(lambda tx: _delete_if_empty(tx, holding, detached.server.uuid))  # noqa: B023 - awaited
 
-    async def _begin_purges(self, holding: Holding, key_manager: str, now: datetime, unfenced: Collection[str]) -> None:
+    async def _begin_purges(self, holding: Holding, key_manager: str, now: datetime, unmarked: Collection[str]) -> None:
         store = self._context.store
         for uuid in await store.read(lambda tx: _keys_in(tx, key_manager, KeyState.RETIRED)):
-            await store.write(lambda tx: self._begin_purge(tx, holding, uuid, now, unfenced))  # noqa: B023 - awaited
+            await store.write(lambda tx: self._begin_purge(tx, holding, uuid, now, unmarked))  # noqa: B023 - awaited
 
     async def _destroy_batches(
         self,
@@ -167,8 +173,8 @@ class KeyPurge:
         """
         if not await self._context.store.write(lambda tx: self._permits(tx, holding, row)):
             return
-        ids = row.copy.unique_identifiers or await left_by(at.session, row)
-        done: dict[str, list[str]] = {id_: [] for id_ in (*await descriptors(at.session, row), *ids)}
+        ids = row.copy.unique_identifiers or await objects_of_attempt(at.session, row)
+        done: dict[str, list[str]] = {id_: [] for id_ in (*await descriptor_ids(at.session, row), *ids)}
         absent = is_absent(row.copy, row.attempt, self._context.clock.now(), canary=at.canary)
         if not ids and absent:
             done[""] = [ABSENT]
@@ -181,15 +187,15 @@ class KeyPurge:
                 if facts is None or facts.state in DESTROYED_STATES:
                     done[id_] += [ABSENT] * (at.canary or facts is not None)
                 else:
-                    await end_object(holding, at, with_ids(row, ids), id_, facts, done[id_])
+                    await destroy_object(holding, at, with_ids(row, ids), id_, facts, done[id_])
         finally:
             await self._context.store.write(lambda tx: self._store_receipts(tx, holding, row, ids, done))
 
     def _permits(self, tx: Rows, holding: Holding, row: Tracked) -> bool:
         """Return True if the objects of a copy may be destroyed, by the rows as they are now. It locks the key.
 
-        The copy must be unchanged. No key may have adopted an object with its name. No copy of the key that must be
-        kept on this server may have one of its identifiers.
+        The copy must be unchanged. No key may have adopted an object with its name. No copy of the key on this server
+        that must not be destroyed may have one of its identifiers.
         """
         self._check(tx)
         holding.check(tx)
@@ -198,7 +204,7 @@ class KeyPurge:
             return False
         rows = [] if key is None else tracked(tx, tx.copies([key.uuid]))
         incarnation = incarnation_of(tx)
-        kept = {
+        needed = {
             id_
             for each in rows
             if each.copy.key_server == row.copy.key_server and not may_destroy(each.key, each.attempt, incarnation)
@@ -206,13 +212,13 @@ class KeyPurge:
         }
         return any(
             each.copy == row.copy and may_destroy(each.key, each.attempt, incarnation) for each in rows
-        ) and not kept & set(row.copy.unique_identifiers)
+        ) and not needed & set(row.copy.unique_identifiers)
 
-    def _begin_purge(self, tx: Rows, holding: Holding, uuid: str, now: datetime, unfenced: Collection[str]) -> None:
+    def _begin_purge(self, tx: Rows, holding: Holding, uuid: str, now: datetime, unmarked: Collection[str]) -> None:
         """Begin the purge of a retired key if its recovery window has ended. Then the key cannot be recovered any more.
 
         A clone of this database may have recovered the key, and only epoch markers show a clone. So the purge waits
-        while all servers with copies of the key are among the ``unfenced`` ones (uuids). The key is marked as overdue
+        while all servers with copies of the key are among the ``unmarked`` ones (uuids). The key is marked as overdue
         meanwhile.
         """
         self._check(tx)
@@ -222,8 +228,8 @@ class KeyPurge:
         if key is None or not incarnation.destroys or not is_due(key, incarnation, now):
             return
         on = _servers_with_copies(tx, [uuid])
-        if not on or on - set(unfenced):
-            tx.change_key(purging(key), KeyState.RETIRED)
+        if not on or on - set(unmarked):
+            tx.change_key(as_purging(key), KeyState.RETIRED)
         elif not key.overdue:
             tx.change_key(replace(key, overdue=True), KeyState.RETIRED)
 
@@ -269,7 +275,7 @@ def _keys_in(tx: KeyRows, key_manager: str, state: KeyState) -> list[str]:
 def _finish_purge(tx: Rows, holding: Holding, uuid: str) -> None:
     holding.check(tx)
     key = tx.key(uuid, lock=True)
-    if key is not None and is_over(tx.attempts([uuid]), tx.copies([uuid]), incarnation_of(tx)):
+    if key is not None and is_purged(tx.attempts([uuid]), tx.copies([uuid]), incarnation_of(tx)):
         tx.change_key(replace(key, state=KeyState.PURGED), KeyState.PURGING)
 
 
@@ -278,11 +284,11 @@ def _servers_with_copies(tx: CopyRows, keys: Sequence[str]) -> set[str]:
     return {copy.key_server for copy in tx.copies(keys) if copy.presence is not Presence.DESTROYED}
 
 
-def ending_on(tx: Rows, topology: ServerTopology, now: datetime, away: Collection[str]) -> set[str]:
+def servers_to_destroy_on(tx: Rows, topology: ServerTopology, now: datetime, failed: Collection[str]) -> set[str]:
     """Return the servers (uuids) on which objects are to be destroyed now; none in a held incarnation.
 
-    An attempt that timed out waits for every server with its copies. So it does not count if one of these servers is
-    ``away`` (uuids).
+    An attempt that timed out waits for every server with its copies. So it does not count if one of these servers
+    failed lately (``failed``, uuids).
     """
     incarnation = topology.incarnation
     found: set[str] = set()
@@ -291,8 +297,8 @@ def ending_on(tx: Rows, topology: ServerTopology, now: datetime, away: Collectio
     after: str | None = ""
     while after is not None:
         after, rows = _aborted_batch(tx, topology, after)
-        waiting = {named(row) for row in rows if row.attempt.expired and row.copy.key_server in away}
-        found |= {row.copy.key_server for row in rows if named(row) not in waiting}
+        waiting = {attempt_id(row) for row in rows if row.attempt.expired and row.copy.key_server in failed}
+        found |= {row.copy.key_server for row in rows if attempt_id(row) not in waiting}
     after = ""
     while keys := tx.keys_in(topology.key_manager.uuid, (KeyState.RETIRED, KeyState.PURGING), after, COPIES_PER_READ):
         after = keys[-1].uuid
@@ -340,7 +346,7 @@ def _delete_if_empty(tx: Rows, holding: Holding, key_server: str) -> None:
     while rows := tracked(tx, tx.copies_on(key_server, after, COPIES_PER_READ)):
         after = rows[-1].key.uuid
         for row in rows:
-            if row.copy.presence is not Presence.DESTROYED and not is_anothers(row.attempt, incarnation):
+            if row.copy.presence is not Presence.DESTROYED and not aborted_elsewhere(row.attempt, incarnation):
                 return
     tx.delete_detached_key_server(key_server)
     tx.delete_profile(key_server)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from keystead.core.keys.destroying import WINDOW, plan_recover, plan_retire
 from keystead.core.keys.model import KeyState
-from keystead.service.cluster.svms import concerning
+from keystead.service.cluster.svms import about_svm
 from keystead.service.keys.access import require_manager_of_keys
 from keystead.service.loading import incarnation_of
 from keystead.service.ports.cluster import AuditRows, ClusterRows, IncarnationRows
@@ -104,13 +104,13 @@ class KeyRetirement:
         plan: Callable[[Key | None], Key],
     ) -> Key:
         manager = require_manager_of_keys(tx, call, key_manager)
-        with concerning(manager.svm or call.scope):
+        with about_svm(manager.svm or call.scope):
             key = tx.key_by_id(manager.uuid, key_id, within=call.within_svm, lock=True)
             planned = plan(key)
             if key is None or planned == key:
                 return planned
             tx.change_key(planned, key.state)
             if planned.state is KeyState.COMMITTED:
-                tx.epoch_markers_fall_due(manager.uuid)  # so that an older copy of this database detects itself
+                tx.set_epoch_markers_due(manager.uuid)  # so that an older copy of this database detects itself
             self._audit.succeed(tx, call, f"{done} key {key.key_id}", svm=key.svm)
             return planned

@@ -1,9 +1,9 @@
 """Copies in doubt: ask every address of their server for them.
 
-A copy in doubt may be somewhere else than expected. The one look at which it was not there, or differed, may have been
-wrong. A secondary may have what its primary lost. A copy that was imported again has the same name as the object that
-differs, and another identifier. So a copy is gone only when each address denies it and shows its canary. Each address
-is asked by identifier and by name, on a new connection.
+A copy in doubt may be at another address than expected. The one look at which it was not there, or differed, may have
+been wrong. A secondary may have what its primary lost. A copy that was imported again has the same name as the object
+that differs, and another identifier. So a copy is lost only when each address denies it: it shows its canary and does
+not have the copy. Each address is asked by identifier and by name, on a new connection.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from keystead.core.keys.guarding import is_on_its_way
 from keystead.core.keys.keeping import CopyAnswer
 from keystead.core.keys.model import copy_id
 from keystead.service.keys.context import tracked
-from keystead.service.keys.looking.canaries import Sight, sight
+from keystead.service.keys.looking.canaries import CanarySight, find_own_canary
 from keystead.service.keys.looking.look import look
 from keystead.service.keys.looking.visit import Visit
 from keystead.service.ports.configuration import KeyManagerRows
@@ -42,25 +42,28 @@ class Rows(TopologyRows, KeyManagerRows, KeyRows, AttemptRows, Protocol):
 
 @dataclass(slots=True)
 class PresenceAnswer:
-    """What one address says of copies: which are there, and which are absent while it shows its canary.
+    """What one address answers about copies: which are present, and which are absent although it shows its canary.
 
     ``silent``: the address does not answer. ``late``: before it could answer, our time was over or all our connections
     were in use.
     """
 
-    there: set[CopyId] = field(default_factory=set)
+    present: set[CopyId] = field(default_factory=set)
     absent: set[CopyId] = field(default_factory=set)
     silent: bool = False
     late: bool = False
 
-    def frees(self, copy: Copy, hopeless: Collection[Presence]) -> bool:
-        """Return True if a copy cannot be read there. For a ``hopeless`` presence, silence is enough."""
-        return copy_id(copy) in self.absent or (self.silent and copy.presence in hopeless)
+    def denies(self, copy: Copy, optional_if_silent: Collection[Presence]) -> bool:
+        """Return True if the address answered that it does not have a copy.
+
+        If the copy's presence is in ``optional_if_silent``, return True also if the address does not answer.
+        """
+        return copy_id(copy) in self.absent or (self.silent and copy.presence in optional_if_silent)
 
 
 @dataclass(frozen=True, slots=True)
 class DoubtFindings:
-    """The copies in doubt for which the question is answered with yes.
+    """The copies in doubt for which a search succeeded: those that are present, or those that are lost.
 
     ``late``: other copies are undecided, because time was over.
     """
@@ -78,34 +81,37 @@ class CopyDoubts:
         self._endpoints = endpoints
         self._clock = clock
 
-    async def there(
+    async def present_anywhere(
         self, topology: ServerTopology, endpoints: Mapping[AddressId, Endpoint], copies: Sequence[Copy], until: float
     ) -> DoubtFindings:
-        """Return the copies that any address of their server has, asked until ``until`` (loop time)."""
+        """Ask addresses until ``until`` (loop time). Return the copies that any address of their server has."""
         answers = await self._answers(topology, endpoints, copies, until, set())
         everywhere = [answer for some in answers.values() for answer in some]
-        return DoubtFindings(set().union(*(each.there for each in everywhere)), any(each.late for each in everywhere))
+        return DoubtFindings(set().union(*(each.present for each in everywhere)), any(each.late for each in everywhere))
 
-    async def gone(
+    async def denied_everywhere(
         self,
         topology: ServerTopology,
         endpoints: Mapping[AddressId, Endpoint],
         copies: Sequence[Copy],
         until: float,
         *,
-        hopeless: Collection[Presence] = (),
+        optional_if_silent: Collection[Presence] = (),
         silent: set[AddressId] | None = None,
     ) -> DoubtFindings:
-        """Return the copies that none of these addresses of their server can return.
+        """Ask addresses until ``until`` (loop time). Return the copies that all addresses of their server deny.
 
-        The addresses are asked until ``until`` (loop time). For a copy with a ``hopeless`` presence, a silent address
-        counts as one that cannot return it. Addresses in ``silent`` are not asked again. Newly silent addresses are
-        added there.
+        If a copy's presence is in ``optional_if_silent``, an address that does not answer counts as one that denies it.
+        Addresses in ``silent`` are not asked again. Other addresses that do not answer are added there.
         """
         answers = await self._answers(topology, endpoints, copies, until, set() if silent is None else silent)
         asked = [(copy, answers.get(copy.key_server, [])) for copy in copies]
-        found = {copy_id(copy) for copy, some in asked if some and all(answer.frees(copy, hopeless) for answer in some)}
-        known = found.union(*(answer.there for some in answers.values() for answer in some))
+        found = {
+            copy_id(copy)
+            for copy, some in asked
+            if some and all(answer.denies(copy, optional_if_silent) for answer in some)
+        }
+        known = found.union(*(answer.present for some in answers.values() for answer in some))
         late = any(answer.late for copy, some in asked if copy_id(copy) not in known for answer in some)
         return DoubtFindings(found, late)
 
@@ -160,7 +166,9 @@ class CopyDoubts:
                 asyncio.timeout_at(until),
                 self._objects.session(endpoint, timeout_s=endpoint.target.timeout_s, fresh=True, anew=True) as session,
             ):
-                canary = bool(profile.canary) and await sight(session, profile, digest_key) is Sight.SEEN
+                canary = (
+                    bool(profile.canary) and await find_own_canary(session, profile, digest_key) is CanarySight.SEEN
+                )
                 heard = True
                 at = Visit(session, endpoint.key_server, str(endpoint.server), profile, canary, digest_key)
                 for row in rows:
@@ -173,8 +181,8 @@ class CopyDoubts:
         return answer
 
     def _note(self, answer: PresenceAnswer, row: Tracked, seen: CopyObservation, *, canary: bool) -> None:
-        coming = is_on_its_way(row.copy, row.attempt, self._clock.now())
+        may_arrive = is_on_its_way(row.copy, row.attempt, self._clock.now())
         if seen.look is CopyAnswer.AGREES:
-            answer.there.add(copy_id(row.copy))
-        elif seen.whole and seen.look is not CopyAnswer.REFUSED and canary and not coming:
+            answer.present.add(copy_id(row.copy))
+        elif seen.whole and seen.look is not CopyAnswer.REFUSED and canary and not may_arrive:
             answer.absent.add(copy_id(row.copy))

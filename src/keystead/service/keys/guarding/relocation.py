@@ -1,9 +1,9 @@
-"""Keep keys readable when the client identity or the address of a key server changes (a relocation).
+"""Keep keys readable when certificates change, or when the address of a key server changes (a relocation).
 
 Key servers tie objects to the client certificate. So a new certificate must read the canary and every copy before it
-replaces the old one. A server that moves must show its canary at its new address, and the copies that no other domain
-has. What it has not shown there is ``unknown`` until it is settled. Copies in doubt are read as well where a key has no
-better copy. Such a copy may be passed over only if no address of its server returns it, as the server is reached now.
+replaces the old one. If a server moves, its canary must be read at its new address, and the copies that no other domain
+has. Copies that were not read there are ``unknown`` until they are settled. Copies in doubt are read as well if a key
+has no better copy. Such a copy need not be read if no address of its server, as it is now, returns it.
 
 A proof is valid for one call. Whoever stores a change checks the proofs under the key manager's lock.
 """
@@ -17,20 +17,27 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
 from keystead.core.keys.guarding import (
-    LATELY,
+    RELOCATION_PROOF_AGE,
     Period,
+    ReadCopies,
     Relocation,
-    Shown,
     is_configured,
     is_elsewhere,
-    may_be_there,
-    only_there,
+    may_be_present,
     present_on,
     to_be_read,
+    to_be_read_after_move,
 )
 from keystead.core.keys.model import Presence, copy_id
 from keystead.service.keys.attempts import EXPIRES
-from keystead.service.keys.guarding.removal import LOOKING_S, PAGE, copies_on, holding, kept, with_copies
+from keystead.service.keys.guarding.removal import (
+    LOOKING_S,
+    PAGE,
+    blocking_keys,
+    blocking_keys_page,
+    copies_on,
+    with_copies,
+)
 from keystead.service.keys.guarding.showing import SERVER, RelocationCheck, Routes, raise_first
 from keystead.service.keys.looking.verify import NO_CANARY, CopyVerifier
 from keystead.service.keys.topology import PRIMARY, load_topology
@@ -54,7 +61,7 @@ if TYPE_CHECKING:
 SKEW: Final = timedelta(minutes=1)
 """By how much the clocks of nodes may differ. If more copies are read again than necessary, that does no harm."""
 
-COMING: Final = EXPIRES + SKEW
+PROOF_TO_COMMIT: Final = EXPIRES + SKEW
 """How long before its commit a copy may have been proven.
 
 A copy that was committed after a moment was proven at most this long before that moment.
@@ -69,17 +76,17 @@ class Rows(TopologyRows, KeyManagerRows, KeyRows, AttemptRows, CopyRows, Removal
 
 @dataclass(frozen=True, slots=True)
 class Readings:
-    """What was shown with other certificates.
+    """The copies that were read with new certificates.
 
     ``began`` is earlier than any proof of a copy that was committed since the readings began.
     """
 
     began: datetime
-    shown: Shown = field(default_factory=Shown)
+    read_copies: ReadCopies = field(default_factory=ReadCopies)
 
-    def without(self, unreached: Collection[AddressId]) -> Readings:
+    def with_unreached(self, unreached: Collection[AddressId]) -> Readings:
         """Return the same readings, with these addresses as the unreached ones."""
-        return replace(self, shown=replace(self.shown, unreached=unreached))
+        return replace(self, read_copies=replace(self.read_copies, unreached=unreached))
 
 
 class RelocationGuard:
@@ -93,11 +100,11 @@ class RelocationGuard:
         self._endpoints = endpoints
         self._clock = clock
 
-    # --- another client certificate ---
+    # --- a change of certificates ---
 
     def begin(self) -> Readings:
         """Return empty readings that begin now."""
-        return Readings(self._clock.now() - COMING)
+        return Readings(self._clock.now() - PROOF_TO_COMMIT)
 
     async def no_longer_connects(
         self,
@@ -130,7 +137,7 @@ class RelocationGuard:
         silent = {at for at, answered in answers.items() if not answered}
         return bool(silent - set(unreached)) and not (endpoints.keys() & set(unreached)) - silent
 
-    async def prove(
+    async def prove_certificate_change(
         self,
         call: Call,
         after: KeyManager,
@@ -139,58 +146,63 @@ class RelocationGuard:
         until: float,
         target: str,
     ) -> bool:
-        """Prove canaries and copies with the certificates of ``after``, except those in ``readings``.
+        """Read canaries and copies with the certificates of ``after``, except copies that are in ``readings`` already.
 
-        Return False if the key manager's servers are not ``servers`` any more, because copies read elsewhere prove
-        nothing here. Raises 66060339 for copies that a new client certificate cannot read. Raises 66060341 for a server
-        that cannot be reached. Raises 262145 (503) when time (``until``, loop time) is over; with
-        ``validate_certificates`` there is more time. ``readings`` keeps what was proven, also after an error.
+        Return False if the key manager's servers are not ``servers`` any more, because copies on other servers prove
+        nothing. Raises 66060339 for copies that a new client certificate cannot read. Raises 66060341 for a server that
+        cannot be reached. Raises 262145 (503) when time (``until``, loop time) is over; with ``validate_certificates``
+        there is more time. Copies that were read are added to ``readings``, also before an error.
         """
         topology, now = await self._store.read(lambda tx: (load_topology(tx, after), _current_topology(tx, after)))
         if topology.servers != servers:
             return False
         if topology.sealed_digest_key is None:
             return True
-        await self._prove_canaries(call, topology, readings.shown.unreached, until, target)
+        await self._check_canaries(call, topology, readings.read_copies.unreached, until, target)
         page: str | None = ""
         while page is not None:
             work = partial(_readable_page, key_manager=after, after=page)
             topology, copies, page = await self._store.read(work)
             if topology.servers != servers:
                 return False
-            fresh = [(key, copy) for key, copy in copies if not readings.shown.covers(copy)]
-            endpoints, before = self._endpoints.addresses(topology), partial(self._endpoints.addresses, now)
-            routes = Routes(topology, endpoints, before, NOT_PRESENT, set(readings.shown.unreached))
-            await self._relocation_check.show(call, routes, fresh, readings.shown, until, target)
+            unread = [(key, copy) for key, copy in copies if not readings.read_copies.covers(copy)]
+            endpoints, current = self._endpoints.addresses(topology), partial(self._endpoints.addresses, now)
+            routes = Routes(topology, endpoints, current, NOT_PRESENT, set(readings.read_copies.unreached))
+            await self._relocation_check.check_copies(call, routes, unread, readings.read_copies, until, target)
         return True
 
-    def check(self, tx: Rows, after: KeyManager, readings: Readings) -> bool:
-        """Return True if all copies that are known now were read.
+    def check_certificate_change(self, tx: Rows, after: KeyManager, readings: Readings) -> bool:
+        """Return True if the copies that were stored while ``readings`` were made are among the readings.
 
-        Call it in the transaction that holds the key manager. Copies that came since the readings began were proven
-        after ``readings.began``.
+        Call it in the transaction that locks the key manager and stores its new certificates. If it returns False, call
+        :meth:`prove_certificate_change` again. Only copies proven after ``readings.began`` are checked, because all
+        older copies were read. Copies of deleted keys that wait for their purge do not count.
         """
         servers = {server.uuid: server for server in tx.key_servers(after.uuid)}
-        come = present_on(tx.copies_proven(after.uuid, readings.began), servers)
-        unread = {copy.key for copy in come if not readings.shown.covers(copy)}
-        return not holding(tx.keys(unread), incarnation_of(tx))
+        new = present_on(tx.copies_proven(after.uuid, readings.began), servers)
+        unread = {copy.key for copy in new if not readings.read_copies.covers(copy)}
+        return not blocking_keys(tx.keys(unread), incarnation_of(tx))
 
     def note_unreached(self, tx: Rows, readings: Readings) -> None:
-        """Make the copies on unreached servers ``unknown``, so that nobody relies on them.
+        """Make the present copies on unreached servers ``unknown``, so that nobody relies on them.
 
-        Copies that were read there with the new certificate are present.
+        A server is unreached if one of its addresses is. Its copies that the new certificates read stay present.
         """
-        for key_server in sorted({uuid for uuid, _ in readings.shown.unreached}):
-            _doubt_copies(tx, key_server, readings.shown, readings.began)
+        for key_server in sorted({uuid for uuid, _ in readings.read_copies.unreached}):
+            _make_copies_unknown(tx, key_server, readings.read_copies, readings.began)
 
-    async def _prove_canaries(
+    async def _check_canaries(
         self, call: Call, topology: ServerTopology, unreached: Collection[AddressId], until: float, target: str
     ) -> None:
+        """Check that the new certificates can read the canary of each reached primary that has one.
+
+        Raises the error for the first primary where they cannot: see :func:`raise_first`.
+        """
         identity = self._endpoints.identity(topology)
         reached = [server for server in topology.servers if (server.uuid, PRIMARY) not in unreached]
         known = [server for server in reached if _has_canary(topology, server)]
         endpoints = [self._endpoints.primary(server, identity) for server in known]
-        await self._relocation_check.see_canaries(call, topology, endpoints, until, target)
+        await self._relocation_check.check_canaries(call, topology, endpoints, until, target)
 
     # --- a server that moves, or that knows us as another user ---
 
@@ -205,51 +217,53 @@ class RelocationGuard:
     ) -> Relocation | None:
         """Check that a server shows its canary at all its future addresses; None if it has no objects of ours.
 
-        If the server moves, it must also show there the copies that no other domain has. What was shown ``earlier`` in
-        this call is not asked for again, so that the call catches up with keys that are created meanwhile.
+        If the server moves, also read there the copies that no other domain has. Copies that were read ``earlier`` in
+        this call are not read again. So each further try has fewer copies to read, although keys are created meanwhile.
 
-        Raises 66060341 if the canary or a copy is not shown: there is another server, or we are another user there.
+        Raises 66060341 if the canary or a copy cannot be read: there is another server, or we are another user there.
         Raises 66060341 also if no canary is known by which the server can be recognized. Raises 262145 (503) when time
         (``until``, loop time) is over.
         """
         began = self._clock.now()
-        topology, keeps = await self._store.read(lambda tx: (load_topology(tx, key_manager), self.keeps(tx, server)))
-        if not keeps:
+        topology, may_have_objects = await self._store.read(
+            lambda tx: (load_topology(tx, key_manager), self.may_have_objects(tx, server))
+        )
+        if not may_have_objects:
             return None
         endpoints = self._endpoints.addresses(topology, [server])
         routes = Routes(topology, endpoints, partial(self._endpoints.addresses, topology, [before]), {Presence.MISSING})
         if earlier is not None and not is_elsewhere(earlier.server, server):
             if is_elsewhere(before, server):
-                await self._show_more(call, routes, earlier, until)
+                await self._read_new_copies(call, routes, earlier, until)
             return earlier
         if not _has_canary(topology, server):
             raise_first(call, [(endpoints[server.uuid, ""], NO_CANARY)], SERVER)
-        await self._relocation_check.see_canaries(call, topology, [*endpoints.values()], until, SERVER)
+        await self._relocation_check.check_canaries(call, topology, [*endpoints.values()], until, SERVER)
         if not is_elsewhere(before, server):
             return Relocation(server, frozenset(), began)
         moving = Relocation(server, await self._answering_elsewhere(topology, server, until), began)
-        await self._show_all(call, routes, moving, until)
+        await self._read_required_copies(call, routes, moving, until)
         return moving
 
-    async def _show_more(self, call: Call, routes: Routes, moving: Relocation, until: float) -> None:
-        """Read the copies that came since the last look.
+    async def _read_new_copies(self, call: Call, routes: Routes, moving: Relocation, until: float) -> None:
+        """Read the required copies that were stored since the first read.
 
-        If there are none, something else has changed, and all copies are checked again.
+        If there are none, something else has changed, and all required copies are checked again.
         """
-        moving.shown.spared.clear()  # because the address in use may have changed since
+        moving.read_copies.not_required.clear()  # because the address in use may have changed since
         new = await self._store.read(lambda tx: self._required_since(tx, routes.topology, moving))
-        await self._relocation_check.show(call, routes, new, moving.shown, until, SERVER)
+        await self._relocation_check.check_copies(call, routes, new, moving.read_copies, until, SERVER)
         if not new:
-            await self._show_all(call, routes, moving, until)
+            await self._read_required_copies(call, routes, moving, until)
 
-    async def _show_all(self, call: Call, routes: Routes, moving: Relocation, until: float) -> None:
-        """Read the copies that a server must have at its new address and has not shown yet."""
+    async def _read_required_copies(self, call: Call, routes: Routes, moving: Relocation, until: float) -> None:
+        """Read the copies that a server must have at its new address and that were not read there yet."""
         page: str | None = ""
         while page is not None:
             work = partial(self._required_page, topology=routes.topology, moving=moving, after=page)
             copies, page = await self._store.read(work)
-            unread = [(key, copy) for key, copy in copies if not moving.shown.covers(copy)]
-            await self._relocation_check.show(call, routes, unread, moving.shown, until, SERVER)
+            unread = [(key, copy) for key, copy in copies if not moving.read_copies.covers(copy)]
+            await self._relocation_check.check_copies(call, routes, unread, moving.read_copies, until, SERVER)
 
     async def _answering_elsewhere(
         self, topology: ServerTopology, server: KeyServer, until: float
@@ -281,12 +295,12 @@ class RelocationGuard:
         return self._required_of_keys(tx, topology, moving, uuids), uuids[-1] if len(uuids) == PAGE else None
 
     def _required_since(self, tx: Rows, topology: ServerTopology, moving: Relocation) -> list[tuple[Key, Copy]]:
-        """Return the required copies that came since the first look at the new address, and were not shown."""
-        proven = tx.copies_proven(moving.server.key_manager, moving.began - COMING)
+        """Return the required copies that were stored since the first read at the new address, and were not read."""
+        proven = tx.copies_proven(moving.server.key_manager, moving.began - PROOF_TO_COMMIT)
         uuids = sorted({copy.key for copy in present_on(proven, {moving.server.uuid: moving.server})})
         pages = (uuids[first : first + PAGE] for first in range(0, len(uuids), PAGE))
-        come = [found for page in pages for found in self._required_of_keys(tx, topology, moving, page)]
-        return [(key, copy) for key, copy in come if not moving.shown.covers(copy)]
+        new = [found for page in pages for found in self._required_of_keys(tx, topology, moving, page)]
+        return [(key, copy) for key, copy in new if not moving.read_copies.covers(copy)]
 
     def _required_of_keys(
         self, tx: Rows, topology: ServerTopology, moving: Relocation, uuids: Sequence[str]
@@ -294,37 +308,37 @@ class RelocationGuard:
         """Return the copies of these keys that a server must have at its new address."""
         server, others, period = moving.server, _still_configured(topology, moving), self._proof_period(moving)
         found = with_copies(tx, tx.keys(uuids), topology.incarnation)
-        return [(key, copy) for key, copies in found for copy in only_there(copies, server, others, period)]
+        return [(key, copy) for key, copies in found for copy in to_be_read_after_move(copies, server, others, period)]
 
     def _proof_period(self, moving: Relocation) -> Period:
-        return Period(moving.began - LATELY, self._clock.now())
+        return Period(moving.began - RELOCATION_PROOF_AGE, self._clock.now())
 
     def check_moved(self, tx: Rows, key_manager: KeyManager, moving: Relocation) -> bool:
-        """Return True if all copies that the server must have at its new address were shown.
+        """Return True if all copies that the server must have at its new address were read there.
 
-        Call it in the transaction that holds the key manager and moves the server.
+        Call it in the transaction that locks the key manager and moves the server.
         """
         topology = load_topology(tx, key_manager)
         page: str | None = ""
         while page is not None:
             copies, page = self._required_page(tx, topology, moving, page)
-            if not all(moving.shown.covers(copy) for _, copy in copies):
+            if not all(moving.read_copies.covers(copy) for _, copy in copies):
                 return False
         return True
 
     def note_moved(self, tx: Rows, moving: Relocation) -> None:
-        """Make the server's copies ``unknown``, because they were proven at the old address.
+        """Make the server's present copies ``unknown``, because they were proven at the old address.
 
-        Copies that were read at the new address are present.
+        Copies that were read at the new address stay present.
         """
-        _doubt_copies(tx, moving.server.uuid, moving.shown, moving.began)
+        _make_copies_unknown(tx, moving.server.uuid, moving.read_copies, moving.began)
 
-    def keeps(self, tx: CopyRows, server: KeyServer) -> bool:
+    def may_have_objects(self, tx: CopyRows, server: KeyServer) -> bool:
         """Return True if a server has, or may have, objects of ours.
 
         Keys in any state count, so that objects that are to be destroyed count too.
         """
-        return any(map(may_be_there, copies_on(tx, server)))
+        return any(map(may_be_present, copies_on(tx, server)))
 
 
 def _has_canary(topology: ServerTopology, server: KeyServer) -> bool:
@@ -338,7 +352,7 @@ def _readable_page(
     """Return one page of the copies that a key manager must be able to read, and the cursor; None at the end."""
     topology = load_topology(tx, key_manager)
     servers = {server.uuid: server for server in topology.servers}
-    keys, rest = kept(tx, key_manager.uuid, topology.incarnation, after)
+    keys, rest = blocking_keys_page(tx, key_manager.uuid, topology.incarnation, after)
     return topology, [(key, copy) for key, copies in keys for copy in to_be_read(copies, servers)], rest
 
 
@@ -348,13 +362,17 @@ def _still_configured(topology: ServerTopology, moving: Relocation) -> set[Addre
     return {at for at in moving.others if is_configured(*at, servers)}
 
 
-def _doubt_copies(tx: Rows, key_server: str, shown: Shown, began: datetime) -> None:
-    """Make the copies on a server unknown, except those that it has shown since ``began``."""
+def _make_copies_unknown(tx: Rows, key_server: str, read_copies: ReadCopies, began: datetime) -> None:
+    """Make the present copies on a server ``unknown``, except those in ``read_copies``: they become ``present``.
+
+    Copies with another presence stay as they are, unless they were read. ``began`` is when reading began. It is stored
+    as the time of the proofs. A copy that was destroyed meanwhile stays destroyed.
+    """
     tx.doubt_copies(key_server)
-    keys = sorted(shown.read)
+    keys = sorted(read_copies.proven)
     for first in range(0, len(keys), PAGE):
         copies = (copy for copy in tx.copies(keys[first : first + PAGE]) if copy.key_server == key_server)
-        read = (copy for copy in copies if copy_id(copy) in shown.read[copy.key])
+        read = (copy for copy in copies if copy_id(copy) in read_copies.proven[copy.key])
         there = [copy for copy in read if copy.presence is not Presence.DESTROYED]
         tx.put_copies([replace(copy, presence=Presence.PRESENT, proven=began) for copy in there], new=False)
 

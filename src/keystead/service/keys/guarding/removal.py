@@ -1,15 +1,16 @@
-"""Prevent the loss of keys when key servers are removed: no removal takes the only proven copy of a key.
+"""Prevent the loss of keys when key servers are removed: a removal that would lose a key is refused.
 
 Copies are proven outside of any transaction, and the proofs are stored with them. The transaction that removes the
 server counts the proofs again under the key manager's lock. So two removals at the same time cannot rely on each
 other's server. A stored proof counts only at an address that has answered in this call: it showed its canary, or a copy
-was read there. A copy in doubt does not permit a removal: each departing address is asked for it once more.
+was read there. A copy in doubt does not permit a removal: each address to be removed is asked for it once more.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
@@ -21,16 +22,16 @@ from keystead.core.keys.guarding import (
     Period,
     Removal,
     RemovalFindings,
-    fresh,
+    fresh_period,
     key_at_risk,
     sole_copy,
     without_aborted,
 )
-from keystead.core.keys.keeping import KEPT
+from keystead.core.keys.keeping import KEPT_STATES
 from keystead.core.keys.model import Detached, Presence, copy_id
 from keystead.service.keys.guarding.doubts import CopyDoubts
 from keystead.service.keys.guarding.showing import SERVER, no_time
-from keystead.service.keys.looking.verify import UNREAD, CopyVerifier, Proving
+from keystead.service.keys.looking.verify import UNREAD, CopyVerifier, WantedCopy
 from keystead.service.keys.topology import load_topology
 from keystead.service.loading import require_key_manager
 from keystead.service.ports.configuration import KeyManagerRows
@@ -84,14 +85,14 @@ class RemovalGuard:
         """
         until = min(asyncio.get_running_loop().time() + PROVING_S, ends)
         found = RemovalFindings()
-        topology, at_risk, page = await self._keys_at_risk(removal, found, "")
+        topology, at_risk, cursor = await self._keys_at_risk(removal, found, "")
         if at_risk:
             found.answering.update(await self._answering(topology, _departure(topology, removal, found), until))
-            page = ""
-        while page is not None:
-            topology, at_risk, page = await self._keys_at_risk(removal, found, page)
+            cursor = ""  # from the first key again, because now it is known which addresses answer
+        while cursor is not None:
+            topology, at_risk, cursor = await self._keys_at_risk(removal, found, cursor)
             unproven, reason = await self._prove(topology, at_risk, found.answering, until)
-            lost = await self._may_be_departing(removal, topology, unproven, found, until)
+            lost = await self._keys_that_may_be_lost(removal, topology, unproven, found, until)
             if lost:
                 check_left(ends)
                 raise sole_copy(lost, reason if call.caller.svm is None else "")
@@ -103,10 +104,10 @@ class RemovalGuard:
         Call it in the transaction that holds the key manager and removes the server. ``found`` is what this call has
         found. False means that others have changed something since, or that the proofs are too old. Then prove again.
         """
-        now = fresh(self._clock.now())
-        page: str | None = ""
-        while page is not None:
-            _, at_risk, page = _keys_at_risk(tx, removal, now, found, page)
+        now = fresh_period(self._clock.now())
+        cursor: str | None = ""
+        while cursor is not None:
+            _, at_risk, cursor = _keys_at_risk(tx, removal, now, found, cursor)
             if at_risk:
                 return False
         return True
@@ -131,11 +132,11 @@ class RemovalGuard:
     async def _keys_at_risk(
         self, removal: Removal, found: RemovalFindings, after: str
     ) -> tuple[ServerTopology, list[KeyAtRisk], str | None]:
-        lasts = fresh(self._clock.now(), timedelta(seconds=PROVING_S))
+        lasts = fresh_period(self._clock.now(), timedelta(seconds=PROVING_S))
         return await self._store.read(partial(_keys_at_risk, removal=removal, period=lasts, found=found, after=after))
 
-    async def _answering(self, topology: ServerTopology, going: Departure, until: float) -> set[AddressId]:
-        """Return the addresses that stay and show their canary now, on new connections."""
+    async def _answering(self, topology: ServerTopology, departure: Departure, until: float) -> set[AddressId]:
+        """Return the addresses that stay configured and show their canary now, on new connections."""
         until = min(asyncio.get_running_loop().time() + LOOKING_S, until)
         digest_key = self._endpoints.digest_key(topology)
         asked = {
@@ -143,7 +144,7 @@ class RemovalGuard:
                 endpoint, topology.profiles[endpoint.key_server], digest_key, until, fresh=True
             )
             for at, endpoint in self._endpoints_of(topology).items()
-            if going.leaves(*at) and endpoint.key_server in topology.profiles
+            if departure.keeps_address(*at) and endpoint.key_server in topology.profiles
         }
         seen = await asyncio.gather(*asked.values())
         return {at for at, outcome in zip(asked, seen, strict=True) if outcome.proven}
@@ -176,7 +177,7 @@ class RemovalGuard:
                     answering.add((copy.key_server, copy.host))
         return list(unproven.values()), reason
 
-    async def _may_be_departing(
+    async def _keys_that_may_be_lost(
         self,
         removal: Removal,
         topology: ServerTopology,
@@ -184,27 +185,33 @@ class RemovalGuard:
         found: RemovalFindings,
         until: float,
     ) -> list[Key]:
-        """Return the keys that may still be at a departing address, of those without a copy elsewhere.
+        """Return those of the keys ``at_risk`` that may be lost by the removal.
 
-        If all departing copies of a key are in doubt, the departing addresses are asked once more. Copies that are not
-        there join ``found.gone``. Raises 262145 (503) if all keys are in doubt, and time was over before all were
-        decided.
+        ``at_risk`` are keys without a copy that was just proven elsewhere. A key cannot be lost if the addresses to be
+        removed do not have it. So if all its copies there are in doubt, these addresses are asked once more. Copies
+        that they deny are added to ``found.denied``. Raises 262145 (503) if all keys are in doubt, and time was over
+        before all were decided.
         """
-        going = _departure(topology, removal, found)
-        doubtful = [each for each in at_risk if all(map(going.frees, each.going))]
+        departure = _departure(topology, removal, found)
+        doubtful = [each for each in at_risk if all(map(departure.counts_unless_denied, each.departing))]
         late = False
         if doubtful:
             endpoints = {
-                at: endpoint for at, endpoint in self._endpoints_of(topology, removal.server).items() if going.goes(*at)
+                at: endpoint
+                for at, endpoint in self._endpoints_of(topology, removal.server).items()
+                if departure.removes_address(*at)
             }
-            copies = [copy for each in doubtful for copy in each.going]
-            answer = await self._doubts.gone(topology, endpoints, copies, until)
-            found.gone.update(answer.copies)
+            copies = [copy for each in doubtful for copy in each.departing]
+            answer = await self._doubts.denied_everywhere(topology, endpoints, copies, until)
+            found.denied.update(answer.copies)
             late = answer.late
-        free = {each.key.uuid for each in doubtful if all(copy_id(copy) in found.gone for copy in each.going)}
-        if late and len(doubtful) == len(at_risk) > len(free):
+        not_there = {
+            each.key.uuid for each in doubtful if all(copy_id(copy) in found.denied for copy in each.departing)
+        }
+        lost = [each.key for each in at_risk if each.key.uuid not in not_there]
+        if late and lost and len(doubtful) == len(at_risk):
             raise no_time(SERVER)
-        return [each.key for each in at_risk if each.key.uuid not in free]
+        return lost
 
     async def _prove_at(
         self, endpoint: Endpoint | None, digest_key: Secret, wanted: Sequence[tuple[Key, Copy]], until: float
@@ -225,34 +232,35 @@ class RemovalGuard:
         """Read copies at one address; return one result for each, in order."""
         if endpoint is None:
             return [UNREAD] * len(wanted)
-        provings = [Proving(key.uuid, copy.unique_identifiers, key.digest) for key, copy in wanted]
+        provings = [WantedCopy(key.uuid, copy.unique_identifiers, key.digest) for key, copy in wanted]
         return await self._verifier.prove(endpoint, digest_key, provings, until)
 
     def _endpoints_of(self, topology: ServerTopology, *removed: KeyServer) -> dict[AddressId, Endpoint]:
         """Return how each address is reached, also those of ``removed`` servers.
 
-        Empty if our own certificate or a password cannot be used.
+        Servers whose password cannot be used are left out. Empty if our own certificate cannot be used.
         """
-        try:
-            return self._endpoints.addresses(topology, (*removed, *topology.servers))
-        except NO_IDENTITY:
-            return {}
+        found: dict[AddressId, Endpoint] = {}
+        for server in (*removed, *topology.servers):
+            with suppress(*NO_IDENTITY):
+                found |= self._endpoints.addresses(topology, [server])
+        return found
 
 
-def kept(
+def blocking_keys_page(
     tx: Rows, key_manager: str, incarnation: Incarnation, after: str
 ) -> tuple[list[tuple[Key, list[Copy]]], str | None]:
     """Return one page of the keys that prevent removals, and the cursor, None at the end.
 
     Each key comes with its copies of attempts that were not aborted.
     """
-    keys = tx.keys_in(key_manager, KEPT, after, PAGE)
+    keys = tx.keys_in(key_manager, KEPT_STATES, after, PAGE)
     return with_copies(tx, keys, incarnation), keys[-1].uuid if len(keys) == PAGE else None
 
 
 def with_copies(tx: Rows, keys: Sequence[Key], incarnation: Incarnation) -> list[tuple[Key, list[Copy]]]:
     """Return those keys that prevent removals, with their copies of attempts that were not aborted."""
-    keys = holding(keys, incarnation)
+    keys = blocking_keys(keys, incarnation)
     uuids = [key.uuid for key in keys]
     copies: dict[str, list[Copy]] = defaultdict(list)
     for copy in without_aborted(tx.copies(uuids), tx.attempts(uuids)):
@@ -260,7 +268,7 @@ def with_copies(tx: Rows, keys: Sequence[Key], incarnation: Incarnation) -> list
     return [(key, copies[key.uuid]) for key in keys]
 
 
-def holding(keys: Iterable[Key], incarnation: Incarnation) -> list[Key]:
+def blocking_keys(keys: Iterable[Key], incarnation: Incarnation) -> list[Key]:
     """Return those keys that prevent removals: all except deleted keys that are overdue and wait for their purge."""
     return [key for key in keys if not is_past_recovery(key, incarnation)]
 
@@ -270,14 +278,15 @@ def _keys_at_risk(
 ) -> tuple[ServerTopology, list[KeyAtRisk], str | None]:
     """Return one page of the keys at risk, the topology, and the cursor, None at the end.
 
-    A key is not at risk if a copy on a server that stays was proven in this period, at an address that still answers.
+    A key is not at risk if a copy elsewhere was proven in this period, at an address that still answers.
     """
     topology = load_topology(tx, removal.key_manager)
-    going = _departure(topology, removal, found)
+    departure = _departure(topology, removal, found)
     # A server that only loses secondaries is left out, because ``is_safe`` checks its primary more exactly.
-    stay = {server for server, host in found.answering if not host} & (going.stay.keys() - going.servers)
-    uuids = tx.keys_at_risk(removal.key_manager.uuid, going.servers, stay, period, after, PAGE)
-    at_risk = (key_at_risk(key, copies, going) for key, copies in with_copies(tx, tx.keys(uuids), topology.incarnation))
+    stay = {server for server, host in found.answering if not host} & (departure.stay.keys() - departure.servers)
+    uuids = tx.keys_at_risk(removal.key_manager.uuid, departure.servers, stay, period, after, PAGE)
+    found_keys = with_copies(tx, tx.keys(uuids), topology.incarnation)
+    at_risk = (key_at_risk(key, copies, departure) for key, copies in found_keys)
     unsafe = [each for each in at_risk if each is not None and not each.is_safe(period, found.answering)]
     return topology, unsafe, uuids[-1] if len(uuids) == PAGE else None
 
@@ -286,9 +295,9 @@ def _departure(topology: ServerTopology, removal: Removal, found: RemovalFinding
     server, becomes = removal.server, removal.after
     stay = {each.uuid: each for each in topology.servers if each.uuid != server.uuid}
     if becomes is None:
-        return Departure({server.uuid}, stay, gone=found.gone)
+        return Departure({server.uuid}, stay, denied=found.denied)
     hosts = set(server.secondary_key_servers) - set(becomes.secondary_key_servers)
-    return Departure({server.uuid}, stay | {server.uuid: becomes}, hosts, found.gone)
+    return Departure({server.uuid}, stay | {server.uuid: becomes}, hosts, found.denied)
 
 
 def copies_on(tx: CopyRows, server: KeyServer) -> Iterator[Copy]:

@@ -1,6 +1,7 @@
-"""Check what servers show when they are reached in another way: with another certificate, or at another address.
+"""Read canaries and copies before a relocation: with a new client certificate, or from a server at its new address.
 
-A present copy must be read. A copy in doubt may be passed over if it is found after all, or was lost before.
+A present copy must be read. A copy in doubt need not be read if it is found under another identifier, or if it was lost
+before the change.
 """
 
 from __future__ import annotations
@@ -15,14 +16,14 @@ from keystead.core.errors import OntapError
 from keystead.core.key_managers import CLIENT_CERTIFICATE
 from keystead.core.keys.model import Presence, copy_id
 from keystead.service.keys.guarding.doubts import CopyDoubts
-from keystead.service.keys.looking.verify import NOT_IN_TIME, UNREAD, UNSETTLED, CopyVerifier, Proving, VerifyResult
+from keystead.service.keys.looking.verify import NOT_IN_TIME, UNREAD, UNSETTLED, CopyVerifier, VerifyResult, WantedCopy
 from keystead.service.probing.prober import NO_IDENTITY
 from keystead.service.probing.queue import RETRY_AFTER_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-    from keystead.core.keys.guarding import Shown
+    from keystead.core.keys.guarding import ReadCopies
     from keystead.core.keys.model import AddressId, Copy, CopyId, Key
     from keystead.service.context import Call
     from keystead.service.keys.topology import Endpoints, ServerTopology
@@ -39,79 +40,84 @@ SERVER: Final = "server"
 
 @dataclass(frozen=True, slots=True)
 class Routes:
-    """How servers are going to be reached, and how they are reached now (``before``).
+    """The endpoints of servers after a change (``endpoints``), and as they are now (``current_endpoints``).
 
-    ``hopeless`` are presences of copies that may stay unread if their server is silent as it is reached now. They could
-    not be read before either, and the change can be undone. ``silent`` are the addresses that were found to be silent.
+    ``optional_if_silent`` are presences. A copy with such a presence need not be read if the current endpoint of its
+    server does not answer. It could not be read before the change either, and the change can be undone. ``silent`` are
+    the current addresses that did not answer.
     """
 
     topology: ServerTopology
-    reaches: Mapping[AddressId, Endpoint]
-    before: Callable[[], Mapping[AddressId, Endpoint]]
-    hopeless: Collection[Presence]
+    endpoints: Mapping[AddressId, Endpoint]
+    current_endpoints: Callable[[], Mapping[AddressId, Endpoint]]
+    optional_if_silent: Collection[Presence]
     silent: set[AddressId] = field(default_factory=set)
 
 
 class RelocationCheck:
-    """The check that servers show their canaries and copies as they are going to be reached."""
+    """The check that canaries and copies can be read after a change of certificates or of a server's address."""
 
     def __init__(self, store: Store[Transaction], objects: KeyObjects, endpoints: Endpoints, clock: Clock) -> None:
         self._verifier = CopyVerifier(objects)
         self._doubts = CopyDoubts(store, objects, endpoints, clock)
         self._endpoints = endpoints
 
-    async def show(
+    async def check_copies(
         self,
         call: Call,
         routes: Routes,
         copies: Sequence[tuple[Key, Copy]],
-        shown: Shown,
+        read_copies: ReadCopies,
         until: float,
         target: str,
     ) -> None:
-        """Read copies as they are going to be reached, and add what was read to ``shown``.
+        """Read copies from their endpoints after the change. Record in ``read_copies`` which copies were read.
 
-        Raises the error for the first copy that must be shown and was not: see :func:`raise_first`.
+        Record there also which unread copies in doubt need not be read. Raises the error for the first copy that must
+        be read and was not: see :func:`raise_first`.
         """
-        found = await self._read(routes, copies, shown.unreached, until)
+        found = await self._read(routes, copies, read_copies.unreached, until)
         for _, copy, outcome in found:
             if outcome.proven:
-                shown.read[copy.key].add(copy_id(copy))
-        hidden = (copy for _, copy in copies if not shown.covers(copy))
-        doubted = [copy for copy in hidden if copy.presence is not Presence.PRESENT]
-        if doubted:
-            shown.spared.update(await self._spared(routes, doubted, shown.unreached, until, target))
-        raise_first(call, [(endpoint, outcome) for endpoint, copy, outcome in found if not shown.covers(copy)], target)
+                read_copies.proven[copy.key].add(copy_id(copy))
+        unread = (copy for _, copy in copies if not read_copies.covers(copy))
+        in_doubt = [copy for copy in unread if copy.presence is not Presence.PRESENT]
+        if in_doubt:
+            not_required = await self._not_required(routes, in_doubt, read_copies.unreached, until, target)
+            read_copies.not_required.update(not_required)
+        failed = [(endpoint, outcome) for endpoint, copy, outcome in found if not read_copies.covers(copy)]
+        raise_first(call, failed, target)
 
-    async def _spared(
+    async def _not_required(
         self, routes: Routes, copies: Sequence[Copy], unreached: Collection[AddressId], until: float, target: str
     ) -> set[CopyId]:
-        """Return the copies in doubt, of those not read, that do not prevent the change.
+        """Return those of the unread copies in doubt that need not be read.
 
-        Such a copy is found after all as its server is going to be reached. Or no address returns it as its server is
-        reached now: each denies it and shows its canary. For a ``hopeless`` presence, silence is enough. Raises 262145
-        (503) if copies are undecided because time was over.
+        Such a copy is found at an endpoint after the change, for example under another identifier. Or it is lost
+        already: each current endpoint of its server answers that it does not have the copy, and shows the canary. If
+        the copy's presence is in ``routes.optional_if_silent``, an endpoint that does not answer counts as well. Raises
+        262145 (503) if copies are undecided because time was over.
         """
-        endpoints = {at: endpoint for at, endpoint in routes.reaches.items() if at not in unreached}
-        there = await self._doubts.there(routes.topology, endpoints, copies, until)
-        left = [copy for copy in copies if copy_id(copy) not in there.copies]
+        endpoints = {at: endpoint for at, endpoint in routes.endpoints.items() if at not in unreached}
+        present = await self._doubts.present_anywhere(routes.topology, endpoints, copies, until)
+        left = [copy for copy in copies if copy_id(copy) not in present.copies]
         if not left:
-            return there.copies
+            return present.copies
         try:
-            before = routes.before()
+            current = routes.current_endpoints()
         except NO_IDENTITY:
-            return there.copies | {copy_id(copy) for copy in left if copy.presence in routes.hopeless}
-        gone = await self._doubts.gone(
-            routes.topology, before, left, until, hopeless=routes.hopeless, silent=routes.silent
+            return present.copies | {copy_id(copy) for copy in left if copy.presence in routes.optional_if_silent}
+        lost = await self._doubts.denied_everywhere(
+            routes.topology, current, left, until, optional_if_silent=routes.optional_if_silent, silent=routes.silent
         )
-        if (there.late or gone.late) and len(gone.copies) < len(left):
+        if (present.late or lost.late) and len(lost.copies) < len(left):
             raise no_time(target)
-        return there.copies | gone.copies
+        return present.copies | lost.copies
 
     async def _read(
         self, routes: Routes, copies: Iterable[tuple[Key, Copy]], unreached: Collection[AddressId], until: float
     ) -> list[tuple[Endpoint, Copy, VerifyResult]]:
-        """Read copies as they are going to be reached; return one result for each.
+        """Read copies from their endpoints after the change; return one result for each.
 
         A copy without an identifier is not asked for, and an unreached address is not asked.
         """
@@ -120,26 +126,29 @@ class RelocationCheck:
         for key, copy in copies:
             where = copy.key_server, copy.host
             if where in unreached or not copy.unique_identifiers:
-                unread.append((routes.reaches[where], copy, UNREAD if where in unreached else UNSETTLED))
+                unread.append((routes.endpoints[where], copy, UNREAD if where in unreached else UNSETTLED))
             else:
                 wanted[where].append((key, copy))
         if not wanted:
             return unread
         digest_key = self._endpoints.digest_key(routes.topology)
         provings = {
-            where: [Proving(key.uuid, copy.unique_identifiers, key.digest) for key, copy in each]
+            where: [WantedCopy(key.uuid, copy.unique_identifiers, key.digest) for key, copy in each]
             for where, each in wanted.items()
         }
         found = await asyncio.gather(
-            *(self._verifier.prove(routes.reaches[where], digest_key, each, until) for where, each in provings.items())
+            *(
+                self._verifier.prove(routes.endpoints[where], digest_key, each, until)
+                for where, each in provings.items()
+            )
         )
         return unread + [
-            (routes.reaches[where], copy, outcome)
+            (routes.endpoints[where], copy, outcome)
             for where, outcomes in zip(wanted, found, strict=True)
             for (_, copy), outcome in zip(wanted[where], outcomes, strict=True)
         ]
 
-    async def see_canaries(
+    async def check_canaries(
         self, call: Call, topology: ServerTopology, endpoints: Sequence[Endpoint], until: float, target: str
     ) -> None:
         """Raise the error for the first of these addresses that does not show its canary."""

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 from keystead.core import errors
 from keystead.core.errors import OntapError
 from keystead.core.jobs import JobOutcome
-from keystead.core.keys.keeping import KEPT
+from keystead.core.keys.keeping import KEPT_STATES
 from keystead.core.keys.model import Presence
-from keystead.service.cluster.jobs import Task
+from keystead.service.cluster.jobs import JobRequest
 from keystead.service.keys.context import topology_of
-from keystead.service.keys.looking.canaries import Sight, sight
+from keystead.service.keys.looking.canaries import CanarySight, find_own_canary
 from keystead.service.keys.looking.verify import CANARY_NOT_SEEN
 from keystead.service.keys.writing.attempt_runner import NOT_REACHED
 from keystead.service.keys.writing.shortage import at_fault
@@ -44,31 +44,31 @@ class KeyReplicator:
         self._learner = learner
         self._keeping = keeping
 
-    async def replicate(self, call: Call, key_manager: str) -> Task:
+    async def replicate(self, call: Call, key_manager: str) -> JobRequest:
         """Return the job that writes missing copies. Raises 4 (404) unless the call sees the key manager.
 
         The job first learns servers without a profile, as far as they answer.
         """
-        found = await self._context.store.glance(lambda tx: require_key_manager(tx, call, key_manager))
+        found = await self._context.store.read_few(lambda tx: require_key_manager(tx, call, key_manager))
 
         async def work(progress: Progress) -> JobOutcome | None:
-            away = await self._ask_addresses(key_manager)
+            reasons = await self._ask_addresses(key_manager)
             self._learner.retry(key_manager)
             topology = await self._learner.ensure(key_manager)
             filled = await self._fill(key_manager, progress)
             unlearned = dict.fromkeys(_unlearned(topology), NOT_REACHED) if filled.tally.keys else {}
-            hides = filled.tally.keys and CANARY_NOT_SEEN in away.values()
+            hides = filled.tally.keys and CANARY_NOT_SEEN in reasons.values()
             if not (filled.failed or unlearned or hides):
                 return JobOutcome(message=_message(filled))
             return _failure(
-                call, topology, {**unlearned, **self._learner.unlearned(key_manager), **away, **filled.down}
+                call, topology, {**unlearned, **self._learner.unlearned(key_manager), **reasons, **filled.down}
             )
 
-        return Task(work, found.svm)
+        return JobRequest(work, found.svm)
 
     async def _fill(self, key_manager: str, progress: Progress) -> Filled:
         counts = await self._context.store.read(lambda tx: tx.key_counts(key_manager))
-        total = sum(counts.get(state, 0) for state in KEPT)
+        total = sum(counts.get(state, 0) for state in KEPT_STATES)
 
         async def said(done: int) -> None:
             await progress(OntapError(errors.RECORDS_DONE, done=done, all=max(done, total)))
@@ -103,8 +103,8 @@ class KeyReplicator:
                 await session.get_capabilities()
                 if profile is None or not profile.canary:
                     return ""
-                seen = await sight(session, profile, self._context.endpoints.digest_key(topology))
-                return "" if seen is Sight.SEEN else CANARY_NOT_SEEN
+                seen = await find_own_canary(session, profile, self._context.endpoints.digest_key(topology))
+                return "" if seen is CanarySight.SEEN else CANARY_NOT_SEEN
         except KeyServerFault as fault:
             return fault.reason
 

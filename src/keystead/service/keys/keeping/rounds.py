@@ -16,7 +16,7 @@ import structlog
 from keystead.core.errors import OntapError
 from keystead.service.announcing import add_events, cluster_name
 from keystead.service.cluster.leases import LeaseLost
-from keystead.service.keys.announcing import of_tally
+from keystead.service.keys.announcing import tally_event
 from keystead.service.ports.cluster import ClusterRows, EventRows, LeaseRows, ObservationRows
 from keystead.service.ports.store import StoreError
 
@@ -66,7 +66,7 @@ class Learner(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class EnabledKeyManager:
     """An enabled key manager, its servers, and the name of its SVM or of the cluster for events and metrics."""
 
     key_manager: KeyManager
@@ -75,12 +75,12 @@ class Kept:
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class RoundParts:
     """The steps of a round."""
 
     settling: AttemptSettlement
     keeping: CopySweep
-    fencing: EpochMarkers
+    epoch_markers: EpochMarkers
     destroying: KeyPurge
     scan: OrphanScan
     learner: Learner
@@ -94,7 +94,12 @@ class KeyRounds:
     """
 
     def __init__(
-        self, context: KeeperContext, leases: Leases, parts: Parts, *, look: Callable[[], Awaitable[None]] | None = None
+        self,
+        context: KeeperContext,
+        leases: Leases,
+        parts: RoundParts,
+        *,
+        look: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._context = context
         self._leases = leases
@@ -107,12 +112,18 @@ class KeyRounds:
         """Hold the keeper's lease. The value is None while another process holds it. Raises StoreError."""
         return self._leases.holding(LEASE)
 
-    async def kept(self) -> tuple[Kept, ...]:
-        """Return the enabled key managers, whose keys the keeper keeps. Raises StoreError."""
+    async def enabled_key_managers(self) -> tuple[EnabledKeyManager, ...]:
+        """Return the enabled key managers, each with its servers. The keeper makes rounds of these only.
 
-        def read(tx: Rows) -> tuple[Kept, ...]:
+        Raises StoreError.
+        """
+
+        def read(tx: Rows) -> tuple[EnabledKeyManager, ...]:
             cluster = cluster_name(tx)
-            return tuple(Kept(each, servers, each.svm.name if each.svm else cluster) for each, servers in tx.watched())
+            return tuple(
+                EnabledKeyManager(each, servers, each.svm.name if each.svm else cluster)
+                for each, servers in tx.watched()
+            )
 
         return await self._context.store.read(read)
 
@@ -155,8 +166,8 @@ class KeyRounds:
         """Return the servers (uuids) that hide their canary and were not swept for that reason yet.
 
         A swept server counts again once it has shown its canary at least :data:`HIDING_S` after the sweep. No sweep is
-        needed when a canary comes back, because unknown copies are settled in any round. Servers are asked only every
-        :data:`LOOK_S`, or if ``changed``.
+        needed when a canary is shown again, because unknown copies are settled in any round. Servers are asked only
+        every :data:`LOOK_S`, or if ``changed``.
         """
         now = self._context.clock.monotonic()
         if not changed and now < self._last_look_at.get(key_manager, now - LOOK_S) + LOOK_S:
@@ -170,8 +181,8 @@ class KeyRounds:
 
     async def _destroy(self, holding: Holding, key_manager: str) -> None:
         """Replace epoch markers, then destroy objects on servers whose marker shows no clone of this database."""
-        fenced = await self._parts.fencing.advance(holding, key_manager)
-        await self._parts.destroying.end(holding, key_manager, fenced)
+        marked = await self._parts.epoch_markers.advance(holding, key_manager)
+        await self._parts.destroying.end(holding, key_manager, marked)
 
     def _is_young(self, topology: ServerTopology) -> bool:
         """Return True if a server was learned lately, so that its replication may not have shown yet."""
@@ -189,7 +200,7 @@ class KeyRounds:
 
         def work(tx: Rows) -> None:
             holding.check(tx)
-            add_events(tx, [of_tally(tx, self._context, key_manager, tally)])
+            add_events(tx, [tally_event(tx, self._context, key_manager, tally)])
 
         await self._context.store.write(work)
 

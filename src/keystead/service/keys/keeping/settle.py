@@ -1,8 +1,8 @@
 """Settle attempts and copies: abort attempts that timed out, and find out about copies of unknown outcome.
 
-An attempt is aborted by compare-and-set. A process that was held up fails its own compare-and-set later, and so knows.
-Copies are looked at on their servers. They are activated and get a descriptor if they lack that. Nothing is destroyed
-here.
+An attempt is aborted by compare-and-set. If its own process was only slow, that process fails its own compare-and-set
+later, and so notices the abort. Copies are looked at on their servers. They are activated and get a descriptor if they
+lack that. Nothing is destroyed here.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ import structlog
 
 from keystead.core.keys.attempts import AHEAD
 from keystead.core.keys.destroying import ACTIVE, PRE_ACTIVE
-from keystead.core.keys.keeping import CopyAnswer, looked_at
+from keystead.core.keys.keeping import CopyAnswer, after_look
 from keystead.core.keys.model import AttemptState, KeyForm, KeyState, Purpose
 from keystead.core.keys.names import ObjectKind, object_name
 from keystead.core.secret import Secret
 from keystead.service.announcing import add_events
-from keystead.service.keys.announcing import different
-from keystead.service.keys.context import COPIES_PER_READ, by_host, topology_of, tracked
+from keystead.service.keys.announcing import different_copy_events
+from keystead.service.keys.context import by_host, topology_of, tracked
 from keystead.service.keys.looking.changes import store_changes, with_seen
 from keystead.service.keys.looking.look import look
 from keystead.service.keys.looking.visit import visit
@@ -97,10 +97,11 @@ class AttemptSettlement:
     async def _settle_server(self, holding: Holding, topology: ServerTopology, server: KeyServer) -> int:
         inactive, undescribed = topology.profiles[server.uuid].activates, self._takes_descriptors(topology, server.uuid)
         after, changed = self._resume_after.pop(server.uuid, ""), 0
+        most = self._context.copies_per_read
         while rows := await self._context.store.read(
             lambda tx: tracked(
                 tx,
-                tx.open_copies(server.uuid, after, COPIES_PER_READ, inactive=inactive, undescribed=undescribed),  # noqa: B023
+                tx.open_copies(server.uuid, after, most, inactive=inactive, undescribed=undescribed),  # noqa: B023
             )
         ):
             changes, done = await self._look(topology, server, rows)
@@ -115,7 +116,10 @@ class AttemptSettlement:
     async def _look(
         self, topology: ServerTopology, server: KeyServer, rows: Sequence[Tracked]
     ) -> tuple[list[CopyChange], str]:
-        """Look at copies until the server does not answer. Also return the last key (uuid) that it was asked about."""
+        """Look at copies until the server does not answer. Return the changes, and the last key (uuid) looked at.
+
+        The next round continues after that key.
+        """
         changes: list[CopyChange] = []
         done = ""
         try:
@@ -134,7 +138,7 @@ class AttemptSettlement:
         """Look at a copy. If its bytes agree, activate it and write its descriptor where that was not done."""
         seen = await look(at, row)
         now, canary = self._context.clock.now(), at.absence_counts
-        after = with_seen(looked_at(row.copy, seen.look, row.attempt, now, canary=canary), seen)
+        after = with_seen(after_look(row.copy, seen.look, row.attempt, now, canary=canary), seen)
         if (
             seen.look is CopyAnswer.AGREES
             and at.profile is not None
@@ -153,7 +157,11 @@ class AttemptSettlement:
     # --- descriptors ---
 
     def _takes_descriptors(self, topology: ServerTopology, key_server: str) -> bool:
-        """Return True if descriptors are written on a server now. Only Secret Data can hold a descriptor."""
+        """Return True if descriptors may be written to a server now.
+
+        Only a server that stores keys as Secret Data can store a descriptor. A server that refused a descriptor gets
+        none for :data:`UNDESCRIBED_S`.
+        """
         until = self._refused_until.get(key_server)
         return (
             self._describe is not None
@@ -192,8 +200,12 @@ class AttemptSettlement:
         server: KeyServer,
         changes: Sequence[CopyChange],
     ) -> list[CopyChange]:
+        """Store what looks at copies changed. Add an event for each copy that has become ``different``.
+
+        Return the changes that were stored: those of copies that nobody else has changed meanwhile.
+        """
         stored = store_changes(tx, holding, changes, seen_in=topology)
-        add_events(tx, different(tx, self._context, topology, server, stored))
+        add_events(tx, different_copy_events(tx, self._context, topology, server, stored))
         return stored
 
 

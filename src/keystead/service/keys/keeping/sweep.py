@@ -17,13 +17,13 @@ from keystead.core import events
 from keystead.core.errors import OntapError
 from keystead.core.keys import digests
 from keystead.core.keys.guarding import without_aborted
-from keystead.core.keys.keeping import KEPT, CopyAnswer, Sweep, Tally, servers_to_fill
+from keystead.core.keys.keeping import KEPT_STATES, CopyAnswer, Sweep, Tally, servers_to_fill
 from keystead.core.keys.model import AttemptState, Presence
 from keystead.core.keys.reading import NOT_NEEDED, sources
 from keystead.core.keys.writing import fits
 from keystead.service.announcing import add_events
-from keystead.service.keys.announcing import different, of_server
-from keystead.service.keys.context import COPIES_PER_READ, by_host, slices, topology_of, tracked
+from keystead.service.keys.announcing import different_copy_events, server_event
+from keystead.service.keys.context import by_host, slices, topology_of, tracked
 from keystead.service.keys.keeping.backoff import Pauses
 from keystead.service.keys.looking.changes import changes_of, store_changes
 from keystead.service.keys.looking.look import look_at_many
@@ -76,8 +76,8 @@ class Filled:
     """The result of a walk over all keys.
 
     ``tally`` counts keys and copies as they were before the walk. ``copied`` is the number of copies written.
-    ``failed`` is the number of missing copies that were not written. ``down`` are the servers (uuids) that did not take
-    a copy, with the reason. They are offered no more copies in this walk.
+    ``failed`` is the number of missing copies that were not written. ``down`` are the servers (uuids) that did not
+    store a copy, with the reason. They are offered no more copies in this walk.
     """
 
     tally: Tally = field(default_factory=Tally)
@@ -87,10 +87,14 @@ class Filled:
 
 
 class CopySweep:
-    """The steps that sweep servers and fill missing copies."""
+    """The steps that sweep servers and fill missing copies.
 
-    def __init__(self, context: KeeperContext, writer: CopyWriter) -> None:
+    ``shown_s`` is how long :meth:`showing` waits for the canary of a server.
+    """
+
+    def __init__(self, context: KeeperContext, writer: CopyWriter, *, shown_s: float = SHOWN_S) -> None:
         self._context = context
+        self._shown_s = shown_s
         self._writer = writer
         self._pauses = Pauses()
 
@@ -130,13 +134,14 @@ class CopySweep:
 
     async def _shows_canary(self, topology: ServerTopology, server: KeyServer) -> bool | None:
         try:
-            async with asyncio.timeout(SHOWN_S), visit(self._context, topology, server) as at:
+            async with asyncio.timeout(self._shown_s), visit(self._context, topology, server) as at:
                 return at.canary
         except (KeyServerFault, TimeoutError):
             return None
 
     async def _rows(self, key_server: str, after: str) -> list[Tracked]:
-        return await self._context.store.read(lambda tx: tracked(tx, tx.copies_on(key_server, after, COPIES_PER_READ)))
+        most = self._context.copies_per_read
+        return await self._context.store.read(lambda tx: tracked(tx, tx.copies_on(key_server, after, most)))
 
     async def _look(
         self, topology: ServerTopology, server: KeyServer, rows: Sequence[Tracked], sweep: Sweep
@@ -180,8 +185,9 @@ class CopySweep:
         server: KeyServer,
         changes: Sequence[CopyChange],
     ) -> None:
+        """Store what looks at copies changed. Add an event for each copy that has become ``different``."""
         stored = store_changes(tx, holding, changes, seen_in=topology)
-        add_events(tx, different(tx, self._context, topology, server, stored))
+        add_events(tx, different_copy_events(tx, self._context, topology, server, stored))
 
     def _conclude(
         self,
@@ -197,17 +203,17 @@ class CopySweep:
         holding.check(tx)
         found = []
         if hidden:
-            found.append(of_server(tx, self._context, events.CANARY_HIDDEN, topology, server))
+            found.append(server_event(tx, self._context, events.CANARY_HIDDEN, topology, server))
         elif sweep.stopped:
             count = str(sweep.gone)
-            found.append(of_server(tx, self._context, events.KEYS_LOST, topology, server, count=count))
+            found.append(server_event(tx, self._context, events.KEYS_LOST, topology, server, count=count))
         else:
             lost = [replace(copy, presence=Presence.UNKNOWN) for copy in sweep.lost]
             gone = [(copy, replace(copy, presence=Presence.MISSING)) for copy in lost]
             missing = store_changes(tx, holding, gone, seen_in=topology)
             if missing:
                 count = str(len({copy.key for copy, _ in missing}))
-                found.append(of_server(tx, self._context, events.KEYS_MISSING, topology, server, count=count))
+                found.append(server_event(tx, self._context, events.KEYS_MISSING, topology, server, count=count))
         add_events(tx, found)
 
     # --- repair ---
@@ -217,13 +223,13 @@ class CopySweep:
         self._pauses.clear()
 
     async def fill(self, key_manager: str, progress: Callable[[int], Awaitable[None]] | None = None) -> Filled:
-        """Walk over all kept keys, count them, and write the missing copies. Raises StoreError.
+        """Walk over all committed and retired keys, count them, and write the missing copies. Raises StoreError.
 
-        ``progress`` gets the number of keys counted, after each batch of keys.
+        ``progress`` gets the number of keys counted, after each page of keys.
         """
         filled, after = Filled(), ""
         while True:
-            topology, keys = await self._context.store.read(lambda tx: self._batch(tx, key_manager, after))  # noqa: B023
+            topology, keys = await self._context.store.read(lambda tx: self._page(tx, key_manager, after))  # noqa: B023
             if topology is None or not keys:
                 self._pauses.walked(self._context.clock.monotonic())
                 return filled
@@ -240,12 +246,15 @@ class CopySweep:
             if progress is not None:
                 await progress(filled.tally.keys)
 
-    def _batch(
+    def _page(
         self, tx: Rows, key_manager: str, after: str
     ) -> tuple[ServerTopology | None, list[tuple[Key, list[Copy]]]]:
-        """Return the next kept keys with their copies of attempts that were not aborted."""
+        """Return the topology, and the next page of committed and retired keys with their copies.
+
+        The topology is None if there is no such key manager. Copies of aborted attempts are left out.
+        """
         topology = topology_of(tx, key_manager)
-        keys = tx.keys_in(key_manager, KEPT, after, COPIES_PER_READ)
+        keys = tx.keys_in(key_manager, KEPT_STATES, after, self._context.copies_per_read)
         copies: dict[str, list[Copy]] = {key.uuid: [] for key in keys}
         for copy in without_aborted(tx.copies(copies), tx.attempts(copies)):
             copies[copy.key].append(copy)
@@ -254,7 +263,7 @@ class CopySweep:
     async def _write_to_one_of(
         self, topology: ServerTopology, key: Key, copies: Sequence[Copy], servers: Sequence[str], filled: Filled
     ) -> None:
-        """Write a copy to the first of these servers that takes it, with material that another copy proves now.
+        """Write a copy to the first of these servers that stores it, with material that another copy proves now.
 
         If no server has a copy in the end, count a failure.
         """
@@ -281,7 +290,11 @@ class CopySweep:
     async def _write_copy(
         self, key: Key, server: KeyServer, material: Secret, topology: ServerTopology, filled: Filled
     ) -> bool:
-        """Write a copy to a server. Return True if the server has a copy now, or may get one from another process."""
+        """Write a copy to a server. Return True if the server has a copy now, or may get one from another process.
+
+        A server that did not store the copy is noted in ``filled.down``, and paused. An OntapError, or a certificate
+        that cannot be used, is only logged.
+        """
         try:
             why = await self._writer.copy_to(key, server, material, topology)
         except (OntapError, *NO_IDENTITY) as error:
@@ -317,16 +330,19 @@ class CopySweep:
 
     def _is_down(self, topology: ServerTopology, server: KeyServer, host: str = "") -> bool:
         try:
-            return self._context.objects.slow_or_dead(endpoint_of(self._context, topology, server, host))
+            return self._context.objects.circuit_open(endpoint_of(self._context, topology, server, host))
         except KeyServerFault:
             return True
 
 
 def _is_swept(row: Tracked) -> bool:
-    """Return True for a committed copy of a kept key that has Unique Identifiers and is not destroyed."""
+    """Return True if a sweep reads a copy: it is committed and not destroyed, and its identifiers are known.
+
+    Its key must be committed or retired.
+    """
     return (
         row.attempt.state is AttemptState.COMMITTED
-        and row.key.state in KEPT
+        and row.key.state in KEPT_STATES
         and row.copy.presence is not Presence.DESTROYED
         and bool(row.copy.unique_identifiers)
     )

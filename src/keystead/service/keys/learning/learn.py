@@ -1,8 +1,8 @@
 """Learn what a key manager's servers can do, before keys are written there: profiles, domains and the digest key.
 
-Learning runs in the background, one task at a time for each key manager. A caller waits for a limited time, and goes on
-with what is known. No server is asked within a transaction. If two nodes learn a server at once, the first profile
-stays, and the canary of the other node is harmless. For canaries and trials see
+Learning runs in the background, one task at a time for each key manager. A caller waits for a limited time, and
+continues with what is known. No server is asked within a transaction. If two nodes learn a server at once, the first
+profile stays, and the canary of the other node is harmless. For canaries and trials see
 :mod:`keystead.service.keys.looking.canaries`.
 """
 
@@ -19,12 +19,12 @@ import structlog
 from keystead.core import errors
 from keystead.core.errors import OntapError
 from keystead.core.keys.digests import DIGEST_KEY_BYTES
-from keystead.core.keys.learning import first_number, lost, seeing
+from keystead.core.keys.learning import first_number, lost, with_sees
 from keystead.core.secret import Secret
 from keystead.service.keys.learning.profiles import store_profile, store_renumbered, store_seen
 from keystead.service.keys.looking import canaries
-from keystead.service.keys.looking.canaries import Sight, Subject
-from keystead.service.keys.topology import digest_key_place, load_topology
+from keystead.service.keys.looking.canaries import CanarySight, LearningTarget
+from keystead.service.keys.topology import digest_key_context, load_topology
 from keystead.service.ports.configuration import KeyManagerRows
 from keystead.service.ports.keys import EpochMarkerRows, TopologyRows
 from keystead.service.ports.objects import KeyServerFault
@@ -47,8 +47,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-WAIT_S: Final = 5.0
-"""Seconds that a caller waits for servers without a profile, because a dead server must not delay keys."""
+WAIT_S: Final = 15.0
+"""Seconds that a caller waits for servers without a profile. A silent server delays a key once, then rests."""
 
 OPERATION_S: Final = 10.0
 SERVER_S: Final = 30.0
@@ -73,7 +73,7 @@ class CanaryLook:
     here for the first time. ``canary`` are the identifiers of the server's own canary if they have changed, else empty.
     """
 
-    own: Sight
+    own: CanarySight
     sees: tuple[str, ...]
     canary: tuple[str, ...]
 
@@ -204,7 +204,7 @@ class ServerLearner:
     async def _learn_profile(
         self, topology: ServerTopology, identity: TlsIdentity, server: KeyServer, first: int
     ) -> ServerProfile:
-        subject = Subject(server.uuid, topology.incarnation.uuid, self._endpoints.digest_key(topology), first)
+        subject = LearningTarget(server.uuid, topology.incarnation.uuid, self._endpoints.digest_key(topology), first)
         endpoint = self._endpoints.primary(server, identity)
         async with self._turns, asyncio.timeout(SERVER_S), self._session(endpoint) as session:
             return await canaries.learn(session, subject, self._clock.now())
@@ -222,7 +222,7 @@ class ServerLearner:
             known = (await self._topology(topology.key_manager.uuid)).profiles
             others = [other for uuid, other in known.items() if uuid != server.uuid]
             found = await self._canaries_on(topology, identity, server, profile, others)
-            work = partial(store_profile, before=before, profile=seeing(profile, found), looked_for=known)
+            work = partial(store_profile, before=before, profile=with_sees(profile, found), looked_for=known)
             stored = await self._store.write(lambda tx: work(tx, topology, server))  # noqa: B023 - awaited
             if stored is not None:
                 return stored
@@ -243,13 +243,16 @@ class ServerLearner:
             return []
         digest_key, endpoint = self._endpoints.digest_key(topology), self._endpoints.primary(server, identity)
         async with self._turns, asyncio.timeout(SERVER_S), self._session(endpoint) as session:
-            return [each.key_server for each in others if await canaries.sees(session, profile, each, digest_key)]
+            return [
+                each.key_server for each in others if await canaries.shows_canary_of(session, profile, each, digest_key)
+            ]
 
     async def _relearn(self, topology: ServerTopology, identity: TlsIdentity, server: KeyServer) -> bool:
+        """Learn a server that has lost its canary. Return True if the new profile is stored."""
         log.warning("the canary of a key server is lost", address=str(server.address))
         learned = await self.learn(topology, identity, server)
         if learned:
-            del self._absences[server.uuid]
+            self._absences.pop(server.uuid, None)  # if it is still there: another look may have seen the old canary
         return learned
 
     # --- servers without a profile ---
@@ -259,7 +262,7 @@ class ServerLearner:
             found = tx.key_manager(key_manager)
             return None if found is None else load_topology(tx, found)
 
-        topology = await self._store.glance(read)
+        topology = await self._store.read_few(read)
         if topology is None:
             raise OntapError(errors.ENTRY_NOT_FOUND, target="uuid")
         return topology
@@ -323,7 +326,7 @@ class ServerLearner:
     async def _with_digest_key(self, topology: ServerTopology) -> ServerTopology:
         """Store a new digest key unless another node has stored one meanwhile. Return the new topology."""
         manager = topology.key_manager.uuid
-        sealed = self._sealer.seal(Secret(os.urandom(DIGEST_KEY_BYTES)), digest_key_place(manager))
+        sealed = self._sealer.seal(Secret(os.urandom(DIGEST_KEY_BYTES)), digest_key_context(manager))
 
         def work(tx: Rows) -> None:
             if tx.key_manager(manager, lock=True) is not None and tx.digest_key(manager) is None:
@@ -345,26 +348,30 @@ class ServerLearner:
         try:
             digest_key, endpoint = self._endpoints.digest_key(topology), self._endpoints.primary(server, identity)
             async with self._turns, asyncio.timeout(SERVER_S), self._session(endpoint) as session:
-                own = await canaries.sight(session, profile, digest_key)
-                if own is not Sight.SEEN:
+                own = await canaries.find_own_canary(session, profile, digest_key)
+                if own is not CanarySight.SEEN:
                     canary = await canaries.found_under(session, profile, profile, digest_key)
-                found = [each.key_server for each in others if await canaries.sees(session, profile, each, digest_key)]
+                found = [
+                    each.key_server
+                    for each in others
+                    if await canaries.shows_canary_of(session, profile, each, digest_key)
+                ]
         except (KeyServerFault, TimeoutError, SealError) as failure:
             log.info("key server not searched for canaries", address=str(server.address), why=_why(failure))
             return None
-        return CanaryLook(Sight.SEEN if canary else own, tuple(found), canary)
+        return CanaryLook(CanarySight.SEEN if canary else own, tuple(found), canary)
 
     def _session(self, endpoint: Endpoint) -> AbstractAsyncContextManager[ObjectSession]:
         return self._objects.session(endpoint, timeout_s=min(endpoint.target.timeout_s, OPERATION_S))
 
-    def _is_lost(self, server: KeyServer, own: Sight) -> bool:
+    def _is_lost(self, server: KeyServer, own: CanarySight) -> bool:
         """Count one look. Return True if the server's canary is now lost for good.
 
         An unclear look changes nothing.
         """
-        if own is Sight.SEEN:
+        if own is CanarySight.SEEN:
             self._absences.pop(server.uuid, None)
-        if own is not Sight.ABSENT:
+        if own is not CanarySight.ABSENT:
             return False
         now = self._clock.monotonic()
         absence = self._absences.setdefault(server.uuid, Absence(0, now))

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from keystead.core.keys.guarding import is_elsewhere
-from keystead.core.keys.learning import same_canary, seeing, without
+from keystead.core.keys.learning import same_canary, with_sees, without_server
 from keystead.service.keys.topology import load_topology
 from keystead.service.ports.configuration import KeyManagerRows
 from keystead.service.ports.keys import EpochMarkerRows, TopologyRows
@@ -30,10 +30,11 @@ class Rows(TopologyRows, KeyManagerRows, EpochMarkerRows, Protocol):
 def forget(tx: Rows, servers: Iterable[KeyServer], moved: str) -> None:
     """Delete the profile of the server ``moved`` (uuid), which may be another server now. It must be learned again.
 
-    ``servers`` are the key manager's servers; the others no longer list ``moved`` in ``sees``. The epoch marker is
-    kept. If it is the same server after all, its marker is still there, and shows who else uses the server.
+    ``servers`` are the key manager's servers. ``moved`` is removed from ``sees`` of the others. The epoch marker stays:
+    it is deleted with the profile, and stored again. If it is the same server after all, its marker is still there, and
+    shows who else uses the server.
     """
-    for profile in without(tx.profiles([server.uuid for server in servers]), moved):
+    for profile in without_server(tx.profiles([server.uuid for server in servers]), moved):
         tx.put_profile(profile)
     marker = tx.epoch_marker(moved)
     tx.delete_profile(moved)
@@ -85,7 +86,7 @@ def store_seen(tx: Rows, topology: ServerTopology, seen: Mapping[str, Collection
     for key_server, others in seen.items():
         found = same.intersection(others)
         if key_server in same and _is_unmoved(topology, now, key_server) and found - set(after[key_server].sees):
-            tx.put_profile(seeing(after[key_server], found))
+            tx.put_profile(with_sees(after[key_server], found))
 
 
 def store_renumbered(tx: Rows, topology: ServerTopology, found: Mapping[str, tuple[str, ...]]) -> None:

@@ -18,10 +18,10 @@ from keystead.core.keys.keeping import DESTROYED_STATES
 from keystead.core.keys.learning import (
     RANDOM_BYTES,
     activates,
-    after_refusal,
-    after_taken,
     canary,
     is_canary,
+    next_round,
+    next_way,
     trial,
 )
 from keystead.core.keys.model import ServerProfile
@@ -39,14 +39,14 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-NOT_TAKEN: Final = frozenset({Fault.NOT_SUPPORTED, Fault.REFUSED, Fault.EXISTS})
-"""Faults of a Register after which another way to keep keys, or another name, is tried."""
+TRY_NEXT: Final = frozenset({Fault.NOT_SUPPORTED, Fault.REFUSED, Fault.EXISTS})
+"""Faults of a Register after which another way to store keys, or another name, is tried."""
 
 DIFFERENT = "different_material"
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
+class LearningTarget:
     """A key server to learn. ``first`` is the number of the first canary to try."""
 
     key_server: str
@@ -59,7 +59,7 @@ class Subject:
         return canary_name(self.incarnation, self.key_server, number)
 
 
-class Sight(Enum):
+class CanarySight(Enum):
     """The result of the search for a server's own canary. ``unclear``: the answers do not tell."""
 
     SEEN = "seen"
@@ -67,13 +67,14 @@ class Sight(Enum):
     UNCLEAR = "unclear"
 
 
-async def learn(session: ObjectSession, subject: Subject, now: datetime) -> ServerProfile:
-    """Keep a canary on a server, and return the server profile that was learned.
+async def learn(session: ObjectSession, subject: LearningTarget, now: datetime) -> ServerProfile:
+    """Store a canary on a server, and return the server profile that was learned.
 
-    Raises KeyServerFault when the server keeps no canary, or does not answer.
+    Each number of a canary stands for one way to store keys: see :func:`keystead.core.keys.learning.trial`.
+    Raises KeyServerFault when the server stores no canary, or does not answer.
     """
     capabilities = await session.get_capabilities()
-    number, ids, material = await _keep_canary(session, subject)
+    number, ids, material = await _store_canary(session, subject)
     name, way = subject.name(number), trial(number)
     attributes = await _answer_or_none(session.get_attributes(ids[0]))
     accepted = True
@@ -101,7 +102,7 @@ async def learn(session: ObjectSession, subject: Subject, now: datetime) -> Serv
     )
 
 
-async def sight(session: ObjectSession, profile: ServerProfile, digest_key: Secret) -> Sight:
+async def find_own_canary(session: ObjectSession, profile: ServerProfile, digest_key: Secret) -> CanarySight:
     """Look for a server's own canary under its identifiers and under its name.
 
     The canary is absent only if it is found neither way, or if its State is Destroyed. The identifiers alone are not
@@ -113,14 +114,16 @@ async def sight(session: ObjectSession, profile: ServerProfile, digest_key: Secr
     except KeyServerFault as fault:
         if not fault.fault.answered:
             raise
-        return Sight.ABSENT if await _is_gone(session, profile, fault) else Sight.UNCLEAR
+        return CanarySight.ABSENT if await _is_gone(session, profile, fault) else CanarySight.UNCLEAR
     if agrees(digest_key, profile.key_server, material, profile.canary_digest):
-        return Sight.SEEN
+        return CanarySight.SEEN
     replaced = await _is_reassigned(session, profile) and await _is_name_absent(session, profile)
-    return Sight.ABSENT if replaced else Sight.UNCLEAR
+    return CanarySight.ABSENT if replaced else CanarySight.UNCLEAR
 
 
-async def sees(session: ObjectSession, here: ServerProfile, other: ServerProfile, digest_key: Secret) -> bool:
+async def shows_canary_of(
+    session: ObjectSession, here: ServerProfile, other: ServerProfile, digest_key: Secret
+) -> bool:
     """Return True if another server's canary is on this server too. Raises KeyServerFault when there is no answer."""
     return bool(await found_under(session, here, other, digest_key))
 
@@ -143,11 +146,11 @@ async def found_under(
     return ()
 
 
-# --- keep a canary on the server ---
+# --- store a canary on the server ---
 
 
-async def _keep_canary(session: ObjectSession, subject: Subject) -> tuple[int, tuple[str, ...], Secret]:
-    """Try one way to keep keys after another, until the server keeps a canary.
+async def _store_canary(session: ObjectSession, subject: LearningTarget) -> tuple[int, tuple[str, ...], Secret]:
+    """Try one way to store keys after another, until the server stores a canary.
 
     Return the number, the identifiers and the material of that canary. Raises KeyServerFault when no way is left.
     """
@@ -167,11 +170,13 @@ async def _keep_canary(session: ObjectSession, subject: Subject) -> tuple[int, t
 def _next_number(number: int, first: int, fault: Fault) -> int | None:
     """Return the number of the canary to try after this fault; None if there is none."""
     if fault is Fault.EXISTS:
-        return after_taken(number, first)
-    return after_refusal(number) if fault in NOT_TAKEN else None
+        return next_round(number, first)
+    return next_way(number) if fault in TRY_NEXT else None
 
 
-async def _find_or_write(session: ObjectSession, subject: Subject, number: int) -> tuple[tuple[str, ...], Secret]:
+async def _find_or_write(
+    session: ObjectSession, subject: LearningTarget, number: int
+) -> tuple[tuple[str, ...], Secret]:
     """Find the canary with this number or write it, and read it back."""
     name, way = subject.name(number), trial(number)
     ids = await _find(session, name, way.form)
@@ -182,7 +187,7 @@ async def _find_or_write(session: ObjectSession, subject: Subject, number: int) 
     try:
         ids = await session.register(str(name), material, way.form, application_information=information)
     except KeyServerFault as fault:
-        if fault.fault not in NOT_TAKEN:
+        if fault.fault not in TRY_NEXT:
             raise
         ids = await _find(session, name, way.form)  # because another node may just have written it
         if not ids:
@@ -191,15 +196,15 @@ async def _find_or_write(session: ObjectSession, subject: Subject, number: int) 
     return ids, await _read(session, subject, ids)
 
 
-async def _read(session: ObjectSession, subject: Subject, ids: tuple[str, ...]) -> Secret:
-    """Read a canary back. Raises KeyServerFault if the bytes changed, because keys cannot be kept that way."""
+async def _read(session: ObjectSession, subject: LearningTarget, ids: tuple[str, ...]) -> Secret:
+    """Read a canary back. Raises KeyServerFault if the bytes changed, because keys cannot be stored that way."""
     material = await session.get(ids)
     if not is_canary(subject.digest_key, subject.key_server, material):
         raise KeyServerFault(Fault.REFUSED, DIFFERENT)
     return material
 
 
-async def _read_found(session: ObjectSession, subject: Subject, ids: tuple[str, ...]) -> Secret:
+async def _read_found(session: ObjectSession, subject: LearningTarget, ids: tuple[str, ...]) -> Secret:
     """Read a canary that was found by its name.
 
     Raises KeyServerFault (``exists``) if the server does not return the canary, because only its name is then known.

@@ -6,9 +6,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from keystead.core.keys.guarding import is_elsewhere
-from keystead.core.keys.keeping import CopyAnswer, looked_at
+from keystead.core.keys.keeping import CopyAnswer, after_look
 from keystead.core.keys.model import Presence
-from keystead.service.keys.attempts import unchanged
+from keystead.service.keys.attempts import same_identity
 from keystead.service.keys.topology import load_topology
 from keystead.service.ports.cluster import LeaseRows
 from keystead.service.ports.configuration import KeyManagerRows
@@ -38,10 +38,10 @@ def changes_of(at: Visit, row: Tracked, seen: CopyObservation, now: datetime) ->
     """Return what one look at a copy changes.
 
     Bytes that were read on the primary prove a copy on the primary. If the primary's copy is ``missing`` and has no
-    identifiers, it takes the identifiers that were read. A look at a primary that stands in for a secondary changes
+    identifiers, it gets the identifiers that were read. A look at a primary that stands in for a secondary changes
     nothing for the secondary, if the primary has a row.
     """
-    after = with_seen(looked_at(row.copy, seen.look, row.attempt, now, canary=at.absence_counts), seen)
+    after = with_seen(after_look(row.copy, seen.look, row.attempt, now, canary=at.absence_counts), seen)
     primary = row.primary
     if seen.look is not CopyAnswer.AGREES or at.host == row.copy.host or primary is None:
         return [(row.copy, after)]
@@ -81,7 +81,7 @@ def _unmoved_servers(tx: Rows, then: ServerTopology) -> set[str]:
     """
     manager = tx.key_manager(then.key_manager.uuid, lock=True)
     now = None if manager is None else load_topology(tx, manager)
-    if now is None or not unchanged(then, now):
+    if now is None or not same_identity(then, now):
         return set()
     after = {server.uuid: server for server in now.servers}
     return {each.uuid for each in then.servers if each.uuid in after and not is_elsewhere(each, after[each.uuid])}

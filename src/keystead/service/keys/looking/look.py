@@ -52,10 +52,12 @@ _PRECEDENCE: Final = (CopyAnswer.AGREES, CopyAnswer.DIFFERS, CopyAnswer.REFUSED,
 async def look(at: Visit, row: Tracked, *, thorough: bool = False) -> CopyObservation:
     """Look at a copy: its attributes and bytes, under its identifiers, then under its attempt's names.
 
-    The search by name looks at each object until one agrees. There is none after the answers ``agrees`` and
-    ``refused``. Where Locate ignores names, the search costs a Get Attributes for every object on the server. There,
-    only a ``thorough`` look searches by name for a copy with known identifiers. Raises KeyServerFault when the server
-    does not answer.
+    The search by name looks at each object until one agrees. There is no search after the answers ``agrees`` and
+    ``refused``. After a search, ``whole`` is False if the server refused an answer in it.
+
+    Where Locate ignores names, the search costs a Get Attributes for every object on the server. There, only a
+    ``thorough`` look searches by name for a copy with known identifiers. Raises KeyServerFault when the server does not
+    answer.
     """
     known = row.copy.unique_identifiers
     seen = [await _look(at, row, known) if known else CopyObservation(CopyAnswer.ABSENT)]

@@ -65,7 +65,7 @@ NO_CANARY: Final = VerifyResult(CANARY_NOT_SEEN)
 
 
 @dataclass(frozen=True, slots=True)
-class Proving:
+class WantedCopy:
     """Objects that must hold the material of the digest; see :mod:`keystead.core.keys.digests`.
 
     ``uuid`` is the key's uuid, or for a canary the uuid of its server.
@@ -83,7 +83,7 @@ class CopyVerifier:
         self._objects = objects
 
     async def prove(
-        self, endpoint: Endpoint, digest_key: Secret, wanted: Sequence[Proving], until: float
+        self, endpoint: Endpoint, digest_key: Secret, wanted: Sequence[WantedCopy], until: float
     ) -> list[VerifyResult]:
         """Verify copies at one address; return one result for each, in order.
 
@@ -121,8 +121,8 @@ class CopyVerifier:
                 asyncio.timeout_at(until),
                 self._objects.session(endpoint, timeout_s=endpoint.target.timeout_s, fresh=fresh, anew=anew) as session,
             ):
-                seen = await canaries.sight(session, profile, digest_key) is canaries.Sight.SEEN
-                seen = seen or (renumbered and await canaries.sees(session, profile, profile, digest_key))
+                seen = await canaries.find_own_canary(session, profile, digest_key) is canaries.CanarySight.SEEN
+                seen = seen or (renumbered and await canaries.shows_canary_of(session, profile, profile, digest_key))
         except KeyServerFault as fault:
             return _result_of_fault(fault)
         except TimeoutError:
@@ -133,7 +133,7 @@ class CopyVerifier:
         self,
         endpoint: Endpoint,
         digest_key: Secret,
-        wanted: Sequence[Proving],
+        wanted: Sequence[WantedCopy],
         batches: Iterator[int],
         found: list[VerifyResult],
     ) -> None:
@@ -161,7 +161,7 @@ def _result_of_fault(fault: KeyServerFault) -> VerifyResult:
     return VerifyResult(fault.reason, fault.fault.answered, fault.fault is Fault.NOT_FOUND)
 
 
-def _compared(wanted: Proving, answer: Secret | KeyServerFault, digest_key: Secret) -> VerifyResult:
+def _compared(wanted: WantedCopy, answer: Secret | KeyServerFault, digest_key: Secret) -> VerifyResult:
     if isinstance(answer, KeyServerFault):
         return _result_of_fault(answer)
     return PROVEN if agrees(digest_key, wanted.uuid, answer, wanted.digest) else OTHER_MATERIAL

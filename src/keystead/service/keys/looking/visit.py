@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from keystead.service.keys.looking.canaries import Sight, sight
+from keystead.service.keys.looking.canaries import CanarySight, find_own_canary
 from keystead.service.ports.objects import Fault, KeyServerFault
 from keystead.service.probing.prober import NO_IDENTITY
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-PATIENCE: Final = 3
+MAX_SILENT_COPIES: Final = 3
 """An address counts as silent after this many copies in a row without an answer."""
 
 RECONNECT_S: Final = 1.1
@@ -75,15 +75,17 @@ async def visit(
     """Open a session on a server, or on one of its secondaries, and look for the canary first.
 
     The primary is visited instead of a secondary that is not configured any more. It also stands in for a secondary
-    that ``failed`` just now, or whose circuit is open. Both are in one domain. With ``exact`` the secondary itself is
-    visited, because it may hold what the primary lacks if they do not replicate. ``profile`` is needed for a detached
-    key server only. Raises KeyServerFault.
+    that ``failed`` just now, or whose circuit is open. A secondary is in the domain of its primary. With ``exact``
+    only the secondary itself is visited: it may hold what the primary lacks if they do not replicate.
+
+    ``profile`` is needed for a detached key server only. For ``fresh`` see
+    :meth:`keystead.service.ports.objects.KeyObjects.session`. Raises KeyServerFault.
     """
     profile = profile or topology.profiles.get(server.uuid)
     if exact and host not in server.secondary_key_servers:
-        server = replace(server, secondary_key_servers=(host,) * bool(host))
+        server = replace(server, secondary_key_servers=(host,) * bool(host))  # so that the host is not replaced
     endpoint = endpoint_of(context, topology, server, host)
-    stands_in = bool(endpoint.host) and not exact and (failed or context.objects.slow_or_dead(endpoint))
+    stands_in = bool(endpoint.host) and not exact and (failed or context.objects.circuit_open(endpoint))
     if stands_in:
         endpoint = endpoint_of(context, topology, server, "")
     try:
@@ -92,7 +94,7 @@ async def visit(
         raise KeyServerFault(Fault.UNREACHABLE, "digest_key") from None
     async with context.objects.session(endpoint, timeout_s=endpoint.target.timeout_s, fresh=fresh) as session:
         known = profile if profile is not None and profile.canary else None
-        seen = known is not None and await sight(session, known, digest_key) is Sight.SEEN
+        seen = known is not None and await find_own_canary(session, known, digest_key) is CanarySight.SEEN
         yield Visit(session, server.uuid, str(endpoint.server), profile, seen, digest_key, stands_in, endpoint.host)
 
 
@@ -121,7 +123,7 @@ async def visit_each(
             server = str(site.server.address)
             log.info("key server does not answer, destruction waits", address=server, host=host, why=fault.reason)
             silent += 1
-            if len(waiting) == before or silent == PATIENCE:
+            if len(waiting) == before or silent == MAX_SILENT_COPIES:
                 return False
             await asyncio.sleep(RECONNECT_S)
     return True

@@ -33,8 +33,8 @@ from keystead.core.keys.model import (
     Purpose,
 )
 from keystead.core.keys.names import ObjectKind, is_written_by, parse
-from keystead.service.cluster.svms import concerning
-from keystead.service.keys.attempts import count_still
+from keystead.service.cluster.svms import about_svm
+from keystead.service.keys.attempts import still_configured
 from keystead.service.keys.looking.visit import visit
 from keystead.service.keys.orphans.scan import all_names, is_orphaned, key_of, whole_name
 from keystead.service.keys.topology import load_topology
@@ -141,7 +141,7 @@ class Orphans:
                 await _check_names(at, parts)
                 material = await at.session.get(ids)
         except KeyServerFault as fault:
-            with concerning(topology.key_manager.svm):
+            with about_svm(topology.key_manager.svm):
                 arguments = [("server", str(server.address)), ("reason", fault.reason)]
                 raise OntapError(errors.NOT_PUSHED, target="unique_identifier", arguments=arguments) from None
         new = _new_key(name, svm, material)
@@ -159,10 +159,10 @@ class Orphans:
         key_manager = then.key_manager.uuid
         manager = _visible_key_manager(tx, call, key_manager, lock=True)
         topology, parts = _adoptable(tx, call, key_manager, copy.key_server, copy.unique_identifiers[0])
-        if not count_still([copy], then, topology):
+        if not still_configured([copy], then, topology):
             return None
         now, uuid = self._context.clock.now(), str(uuid4())
-        with concerning(manager.svm):
+        with about_svm(manager.svm):
             planned = plan_create(create_state(tx, call.scope, topology, new), new, uuid, now)
         _check_owner(tx, parts[0], planned)
         key = replace(

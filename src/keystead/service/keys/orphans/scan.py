@@ -1,9 +1,9 @@
 """Scan all servers of a key manager for orphans: objects under our names that no attempt accounts for.
 
-Only orphans that can be adopted are listed. These are copies of keys, not canaries or descriptors of other
-incarnations. An object that ought to be gone is no orphan when it returns: its attempt was aborted, or its key was
-purged. Its copy is made unknown again, so that it is destroyed like other copies. That is done only if the key is this
-key manager's. Another key manager's object on a shared server is found by that key manager's own scan.
+Only orphans that can be adopted are stored. These are copies of keys, not canaries or descriptors of other
+incarnations. An object of an aborted attempt or of a purged key is no orphan if it is found again. Its copy is made
+unknown again, so that it is destroyed like other copies. That is done only if the key is this key manager's. Another
+key manager's object on a shared server is found by that key manager's own scan.
 
 The scan destroys nothing. It asks only once about an object of another product.
 """
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import structlog
 
-from keystead.core.keys.destroying import Ownership, is_anothers, ownership, purging
+from keystead.core.keys.destroying import Ownership, aborted_elsewhere, as_purging, ownership
 from keystead.core.keys.keeping import DESTROYED_STATES
 from keystead.core.keys.model import Attempt, Copy, Key, KeyState, Orphan, Presence
 from keystead.core.keys.names import ObjectKind, parse
@@ -45,8 +45,8 @@ log = structlog.get_logger(__name__)
 REMEMBERED: Final = 100_000
 """How many objects of other products are remembered, so that their attributes are requested only once."""
 
-LISTED: Final = 1024
-"""How many objects are listed in one transaction. Each object is checked there once more."""
+ORPHANS_PER_WRITE: Final = 1024
+"""How many orphans one transaction stores. Each object is checked there once more."""
 
 _UUID_PARTS: Final = (0, 8, 12, 16)
 """Where the parts of a uuid begin and end, in the digits that a name has of the uuid."""
@@ -69,21 +69,22 @@ class _Found:
 
 
 class OrphanScan:
-    """The scan for orphans. The keeper runs it seldom."""
+    """The scan for orphans. The keeper runs it seldom. ``listed`` is how many orphans one transaction lists."""
 
-    def __init__(self, context: KeeperContext) -> None:
+    def __init__(self, context: KeeperContext, *, listed: int = ORPHANS_PER_WRITE) -> None:
         self._context = context
+        self._listed = listed
         self._foreign: set[tuple[str, str]] = set()
 
     async def scan(self, holding: Holding, key_manager: str) -> None:
         """Scan a key manager's servers for objects that its catalogue does not list.
 
-        The list of a server that cannot be asked stays as it is. Raises StoreError, LeaseLost.
+        The stored orphans of a server that cannot be asked stay as they are. Raises StoreError, LeaseLost.
         """
         topology = await self._context.store.read(lambda tx: topology_of(tx, key_manager))
         if topology is None:
             return
-        await self._context.store.write(lambda tx: _delist_removed_servers(tx, holding, topology))
+        await self._context.store.write(lambda tx: _delete_orphans_of_removed_servers(tx, holding, topology))
         for server in topology.servers:
             try:
                 found = await self._find_unlisted(topology, server)
@@ -122,25 +123,27 @@ class OrphanScan:
     async def _store_found(
         self, holding: Holding, topology: ServerTopology, server: KeyServer, found: Sequence[_Found]
     ) -> None:
-        """List the orphans of a server, delist those that are no orphans any more, and reopen returned copies."""
+        """Store the orphans of a server, delete those that are no orphans any more, and reopen returned copies."""
         unclaimed = [each for each in found if each.ownership is Ownership.UNCLAIMED and _may_be_key(each.name)]
         ids = {each.unique_identifier for each in unclaimed}
-        listed = await self._context.store.write(lambda tx: _delist_others(tx, holding, topology, server, ids))
+        stored = await self._context.store.write(lambda tx: _delete_other_orphans(tx, holding, topology, server, ids))
         now = self._context.clock.now()
         rows = [
             Orphan(topology.key_manager.uuid, server.uuid, each.unique_identifier, each.name, now)
             for each in unclaimed
-            if each.unique_identifier not in listed
+            if each.unique_identifier not in stored
         ]
-        for start in range(0, len(rows), LISTED):
-            await self._context.store.write(lambda tx: _list(tx, holding, topology, rows[start : start + LISTED]))  # noqa: B023
+        for start in range(0, len(rows), self._listed):
+            batch = rows[start : start + self._listed]
+            await self._context.store.write(lambda tx: _put_orphans(tx, holding, topology, batch))  # noqa: B023 - awaited
         await self._context.store.write(lambda tx: _reopen_all(tx, holding, server, found))
 
 
 def _listed_identifiers(tx: Rows, topology: ServerTopology, server: KeyServer) -> set[str]:
     """Return the identifiers that the catalogue lists on a server: copies, descriptors and canaries.
 
-    Identifiers on servers of the same domain are included. Left out is what another incarnation's aborted attempt left.
+    Identifiers on servers of the same domain are included. Objects of another incarnation's aborted attempts are left
+    out.
     """
     domain = topology.domain_of[server.uuid]
     known: set[str] = set()
@@ -150,23 +153,25 @@ def _listed_identifiers(tx: Rows, topology: ServerTopology, server: KeyServer) -
         while copies := tx.copies_on(uuid, after, COPIES_PER_READ):
             after = copies[-1].key
             attempts = tx.attempts({copy.key for copy in copies})
-            others = {(each.key, each.number) for each in attempts if is_anothers(each, topology.incarnation)}
+            others = {(each.key, each.number) for each in attempts if aborted_elsewhere(each, topology.incarnation)}
             standing = (copy for copy in copies if copy.presence is not Presence.DESTROYED)
             there = [copy for copy in standing if (copy.key, copy.attempt) not in others]
             known |= {id_ for copy in there for id_ in (*copy.unique_identifiers, copy.descriptor)}
     return known
 
 
-def _delist_removed_servers(tx: Rows, holding: Holding, topology: ServerTopology) -> None:
-    """Delist the objects on servers that the key manager does not have any more."""
+def _delete_orphans_of_removed_servers(tx: Rows, holding: Holding, topology: ServerTopology) -> None:
+    """Delete the stored orphans on servers that the key manager does not have any more."""
     holding.check(tx)
     for each in tx.orphans(topology.key_manager.uuid):
         if topology.server(each.key_server) is None:
             tx.delete_orphans(each.key_server, [each.unique_identifier])
 
 
-def _delist_others(tx: Rows, holding: Holding, topology: ServerTopology, server: KeyServer, ids: set[str]) -> set[str]:
-    """Delist a server's objects except these identifiers; return those of them that are listed."""
+def _delete_other_orphans(
+    tx: Rows, holding: Holding, topology: ServerTopology, server: KeyServer, ids: set[str]
+) -> set[str]:
+    """Delete a server's stored orphans except those with these identifiers. Return the identifiers that are left."""
     holding.check(tx)
     here = [each for each in tx.orphans(topology.key_manager.uuid) if each.key_server == server.uuid]
     listed = {each.unique_identifier for each in here}
@@ -175,10 +180,10 @@ def _delist_others(tx: Rows, holding: Holding, topology: ServerTopology, server:
     return listed & ids
 
 
-def _list(tx: Rows, holding: Holding, topology: ServerTopology, rows: Sequence[Orphan]) -> None:
-    """List objects, except those that something accounts for now: one may have been adopted meanwhile."""
+def _put_orphans(tx: Rows, holding: Holding, topology: ServerTopology, rows: Sequence[Orphan]) -> None:
+    """Store orphans, except those that are orphans no more. For example, one may have been adopted meanwhile."""
     holding.check(tx)
-    tx.cluster(lock=True)  # so that nobody adopts an object before it is listed
+    tx.cluster(lock=True)  # so that nobody adopts an object before it is stored as an orphan
     tx.put_orphans([row for row in rows if is_orphaned(tx, topology, row)])
 
 
@@ -190,18 +195,18 @@ def _reopen_all(tx: Rows, holding: Holding, server: KeyServer, found: Sequence[_
 
 
 def is_orphaned(tx: Rows, topology: ServerTopology, found: Orphan) -> bool:
-    """Return True if nothing accounts for a listed object."""
+    """Return True if an object is still an orphan: neither an attempt of this incarnation nor a key accounts for it."""
     return _account_for(tx, topology, found.unique_identifier, found.name).ownership is Ownership.UNCLAIMED
 
 
-def is_kept_elsewhere(tx: Rows, topology: ServerTopology, name: str) -> bool:
+def has_other_owner(tx: Rows, topology: ServerTopology, name: str) -> bool:
     """Return True if another key manager's key accounts for an object, or any key has adopted it."""
     if tx.keys_adopting(whole_name(name)):
         return True
     parsed = parse(name)
     key = key_of(tx, parsed) if parsed else None
-    anothers = key is not None and key.key_manager != topology.key_manager.uuid
-    return anothers and _account_for(tx, topology, "", name).ownership is not Ownership.UNCLAIMED
+    others = key is not None and key.key_manager != topology.key_manager.uuid
+    return others and _account_for(tx, topology, "", name).ownership is not Ownership.UNCLAIMED
 
 
 def _may_be_key(name: str) -> bool:
@@ -218,7 +223,7 @@ def whole_name(name: str) -> str:
 def all_names(name: str) -> tuple[str, ...]:
     """Return an object's name as the name of the whole, and of both halves of a pair.
 
-    Servers differ in which of these forms they take.
+    Servers differ in which of these names they give an object.
     """
     parsed = parse(name)
     return (name,) if parsed is None else tuple(str(replace(parsed, part=part)) for part in (0, 1, 2))
@@ -267,4 +272,4 @@ def _reopen_copy(tx: Rows, attempt: Attempt, server: KeyServer, found: _Found) -
         opened = replace(known, presence=Presence.UNKNOWN, unique_identifiers=())
     tx.put_copies([opened], new=not here)
     if key.state is KeyState.PURGED:
-        tx.change_key(purging(key), KeyState.PURGED)
+        tx.change_key(as_purging(key), KeyState.PURGED)

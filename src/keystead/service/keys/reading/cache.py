@@ -1,8 +1,8 @@
-"""An LRU cache of key material in this node's memory. Reads go on while key servers or the database are away.
+"""An LRU cache of key material in this node's memory. It serves reads while key servers or the database fail.
 
-The cache holds a limited number of keys. Material is overwritten with zeros when it leaves the cache and when the cache
-is closed. Material is never written to a disk, and the process leaves no core dumps (app). A key version that is known
-to be outdated is never cached again, not even by a read that began before.
+The cache holds a limited number of keys. Material is overwritten with zeros when it is dropped, and when the cache is
+closed. Material is never written to a disk, and the process leaves no core dumps (app). A key version that is known to
+be outdated is never cached again, not even by a read that began before.
 """
 
 from __future__ import annotations

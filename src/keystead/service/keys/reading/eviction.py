@@ -1,6 +1,6 @@
 """Evict keys that were retired through another node: compare the cached keys with their rows in the database.
 
-A read compares its key's row anyway. The eviction is for the time when the database is away, because nothing can be
+A read compares its key's row anyway. The eviction is for the time when the database fails, because nothing can be
 compared then. No node then has a key in memory that was retired more than :data:`PERIOD_S` before the outage.
 """
 
@@ -26,12 +26,18 @@ TOGETHER: Final = 500
 
 
 class CacheEviction:
-    """The periodic check of one node's cache, from :meth:`start` to :meth:`close`."""
+    """The periodic check of one node's cache, from :meth:`start` to :meth:`close`.
 
-    def __init__(self, store: Store[KeyRows], cache: KeyCache) -> None:
+    It checks all keys every ``period_s`` seconds, ``together`` of them in one transaction.
+    """
+
+    def __init__(
+        self, store: Store[KeyRows], cache: KeyCache, *, period_s: float = PERIOD_S, together: int = TOGETHER
+    ) -> None:
         self._store = store
         self._cache = cache
-        self._repeated = Periodic(self.look, PERIOD_S, "cached keys not checked")
+        self._together = together
+        self._repeated = Periodic(self.look, period_s, "cached keys not checked")
 
     def start(self) -> None:
         """Start the periodic check."""
@@ -44,8 +50,8 @@ class CacheEviction:
     async def look(self) -> None:
         """Drop the cached keys that have changed in the database or are gone. Raise StoreError."""
         known = self._cache.known()
-        for first in range(0, len(known), TOGETHER):
-            keys = known[first : first + TOGETHER]
+        for first in range(0, len(known), self._together):
+            keys = known[first : first + self._together]
             now = await self._standings(keys)
             for key in keys:
                 if now.get(key.key_id) != key.standing:

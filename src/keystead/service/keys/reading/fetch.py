@@ -3,9 +3,9 @@
 The material from a server is compared with the key's digest. If it is different, the copy is marked and announced, and
 the next server is asked. A different copy is never overwritten.
 
-A request is overtaken when another server answers first. An overtaken request goes on in the background, at most one at
-each address. So the address's circuit and response times learn from it. Until it ends, other reads begin at other
-addresses.
+A request is overtaken when another server answers first. An overtaken request runs on in the background, at most one at
+each address. So its outcome still counts for the address's circuit and response times. Until it ends, other reads begin
+at other addresses.
 """
 
 from __future__ import annotations
@@ -92,15 +92,26 @@ class Fetched:
     tried: tuple[Tried, ...]
 
 
-class Hedges:
-    """The budget (token bucket) of hedged requests. Each fetch adds a part of a token, up to :data:`HEDGES_SAVED`."""
+@dataclass(frozen=True, slots=True)
+class FetchLimits:
+    """The limits of fetches; see the constants of this module."""
 
-    def __init__(self) -> None:
-        self._tokens = HEDGES_SAVED
+    fetch_s: float = FETCH_S
+    late_s: float = LATE_S
+    hedges_saved: float = HEDGES_SAVED
+    read_contexts: int = READ_CONTEXTS
+
+
+class Hedges:
+    """The budget (token bucket) of hedged requests. Each fetch adds a part of a token, up to ``saved`` tokens."""
+
+    def __init__(self, saved: float = HEDGES_SAVED) -> None:
+        self._saved = saved
+        self._tokens = saved
 
     def count(self) -> None:
         """Add the share of one fetch."""
-        self._tokens = min(self._tokens + HEDGED, HEDGES_SAVED)
+        self._tokens = min(self._tokens + HEDGED, self._saved)
 
     def take(self) -> bool:
         """Take one token. Return False if there is none."""
@@ -126,14 +137,23 @@ class ReadContext:
 class Fetcher:
     """The fetcher of keys for one node. It belongs to one event loop."""
 
-    def __init__(self, store: Store[Rows], objects: KeyObjects, endpoints: Endpoints, clock: Clock, node: str) -> None:
+    def __init__(
+        self,
+        store: Store[Rows],
+        objects: KeyObjects,
+        endpoints: Endpoints,
+        clock: Clock,
+        node: str,
+        limits: FetchLimits = FetchLimits(),
+    ) -> None:
+        self._limits = limits
         self._store = store
         self._objects = objects
         self._endpoints = endpoints
         self._clock = clock
         self._node = node
-        self._hedges = Hedges()
-        self._contexts: LRUCache[str, tuple[Hashable, ReadContext]] = LRUCache(READ_CONTEXTS)
+        self._hedges = Hedges(limits.hedges_saved)
+        self._contexts: LRUCache[str, tuple[Hashable, ReadContext]] = LRUCache(limits.read_contexts)
         self._late: dict[tuple[str, str], asyncio.Task[Secret | None]] = {}
         self._marking: set[asyncio.Task[None]] = set()
 
@@ -152,7 +172,7 @@ class Fetcher:
             raise OntapError(not_restored(key), arguments=_reasons(tried))
         return Fetched(material, tried)
 
-    def shelf(self, topology: ServerTopology) -> ReadContext | None:
+    def read_context(self, topology: ServerTopology) -> ReadContext | None:
         """Return the read context of a topology, or None if a certificate or secret cannot be used."""
         try:
             return ReadContext(topology, self._endpoints.addresses(topology), self._endpoints.digest_key(topology))
@@ -163,21 +183,21 @@ class Fetcher:
     async def _find(self, key: Key) -> tuple[ReadContext | None, Sequence[Copy]]:
         """Return the key's read context and its copies. The context is None if it cannot be used.
 
-        Read the context again if the configuration has changed.
+        Read the context again if the database's change marker shows that the configuration has changed.
         """
-        known = self._contexts.get(key.key_manager)
+        known = self._contexts.get(key.key_manager)  # with the change marker that it was read at
 
         def read(tx: Rows) -> tuple[Hashable, ServerTopology | None, Sequence[Copy]]:
-            marker = tx.change_marker()
-            topology = None if known is not None and known[0] == marker else _topology(tx, key)
-            return marker, topology, tx.standing_copies([key.uuid])
+            change_marker = tx.change_marker()
+            topology = None if known is not None and known[0] == change_marker else _topology(tx, key)
+            return change_marker, topology, tx.copies_not_aborted([key.uuid])
 
-        marker, topology, copies = await self._store.glance(read)
+        change_marker, topology, copies = await self._store.read_few(read)
         if known is not None and topology is None:
             return known[1], copies
-        context = None if topology is None else self.shelf(topology)
+        context = None if topology is None else self.read_context(topology)
         if context is not None:
-            self._contexts[key.key_manager] = marker, context
+            self._contexts[key.key_manager] = change_marker, context
         return context, copies
 
     def order(self, context: ReadContext, copies: Sequence[Copy]) -> list[Source]:
@@ -192,7 +212,7 @@ class Fetcher:
         """
         endpoint = context.endpoint(source)
         late = (source.server.uuid, source.host) in self._late
-        return SourceHealth(late or self._objects.slow_or_dead(endpoint), self._objects.latency_s(endpoint))
+        return SourceHealth(late or self._objects.circuit_open(endpoint), self._objects.latency_s(endpoint))
 
     async def close(self) -> None:
         """Cancel the overtaken requests. Wait until they and the marking of copies have ended."""
@@ -206,7 +226,7 @@ class Fetcher:
     async def _run(self, race: _Race) -> Secret | None:
         self._hedges.count()
         try:
-            async with asyncio.timeout(FETCH_S):
+            async with asyncio.timeout(self._limits.fetch_s):
                 return await self._ask_in_order(race)
         except TimeoutError:
             return None
@@ -233,7 +253,7 @@ class Fetcher:
         usual_s = self._objects.p95_s(race.context.endpoint(source)) if hedged else None
         if usual_s is not None and (await race.step(usual_s) or self._hedges.take()):
             return
-        await race.step(LATE_S)
+        await race.step(self._limits.late_s)
 
     async def _ask(self, race: _Race, source: Source) -> Secret | None:
         """Ask one server. Return the material if it agrees with the digest, else None. Never raise."""
@@ -253,7 +273,7 @@ class Fetcher:
         return None
 
     def _keep_overtaken(self, race: _Race) -> None:
-        """Let overtaken requests go on in the background, at most one at each address. Cancel the others."""
+        """Let overtaken requests run on in the background, at most one at each address. Cancel the others."""
         for task, source in race.running.items():
             address = source.server.uuid, source.host
             if address in self._late:
@@ -270,8 +290,8 @@ class Fetcher:
     def report_different(self, key: Key, source: Source) -> None:
         """Log that a source returned different material. Mark the copy and announce it, in the background.
 
-        The copy is marked only if it was read at the address where it was written, and is not marked yet. The event
-        goes to those who see the key server.
+        The copy is marked only if it was read at the address where it was written, and is not marked yet. The event is
+        for those who see the key server.
         """
         server = str(source.server.address)
         log.error("key server returned other material", address=server, host=source.host, key=key.key_id)
@@ -287,7 +307,7 @@ class Fetcher:
             server = source.server
             now = tx.key_server(server.key_manager, server.address)
             manager = tx.key_manager(server.key_manager)
-            if now is None or now.uuid != server.uuid or manager is None or not _change_presence(tx, source.copy):
+            if now is None or now.uuid != server.uuid or manager is None or not _set_different(tx, source.copy):
                 return
             vserver = manager.svm.name if manager.svm else cluster_name(tx)
             values = {"vserver": vserver, "address": address, "key_id": key.key_id}
@@ -350,18 +370,18 @@ def _topology(tx: Rows, key: Key) -> ServerTopology:
     return load_topology(tx, manager)
 
 
-def _change_presence(tx: Rows, copy: Copy) -> bool:
+def _set_different(tx: Rows, copy: Copy) -> bool:
     """Mark a copy as ``different``. Return True if the row was changed.
 
     Change nothing if the copy has other identifiers by now, or is already ``different`` or ``destroyed``.
     """
     tx.lock_key(copy.key)
     place = copy.attempt, copy.key_server, copy.host, copy.unique_identifiers
-    for now in tx.copies([copy.key]):
-        if (now.attempt, now.key_server, now.host, now.unique_identifiers) == place:
-            if now.presence in {Presence.DIFFERENT, Presence.DESTROYED}:
+    for row in tx.copies([copy.key]):
+        if (row.attempt, row.key_server, row.host, row.unique_identifiers) == place:
+            if row.presence in {Presence.DIFFERENT, Presence.DESTROYED}:
                 return False
-            tx.put_copies([replace(now, presence=Presence.DIFFERENT)], new=False)
+            tx.put_copies([replace(row, presence=Presence.DIFFERENT)], new=False)
             return True
     return False
 

@@ -157,8 +157,19 @@ class KeyRestorer:
     """The restorer of keys into one node's memory."""
 
     def __init__(
-        self, store: Store[Rows], objects: KeyObjects, fetcher: Fetcher, cache: KeyCache, audit: AuditLog, node: str
+        self,
+        store: Store[Rows],
+        objects: KeyObjects,
+        fetcher: Fetcher,
+        cache: KeyCache,
+        audit: AuditLog,
+        node: str,
+        *,
+        page: int = PAGE,
+        together: int = TOGETHER,
     ) -> None:
+        self._page = page
+        self._together = together
         self._store = store
         self._objects = objects
         self._fetcher = fetcher
@@ -177,11 +188,11 @@ class KeyRestorer:
     async def restore(self, plan: RestorePlan, progress: Progress) -> Restoration:
         """Restore the keys, and report the progress. Raise StoreError."""
         topology, total = await self._store.read(lambda tx: _begin(tx, plan))
-        context = self._fetcher.shelf(topology)
+        context = self._fetcher.read_context(topology)
         restored: list[Restored] = []
         failed: list[Key] = []
         done, held, after = 0, 0, ""
-        while keys := await self._store.read(lambda tx: _page(tx, plan, after)):  # noqa: B023 - run before the next turn
+        while keys := await self._store.read(lambda tx: _page(tx, plan, after, self._page)):  # noqa: B023 - run before the next turn
             matching = [key for key in keys if _is_wanted(plan, key)]
             wanted = [key for key in matching if not self._cache.holds(key)]
             held += len(matching) - len(wanted)
@@ -217,26 +228,33 @@ class KeyRestorer:
     # --- one page ---
 
     async def _restore(self, plan: RestorePlan, context: ReadContext, wanted: Sequence[Key]) -> _Work:
-        copies = await self._store.read(lambda tx: tx.standing_copies([key.uuid for key in wanted]))
-        chunks, unproven = _chunks(wanted, copies)
+        """Read a page of keys in chunks, over several connections to each server: the named one, or all healthy ones.
+
+        If no server is named, the keys that are left are then fetched one by one from any server.
+        """
+        copies = await self._store.read(lambda tx: tx.copies_not_aborted([key.uuid for key in wanted]))
+        chunks, unproven = _chunks(wanted, copies, self._together)
         work = _Work(context, plan.names_servers, chunks, left=unproven)
         servers = [plan.server] if plan.server else self._healthy_servers(context)
         async with asyncio.TaskGroup() as group:
             for server in servers:
                 for _ in range(CONNECTIONS):
                     group.create_task(self._ask(work, server))
+        if plan.server is not None:
+            # A connection that fails gives its chunk back. The others may have ended before that, without a chunk.
+            await self._ask(work, plan.server)
         work.left += [key for chunk in work.chunks for key, _ in chunk.keys]
         if plan.server is None:
             await self._fetch_singly(work)
         return work
 
     def _healthy_servers(self, context: ReadContext) -> list[KeyServer]:
-        """Return the servers with a primary that is not avoided: its circuit is closed."""
-        reaches = context.endpoints
+        """Return the servers whose primary has a closed circuit. A primary with an open circuit failed lately."""
+        endpoints = context.endpoints
         return [
             server
             for server in context.topology.servers
-            if not self._objects.slow_or_dead(reaches[server.uuid, PRIMARY])
+            if not self._objects.circuit_open(endpoints[server.uuid, PRIMARY])
         ]
 
     async def _ask(self, work: _Work, server: KeyServer) -> None:
@@ -304,12 +322,12 @@ def _begin(tx: Rows, plan: RestorePlan) -> tuple[ServerTopology, int]:
     return load_topology(tx, plan.key_manager), counts.get(KeyState.COMMITTED, 0)
 
 
-def _page(tx: KeyRows, plan: RestorePlan, after: str) -> tuple[Key, ...]:
+def _page(tx: KeyRows, plan: RestorePlan, after: str, most: int) -> tuple[Key, ...]:
     """Return the next keys that the call sees.
 
     Neither a page nor the progress may tell how many other keys there are.
     """
-    return tx.keys_in(plan.key_manager.uuid, [KeyState.COMMITTED], after, PAGE, within=plan.call.within_svm)
+    return tx.keys_in(plan.key_manager.uuid, [KeyState.COMMITTED], after, most, within=plan.call.within_svm)
 
 
 def _is_wanted(plan: RestorePlan, key: Key) -> bool:
@@ -317,7 +335,7 @@ def _is_wanted(plan: RestorePlan, key: Key) -> bool:
     return filters.key_id in (None, key.key_id) and filters.key_tag in (None, key.key_tag)
 
 
-def _chunks(wanted: Sequence[Key], copies: Sequence[Copy]) -> tuple[list[_Chunk], list[Key]]:
+def _chunks(wanted: Sequence[Key], copies: Sequence[Copy], together: int) -> tuple[list[_Chunk], list[Key]]:
     """Group keys in chunks by the servers with their proven copies. Return also the keys without a proven copy."""
     proven: dict[str, list[Copy]] = defaultdict(list)
     for copy in copies:
@@ -328,7 +346,7 @@ def _chunks(wanted: Sequence[Key], copies: Sequence[Copy]) -> tuple[list[_Chunk]
         groups[frozenset(copy.key_server for copy in proven[key.uuid])].append((key, proven[key.uuid]))
     unproven = [key for key, _ in groups.pop(frozenset(), [])]
     return [
-        _Chunk(servers, keys[start : start + TOGETHER])
+        _Chunk(servers, keys[start : start + together])
         for servers, keys in groups.items()
-        for start in range(0, len(keys), TOGETHER)
+        for start in range(0, len(keys), together)
     ], unproven

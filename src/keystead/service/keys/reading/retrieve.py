@@ -1,10 +1,10 @@
-"""Read a key from this node's memory, or else from the key servers. Record the read before the material leaves.
+"""Read a key from this node's memory, or else from the key servers. Record the read before returning the material.
 
 The audit record is durable and is written while key servers are asked. If the read fails, a record of the failure
 follows. The transaction that writes the record also compares the key's row. So a key that was retired or changed is not
 read from memory.
 
-While the database is away or slow, keys in memory are read by their last known rows, because volumes must open then,
+While the database does not answer, keys in memory are read by their last known rows, because volumes must open then,
 too. A node that fails closed refuses such reads. A key that was retired through another node shortly before may be read
 from this node's memory then. :mod:`keystead.service.keys.reading.eviction` limits that time. A key that this node knows
 to be retired is not read.
@@ -22,7 +22,7 @@ from keystead.core import errors
 from keystead.core.errors import OntapError
 from keystead.core.keys.model import KeyState, KeyType
 from keystead.core.keys.reading import Explanation, check_readable
-from keystead.service.cluster.svms import concerning
+from keystead.service.cluster.svms import about_svm
 
 if TYPE_CHECKING:
     from keystead.core.keys.model import Key
@@ -63,7 +63,7 @@ class KeyReader:
     async def retrieve(
         self, call: Call, key_manager: str, key_id: str, *, explain: bool = False, key_type: KeyType = KeyType.VEK
     ) -> Retrieved:
-        """Return a key with its material. Raise OntapError, or StoreError if the database is needed and away.
+        """Return a key with its material. Raise OntapError, or StoreError if the database is needed and fails.
 
         4 (404): the call sees no such key of this type. 262185: the key is retired. 65536855 or 65536083: no server
         returned the key. 262145 (503): the key changed at every try, or the service stops.
@@ -71,7 +71,7 @@ class KeyReader:
         known = self._cached_row(call, key_manager, key_id)
         for _ in range(TRIES):
             key = check_readable(known or await self._row(call, key_manager, key_id), key_type)
-            with concerning(key.svm):
+            with about_svm(key.svm):
                 found = await self._read(call, key, explain=explain and call.caller.svm is None)
             if found is not None:
                 return found
@@ -116,7 +116,7 @@ class KeyReader:
 
     async def _row(self, call: Call, key_manager: str, key_id: str) -> Key | None:
         """Return the key's current row, or None. Drop the material of a key that is not committed."""
-        key = await self._store.glance(lambda tx: tx.key_by_id(key_manager, key_id, within=call.within_svm))
+        key = await self._store.read_few(lambda tx: tx.key_by_id(key_manager, key_id, within=call.within_svm))
         if key is not None and key.state is not KeyState.COMMITTED:
             self.forget(key)
         return key
@@ -125,17 +125,17 @@ class KeyReader:
 
     async def _read(self, call: Call, key: Key, *, explain: bool) -> Retrieved | None:
         """Read a key and record the read. Return None if the key's row has changed meanwhile."""
-        kept = self._audit.keep(call, key)
+        recorded = self._audit.keep(call, key)
         material, explanation = self._cache.get(key), Explanation(cached=True)
         if material is None:
             fetched = await self._fetch_shared(call, key)
             material, explanation = fetched.material, Explanation(cached=False, tried=fetched.tried)
-        return Retrieved(key, material, explanation if explain else None) if await kept else None
+        return Retrieved(key, material, explanation if explain else None) if await recorded else None
 
     async def _fetch_shared(self, call: Call, key: Key) -> Fetched:
         """Fetch a key, or join the running fetch of the same version (single-flight).
 
-        A caller that goes away does not end the fetch for other callers.
+        If one caller is cancelled, the fetch runs on for the others.
         """
         if self._closed:
             raise OntapError(errors.SHUTTING_DOWN, retry_after=RETRY_AFTER_S)
@@ -163,4 +163,4 @@ class KeyReader:
     def _ended(self, version: tuple[str, int], task: asyncio.Task[Fetched]) -> None:
         del self._fetching[version]
         if not task.cancelled():
-            task.exception()  # so that asyncio does not report it if all callers went away
+            task.exception()  # so that asyncio does not report it if all callers were cancelled

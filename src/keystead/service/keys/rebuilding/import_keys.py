@@ -1,8 +1,8 @@
-"""Store the keys that a rebuild is certain of: new keys, missing copies of known keys, and keys only begun.
+"""Store the keys that a rebuild is certain of: new keys, uncommitted keys, and missing copies of known keys.
 
-A descriptor is written after the commit. So a described key or attempt was committed. If this database knows only its
-beginning, the commit was in what the database has lost. Such a key is taken once nobody here can still commit or abort
-it.
+A descriptor is written after the commit. So a described key or attempt was committed. If it is pending or aborted in
+this database, the database has lost its commit. Such a key is stored as committed once no process can still commit or
+abort its attempt.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
 from keystead.core.keys.attempts import is_expired
-from keystead.core.keys.keeping import KEPT
+from keystead.core.keys.keeping import KEPT_STATES
 from keystead.core.keys.model import HOLD_NAMES, Attempt, AttemptState, Copy, Key, KeyState, Presence, Purpose
 from keystead.core.keys.names import ObjectKind, object_name
 from keystead.core.keys.rebuilding import Doubt, Known
 from keystead.core.model import Role, Svm
 from keystead.service.context import Call, Caller
-from keystead.service.keys.attempts import count_still
+from keystead.service.keys.attempts import still_configured
 from keystead.service.keys.topology import load_topology
 from keystead.service.loading import incarnation_of
 from keystead.service.ports.cluster import AuditRows, ClusterRows
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from keystead.core.keys.descriptors import Descriptor
-    from keystead.core.keys.rebuilding import Certain, FoundCopy, FoundObject, Inventory
+    from keystead.core.keys.rebuilding import CertainKey, FoundCopy, FoundObject, Inventory
     from keystead.service.audit.log import AuditLog
     from keystead.service.keys.topology import ServerTopology
     from keystead.service.ports.process import Clock
@@ -65,16 +65,16 @@ class _ObjectDetails:
 
 
 @dataclass(frozen=True)
-class _OnlyBegun:
-    """Keys (uuids) of which this database has only the beginning.
+class _Uncommitted:
+    """Keys (uuids) that this database has not seen committed: they are pending or aborted.
 
-    ``under_way``: the time of an attempt is not over yet. ``over``: all others. ``earlier``: those without an attempt
-    of this incarnation.
+    ``under_way``: an attempt of this incarnation has not expired yet. ``ended``: all others. ``of_other_incarnations``:
+    those of ``ended`` without an attempt of this incarnation.
     """
 
     under_way: set[str]
-    over: set[str]
-    earlier: set[str]
+    ended: set[str]
+    of_other_incarnations: set[str]
 
 
 class KeyImporter:
@@ -86,12 +86,12 @@ class KeyImporter:
         self._clock = clock
         self._node = node
 
-    async def take(
-        self, topology: ServerTopology, made: Inventory, objects: Sequence[FoundObject]
+    async def store(
+        self, topology: ServerTopology, inventory: Inventory, objects: Sequence[FoundObject]
     ) -> tuple[int, int, list[Doubt]]:
-        """Store what is certain.
+        """Store the certain keys of an inventory, and the copies that the database lacks.
 
-        Return how many keys were taken, how many keys were completed, and why other keys were not stored.
+        Return how many keys were added, how many keys got missing copies, and why other keys were not stored.
         """
         seen = _ObjectDetails(
             states={(each.key_server, each.unique_identifier): each.state for each in objects},
@@ -101,12 +101,14 @@ class KeyImporter:
                 if each.name.kind is ObjectKind.DESCRIPTOR
             },
         )
-        taken, doubts = await self._store_all(made.keys, lambda tx, part: self._add(tx, topology, part, seen))
-        completed, more = await self._store_all(made.known, lambda tx, part: self._complete(tx, topology, part, seen))
-        return taken, completed, doubts + more
+        added, doubts = await self._store_all(inventory.keys, lambda tx, part: self._add(tx, topology, part, seen))
+        completed, more = await self._store_all(
+            inventory.known, lambda tx, part: self._complete(tx, topology, part, seen)
+        )
+        return added, completed, doubts + more
 
     async def _store_all(
-        self, keys: Sequence[Certain], store: Callable[[Rows, Sequence[Certain]], tuple[int, list[Doubt]]]
+        self, keys: Sequence[CertainKey], store: Callable[[Rows, Sequence[CertainKey]], tuple[int, list[Doubt]]]
     ) -> tuple[int, list[Doubt]]:
         stored, doubts = 0, list[Doubt]()
         for first in range(0, len(keys), KEYS_AT_ONCE):
@@ -117,26 +119,26 @@ class KeyImporter:
         return stored, doubts
 
     def _add(
-        self, tx: Rows, topology: ServerTopology, part: Sequence[Certain], seen: _ObjectDetails
+        self, tx: Rows, topology: ServerTopology, part: Sequence[CertainKey], seen: _ObjectDetails
     ) -> tuple[int, list[Doubt]]:
-        """Add keys that are not in the database, with the attempts that wrote their copies, as committed.
+        """Add keys as committed, with the attempts that wrote their copies, unless the database has them committed.
 
         Return how many keys were added, and why others were not.
         """
         now = _locked_topology(tx, topology)
         rows = tx.keys([each.descriptor.uuid for each in part])
-        begun = _only_begun(tx, rows, self._clock.now()).over
-        there = {key.uuid for key in rows} - begun
+        uncommitted = _uncommitted(tx, rows, self._clock.now()).ended
+        committed = {key.uuid for key in rows} - uncommitted
         added, doubts = 0, list[Doubt]()
         for each in part:
             attempts, copies = self._rows(each, seen)
             uuid = each.descriptor.uuid
-            if uuid in there or any(map(partial(_is_adopted, tx), attempts)):
+            if uuid in committed or any(map(partial(_is_adopted, tx), attempts)):
                 continue
-            if now is None or not count_still(copies, topology, now) or not self._free_name(tx, each.descriptor):
+            if now is None or not still_configured(copies, topology, now) or not self._free_name(tx, each.descriptor):
                 doubts.append(Doubt.CHANGED)
                 continue
-            if uuid in begun:
+            if uuid in uncommitted:
                 tx.drop_key(uuid)
             owner = each.descriptor.svm
             tx.add_key(_key(each.descriptor, tx.svm(owner) if owner else None, self._clock.now()))
@@ -152,22 +154,22 @@ class KeyImporter:
     def _free_name(self, tx: Rows, found: Descriptor) -> bool:
         """Return True if the key's SVM exists and no other key holds the key's name.
 
-        A key that was only begun does not hold its name once its time is over. It is aborted here, as the keeper does
-        it.
+        A pending key does not hold its name any more once its attempts have expired. Its attempts and the key are
+        aborted here, as the keeper does it.
         """
         if found.svm and tx.svm(found.svm) is None:
             return False
         holder = tx.key_named(found.key_manager, found.name)
         if holder is None or holder.uuid == found.uuid:
             return True
-        if not _only_begun(tx, [holder], self._clock.now()).over:
+        if not _uncommitted(tx, [holder], self._clock.now()).ended:
             return False
         for attempt in tx.attempts([holder.uuid]):
             tx.end_attempt(attempt, AttemptState.ABORTED, expired=True)
         return tx.change_key(replace(holder, state=KeyState.ABORTED), KeyState.PENDING)
 
     def _complete(
-        self, tx: Rows, topology: ServerTopology, part: Sequence[Certain], seen: _ObjectDetails
+        self, tx: Rows, topology: ServerTopology, part: Sequence[CertainKey], seen: _ObjectDetails
     ) -> tuple[int, list[Doubt]]:
         """Add to known keys the attempts, with their copies, that the database lacks.
 
@@ -178,13 +180,13 @@ class KeyImporter:
         for each in part:
             attempts, copies = self._rows(each, seen)
             key = tx.key(each.descriptor.uuid, lock=True)
-            if key is None or key.state not in KEPT or key.digest != each.descriptor.digest:
+            if key is None or key.state not in KEPT_STATES or key.digest != each.descriptor.digest:
                 continue
             new = self._missing_attempts(tx, key, attempts)
             if new is None:
                 doubts.append(Doubt.UNDER_WAY)
                 continue
-            if new and (now is None or not count_still(copies, topology, now)):
+            if new and (now is None or not still_configured(copies, topology, now)):
                 doubts.append(Doubt.CHANGED)
                 continue
             for attempt in new:
@@ -196,23 +198,23 @@ class KeyImporter:
         return completed, doubts
 
     def _missing_attempts(self, tx: Rows, key: Key, attempts: Iterable[Attempt]) -> list[Attempt] | None:
-        """Return the attempts that a key lacks, or of which it has only the beginning.
+        """Return those of the ``attempts`` that the database lacks, or has not seen committed.
 
-        None while the time of such a begun attempt is not over. An attempt is left out if another attempt has its
-        number, or if another key has adopted its object.
+        Return None if such an uncommitted attempt has not expired yet. An attempt is left out if another attempt has
+        its number, or if another key has adopted its object.
         """
         known = {attempt.number: attempt for attempt in tx.attempts([key.uuid])}
         current, now = incarnation_of(tx).uuid, self._clock.now()
-        begun = {each.number for each in attempts if _is_only_begun(known.get(each.number), each)}
-        if any(known[number].incarnation == current and not is_expired(known[number], now) for number in begun):
+        uncommitted = {each.number for each in attempts if _is_uncommitted(known.get(each.number), each)}
+        if any(known[number].incarnation == current and not is_expired(known[number], now) for number in uncommitted):
             return None
         return [
             each
             for each in attempts
-            if (each.number in begun or each.number not in known) and not _is_adopted(tx, each)
+            if (each.number in uncommitted or each.number not in known) and not _is_adopted(tx, each)
         ]
 
-    def _rows(self, each: Certain, seen: _ObjectDetails) -> tuple[list[Attempt], list[Copy]]:
+    def _rows(self, each: CertainKey, seen: _ObjectDetails) -> tuple[list[Attempt], list[Copy]]:
         """Return the attempts and the copies of a key, as rows."""
         attempts: list[Attempt] = []
         rows: list[Copy] = []
@@ -276,13 +278,13 @@ def _locked_topology(tx: Rows, topology: ServerTopology) -> ServerTopology | Non
 def known_of(tx: Rows, topology: ServerTopology, now: datetime) -> Known:
     """Return what the database knows of a key manager's keys, read in one transaction."""
     keys: list[Key] = []
-    under_way, over = set[str](), set[str]()
+    under_way, ended = set[str](), set[str]()
     after = ""
     while page := tx.keys_in(topology.key_manager.uuid, tuple(KeyState), after, 1000):
-        begun = _only_begun(tx, page, now)
-        keys += (key for key in page if key.uuid not in begun.earlier)
-        under_way |= begun.under_way
-        over |= begun.over
+        uncommitted = _uncommitted(tx, page, now)
+        keys += (key for key in page if key.uuid not in uncommitted.of_other_incarnations)
+        under_way |= uncommitted.under_way
+        ended |= uncommitted.ended
         after = page[-1].uuid
     owner = topology.key_manager.svm
     svms = [owner] if owner else tx.page(Svm, Page(limit=2**31 - 1))
@@ -291,26 +293,26 @@ def known_of(tx: Rows, topology: ServerTopology, now: datetime) -> Known:
         domain_of=topology.domain_of,
         svms={svm.uuid for svm in svms} | ({""} if owner is None else set()),
         keys={key.uuid for key in keys},
-        names={key.name for key in keys if key.state in HOLD_NAMES and key.uuid not in over},
+        names={key.name for key in keys if key.state in HOLD_NAMES and key.uuid not in ended},
         under_way=under_way,
-        over=over,
+        ended=ended,
     )
 
 
-def _only_begun(tx: Rows, keys: Iterable[Key], now: datetime) -> _OnlyBegun:
-    """Return which of these keys this database has not seen committed.
+def _uncommitted(tx: Rows, keys: Iterable[Key], now: datetime) -> _Uncommitted:
+    """Return three sets of these keys (uuids) that this database has not seen committed: see :class:`_Uncommitted`.
 
-    A descriptor is written after the commit. So whoever wrote a descriptor of such a key has seen more.
+    A descriptor is written after the commit. So a descriptor of such a key proves that this database lost the commit.
     """
     current = incarnation_of(tx).uuid
     uuids = {key.uuid for key in keys if key.state in {KeyState.PENDING, KeyState.ABORTED}}
     own = [each for each in tx.attempts(uuids) if each.incarnation == current]
     under_way = {each.key for each in own if not is_expired(each, now)}
-    return _OnlyBegun(under_way, uuids - under_way, uuids - {each.key for each in own})
+    return _Uncommitted(under_way, uuids - under_way, uuids - {each.key for each in own})
 
 
-def _is_only_begun(known: Attempt | None, found: Attempt) -> bool:
-    """Return True if this database knows only the beginning of the attempt that was found."""
+def _is_uncommitted(known: Attempt | None, found: Attempt) -> bool:
+    """Return True if the database has an attempt that was found on a server, but has not seen it committed."""
     return known is not None and known.incarnation == found.incarnation and known.state is not AttemptState.COMMITTED
 
 
@@ -321,15 +323,15 @@ def _is_adopted(tx: KeyRows, attempt: Attempt) -> bool:
 
 
 def _put_attempt(tx: Rows, attempt: Attempt, found: Sequence[Copy]) -> None:
-    """Store an attempt with the copies that were found.
+    """Store a committed attempt with the copies that were found on servers.
 
-    It replaces the beginning of the attempt, if that is in the database. Copies at other addresses stay.
+    If the database has the same attempt as pending or aborted, replace it. Its copies at other addresses stay.
     """
     addresses = {(copy.key_server, copy.host) for copy in found}
-    begun = [copy for copy in tx.copies([attempt.key]) if copy.attempt == attempt.number]
+    stored = [copy for copy in tx.copies([attempt.key]) if copy.attempt == attempt.number]
     tx.drop_attempt(attempt.key, attempt.number)
     tx.add_attempt(attempt)
-    tx.put_copies([*found, *(copy for copy in begun if (copy.key_server, copy.host) not in addresses)], new=True)
+    tx.put_copies([*found, *(copy for copy in stored if (copy.key_server, copy.host) not in addresses)], new=True)
 
 
 def _key(found: Descriptor, svm: Svm | None, now: datetime) -> Key:

@@ -7,10 +7,10 @@ from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
-from keystead.core.keys.descriptors import opened
+from keystead.core.keys.descriptors import decode
 from keystead.core.keys.names import ObjectKind, parse
 from keystead.core.keys.rebuilding import FoundCopy, FoundDescriptor, FoundObject
-from keystead.service.keys.looking.verify import COPIES_PER_MESSAGE, SESSIONS, CopyVerifier, Proving
+from keystead.service.keys.looking.verify import COPIES_PER_MESSAGE, SESSIONS, CopyVerifier, WantedCopy
 from keystead.service.ports.objects import KeyServerFault
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Contents:
         """Yield the authentic descriptors that are stored under their own names."""
         for found in self.objects:
             content = self.descriptors.get(found.unique_identifier)
-            descriptor = None if content is None else opened(content.reveal(), digest_key)
+            descriptor = None if content is None else decode(content.reveal(), digest_key)
             if descriptor is not None and descriptor.is_named(found.name):
                 yield FoundDescriptor(found, descriptor)
 
@@ -66,17 +66,21 @@ class ContentsReader:
     async def copies(
         self, contents: Contents, descriptors: Iterable[FoundDescriptor], digest_key: Secret
     ) -> list[FoundCopy]:
-        """Read a server's copies of described keys; return the copies that agree with the digest."""
+        """Read a server's copies of described keys; return the copies that agree with the digest.
+
+        The name of a copy has the attempt that is ``copied_by`` in its descriptor. For an adopted object, that is not
+        the attempt that is ``written_by``.
+        """
         described = {found.descriptor.written_by: found.descriptor for found in descriptors}
-        under = defaultdict(list)
+        by_copy_name = defaultdict(list)
         for descriptor in described.values():
-            under[descriptor.copied_by].append(descriptor)
+            by_copy_name[descriptor.copied_by].append(descriptor)
         wanted = [
             (descriptor, ids)
             for name, ids in _complete_objects(contents.objects, ObjectKind.KEY)
-            for descriptor in under[name.id, name.attempt, name.incarnation]
+            for descriptor in by_copy_name[name.id, name.attempt, name.incarnation]
         ]
-        provings = [Proving(found.uuid, ids, found.digest) for found, ids in wanted]
+        provings = [WantedCopy(found.uuid, ids, found.digest) for found, ids in wanted]
         proven = await self._proven(contents, digest_key, provings)
         return [
             FoundCopy(contents.endpoint.key_server, ids, descriptor)
@@ -90,13 +94,13 @@ class ContentsReader:
         Without its canary, the server may hide other objects too.
         """
         provings = [
-            Proving(profile.key_server, ids, profile.canary_digest)
+            WantedCopy(profile.key_server, ids, profile.canary_digest)
             for name, ids in _complete_objects(contents.objects, ObjectKind.CANARY)
             if str(name) == profile.canary_name
         ]
         return any(await self._proven(contents, digest_key, provings))
 
-    async def _proven(self, contents: Contents, digest_key: Secret, wanted: list[Proving]) -> list[bool]:
+    async def _proven(self, contents: Contents, digest_key: Secret, wanted: list[WantedCopy]) -> list[bool]:
         until = asyncio.get_running_loop().time() + PROVING_S
         return [each.proven for each in await self._verifier.prove(contents.endpoint, digest_key, wanted, until)]
 

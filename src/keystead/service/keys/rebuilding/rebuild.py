@@ -5,9 +5,9 @@ the certain keys are stored, and other objects are listed as orphans: see :mod:`
 object is not listed if it belongs to another key manager of this database, because key managers may share servers.
 
 The rebuild only reads key servers. A key in the database gets the copies that the database does not know, and is not
-changed otherwise. A key of which the database has only the beginning is stored again: see
+changed otherwise. A key that the database has not seen committed is stored again: see
 :mod:`keystead.service.keys.rebuilding.import_keys`. An adopted object belongs to the key that adopted it. The rebuild
-can be run again when more servers have come back.
+can be run again when more servers answer.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from keystead.core.keys.model import Orphan
 from keystead.core.keys.rebuilding import FoundObject, inventory
 from keystead.service.keys.looking.verify import CANARY_NOT_SEEN
-from keystead.service.keys.orphans.scan import is_kept_elsewhere
+from keystead.service.keys.orphans.scan import has_other_owner
 from keystead.service.keys.rebuilding.import_keys import KEYS_AT_ONCE, KeyImporter, known_of
 from keystead.service.keys.rebuilding.inventory import Contents, ContentsReader
 from keystead.service.keys.topology import load_topology
@@ -73,14 +73,14 @@ class Rows(
 class Rebuilt:
     """The result for one key manager.
 
-    ``taken`` are keys that were added. ``completed`` are keys in the database that lacked copies. ``doubts`` are the
-    reasons for keys that were not taken. ``unclaimed`` is the number of listed orphans. ``unread`` are servers that
-    were not read, or may have more than they showed: address and reason, a fixed word. ``single_domain``: keys were
-    found, and the key manager has only one domain.
+    ``added`` is the number of keys that were added. ``completed`` is the number of keys in the database that got
+    missing copies. ``doubts`` are the reasons for keys that were not added. ``unclaimed`` is the number of stored
+    orphans. ``unread`` are servers that were not read, or may have more than they showed: address and reason, a fixed
+    word. ``single_domain``: keys were found, and the key manager has only one domain.
     """
 
     key_manager: KeyManager
-    taken: int = 0
+    added: int = 0
     completed: int = 0
     doubts: tuple[str, ...] = ()
     unclaimed: int = 0
@@ -89,13 +89,13 @@ class Rebuilt:
 
     @property
     def complete(self) -> bool:
-        """True if every server was read, no key is in doubt, and no orphan is listed."""
+        """True if every server was read, no key is in doubt, and there is no orphan."""
         return not (self.doubts or self.unclaimed or self.unread)
 
 
 @dataclass(frozen=True)
-class _FirstResult:
-    """The result for one key manager before orphans are listed.
+class _ImportResult:
+    """The result of the import of one key manager's keys, before orphans are stored.
 
     ``objects`` are the objects that were looked at. ``unclaimed`` are those of them that no key of this key manager
     accounts for.
@@ -120,11 +120,15 @@ class Rebuilder:
         self._clock = clock
 
     async def rebuild(self, key_managers: Sequence[KeyManager]) -> list[Rebuilt]:
-        """Store the certain keys of each key manager, then list the orphans of all. Raises StoreError."""
+        """Store the certain keys of each key manager, then the orphans of all. Raises StoreError."""
         results = [await self._rebuild(each) for each in key_managers]
         return [await self._list_orphans(each) for each in results]
 
-    async def _rebuild(self, key_manager: KeyManager) -> _FirstResult:
+    async def _rebuild(self, key_manager: KeyManager) -> _ImportResult:
+        """Read all servers of a key manager, and store the keys that are certain.
+
+        Orphans are stored later, because an object may belong to a key of another key manager. Raises StoreError.
+        """
         topology = await self._store.read(lambda tx: load_topology(tx, key_manager))
         digest_key, read, unread = self._digest_key(topology), list[Contents](), list[tuple[str, str]]()
         for found in await asyncio.gather(*(self._read(topology, server, digest_key) for server in topology.servers)):
@@ -133,17 +137,17 @@ class Rebuilder:
         objects = [each for contents in read for each in contents.objects]
         descriptors, copies = await self._described(read, digest_key) if digest_key is not None else ([], [])
         known = await self._store.read(lambda tx: known_of(tx, topology, self._clock.now()))
-        made = inventory(objects, descriptors, copies, known)
-        taken, completed, doubts = await self._importer.take(topology, made, objects)
+        found_keys = inventory(objects, descriptors, copies, known)
+        added, completed, doubts = await self._importer.store(topology, found_keys, objects)
         rebuilt = Rebuilt(
             key_manager=key_manager,
-            taken=taken,
+            added=added,
             completed=completed,
-            doubts=tuple(sorted([*made.doubts.values(), *doubts])),
+            doubts=tuple(sorted([*found_keys.doubts.values(), *doubts])),
             unread=tuple(unread),
-            single_domain=bool(made.keys) and len(set(known.domain_of.values())) == 1,
+            single_domain=bool(found_keys.keys) and len(set(known.domain_of.values())) == 1,
         )
-        return _FirstResult(topology, rebuilt, tuple(objects), made.unclaimed)
+        return _ImportResult(topology, rebuilt, tuple(objects), found_keys.unclaimed)
 
     async def _described(
         self, read: Sequence[Contents], digest_key: Secret
@@ -193,8 +197,8 @@ class Rebuilder:
 
     # --- store ---
 
-    async def _list_orphans(self, result: _FirstResult) -> Rebuilt:
-        """List the objects that no key of any key manager accounts for."""
+    async def _list_orphans(self, result: _ImportResult) -> Rebuilt:
+        """Store the objects that no key of any key manager accounts for, as orphans."""
         key_manager, now = result.rebuilt.key_manager, self._clock.now()
         rows: list[Orphan] = []
         for first in range(0, len(result.unclaimed), KEYS_AT_ONCE):
@@ -209,14 +213,14 @@ class Rebuilder:
 
 
 def _without_key(tx: Rows, topology: ServerTopology, found: Iterable[FoundObject]) -> list[FoundObject]:
-    return [each for each in found if not is_kept_elsewhere(tx, topology, str(each.name))]
+    return [each for each in found if not has_other_owner(tx, topology, str(each.name))]
 
 
 def _replace_orphans(
     tx: OrphanRows, key_manager: KeyManager, rows: Sequence[Orphan], looked_at: set[tuple[str, str]]
 ) -> None:
-    """List the orphans, and delist objects that were looked at and are no orphans now."""
-    listed = {(each.key_server, each.unique_identifier) for each in tx.orphans(key_manager.uuid)}
-    for key_server, id_ in listed & looked_at - {(each.key_server, each.unique_identifier) for each in rows}:
+    """Store the orphans. Delete stored orphans that were looked at and are no orphans now."""
+    stored = {(each.key_server, each.unique_identifier) for each in tx.orphans(key_manager.uuid)}
+    for key_server, id_ in stored & looked_at - {(each.key_server, each.unique_identifier) for each in rows}:
         tx.delete_orphans(key_server, [id_])
     tx.put_orphans(rows)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from keystead.service.keys.reading.fetch import Fetcher, ReadContext
     from keystead.service.ports.objects import KeyObjects
 
-Asked = tuple["Key", "Source"]
+_ToRead = tuple["Key", "Source"]
 """A key, and the address from which to read it next."""
 
 
@@ -40,32 +40,35 @@ class Drill:
         held: dict[str, list[Copy]] = {key.uuid: [] for key in keys}
         for copy in copies:
             held[copy.key].append(copy)
-        left = {key.uuid: iter(self._fetcher.order(self._read_context, held[key.uuid])) for key in keys}
+        untried = {key.uuid: iter(self._fetcher.order(self._read_context, held[key.uuid])) for key in keys}
         found: dict[str, list[Finding]] = {key.uuid: [] for key in keys}
         waiting = list(keys)
-        while asked := list(_next_asked(waiting, left)):
-            for key, finding in await self._ask(asked):
+        while to_read := list(_next_to_read(waiting, untried)):
+            for key, finding in await self._ask(to_read):
                 found[key.uuid].append(finding)
-            waiting = [key for key, _ in asked if found[key.uuid][-1].result is not Result.PROVEN]
+            waiting = [key for key, _ in to_read if found[key.uuid][-1].result is not Result.PROVEN]
         return found
 
-    async def _ask(self, asked: Sequence[Asked]) -> list[tuple[Key, Finding]]:
+    async def _ask(self, to_read: Sequence[_ToRead]) -> list[tuple[Key, Finding]]:
         """Ask all addresses at once, each for all keys that are to be read there."""
-        by_address: dict[tuple[str, str], list[Asked]] = {}
-        for each in asked:
+        by_address: dict[tuple[str, str], list[_ToRead]] = {}
+        for each in to_read:
             source = each[1]
             by_address.setdefault((source.server.uuid, source.host), []).append(each)
         answers = await asyncio.gather(*(self._ask_address(some) for some in by_address.values()))
         return [answer for some in answers for answer in some]
 
-    async def _ask_address(self, asked: Sequence[Asked]) -> list[tuple[Key, Finding]]:
-        endpoint = self._read_context.endpoint(asked[0][1])
+    async def _ask_address(self, to_read: Sequence[_ToRead]) -> list[tuple[Key, Finding]]:
+        """Ask one address for these keys in one session. If that fails, the finding of each key is the failure."""
+        endpoint = self._read_context.endpoint(to_read[0][1])
         try:
             async with self._objects.session(endpoint, timeout_s=endpoint.target.timeout_s, fresh=True) as session:
-                answers = await session.get_many([source.copy.unique_identifiers for _, source in asked])
+                answers = await session.get_many([source.copy.unique_identifiers for _, source in to_read])
         except KeyServerFault as fault:
-            answers = [fault] * len(asked)
-        return [(key, self._finding(key, source, answer)) for (key, source), answer in zip(asked, answers, strict=True)]
+            answers = [fault] * len(to_read)
+        return [
+            (key, self._finding(key, source, answer)) for (key, source), answer in zip(to_read, answers, strict=True)
+        ]
 
     def _finding(self, key: Key, source: Source, answer: Secret | KeyServerFault) -> Finding:
         place = source.server.uuid, source.host
@@ -75,10 +78,10 @@ class Drill:
         return Finding(*place, Result.PROVEN if same else Result.DIFFERENT)
 
 
-def _next_asked(waiting: Iterable[Key], left: dict[str, Iterator[Source]]) -> Iterator[Asked]:
-    """Yield each key that can still be read from another address, with that address."""
+def _next_to_read(waiting: Iterable[Key], untried: dict[str, Iterator[Source]]) -> Iterator[_ToRead]:
+    """Yield each waiting key that has an untried address, with that address. The address then counts as tried."""
     for key in waiting:
-        source = next(left[key.uuid], None)
+        source = next(untried[key.uuid], None)
         if source is not None:
             yield key, source
 

@@ -14,14 +14,14 @@ import structlog
 
 from keystead.core import errors
 from keystead.core.errors import OntapError
-from keystead.core.keys.keeping import KEPT
+from keystead.core.keys.keeping import KEPT_STATES
 from keystead.core.keys.model import KeyState
 from keystead.core.keys.report import Finding, ReportFindings, ReportKind, Result
-from keystead.service.cluster.jobs import Task
+from keystead.service.cluster.jobs import JobRequest
 from keystead.service.keys.context import COPIES_PER_READ, KeeperContext
 from keystead.service.keys.reading.fetch import UNUSABLE, Fetcher
 from keystead.service.keys.reporting.drill import Drill
-from keystead.service.keys.reporting.proof import CopyAudit
+from keystead.service.keys.reporting.proof import CopyVerification
 from keystead.service.keys.topology import load_topology
 from keystead.service.loading import require_key_manager
 from keystead.service.ports.cluster import AuditRows, ClusterRows, NodeRows
@@ -71,8 +71,11 @@ class VerificationJobs:
         audit: AuditLog,
         clock: Clock,
         node: str,
+        *,
+        keys_per_read: int = COPIES_PER_READ,
     ) -> None:
         self._store = store
+        self._keys_per_read = keys_per_read
         self._connect = connect
         self._endpoints = endpoints
         self._reports = reports
@@ -80,24 +83,24 @@ class VerificationJobs:
         self._clock = clock
         self._node = node
 
-    async def prove(self, call: Call, key_manager: str) -> Task:
+    async def prove(self, call: Call, key_manager: str) -> JobRequest:
         """Return the job that proves every copy of a key manager's keys, retired keys too. Raises 4 (404)."""
-        start = await self._begin(call, key_manager, KEPT)
+        start = await self._begin(call, key_manager, KEPT_STATES)
 
         async def work(progress: Progress) -> JobOutcome | None:
             findings = ReportFindings(ReportKind.PROOF, start.topology.domain_of, start.topology.servers)
             async with self._connected() as objects:
                 context = KeeperContext(self._store, objects, self._endpoints, self._clock, self._node, _without_limit)
-                proof = CopyAudit(context, start.topology)
-                async for keys in self._pages(key_manager, KEPT):
+                proof = CopyVerification(context, start.topology)
+                async for keys in self._pages(key_manager, KEPT_STATES):
                     found = await proof.prove(keys)
                     await self._count(findings, keys, found, start.total, progress)
             await self._report(call, start, findings)
             return None
 
-        return Task(work, start.topology.key_manager.svm)
+        return JobRequest(work, start.topology.key_manager.svm)
 
-    async def drill(self, call: Call, key_manager: str) -> Task:
+    async def drill(self, call: Call, key_manager: str) -> JobRequest:
         """Return the job that reads every key in use from its key servers alone. Raises 4 (404)."""
         in_use = (KeyState.COMMITTED,)
         start = await self._begin(call, key_manager, in_use)
@@ -106,7 +109,7 @@ class VerificationJobs:
             findings = ReportFindings(ReportKind.REBOOT_DRILL, start.topology.domain_of, start.topology.servers)
             async with self._connected() as objects:
                 fetcher = Fetcher(self._store, objects, self._endpoints, self._clock, self._node)
-                read_context = fetcher.shelf(start.topology)
+                read_context = fetcher.read_context(start.topology)
                 drill = Drill(objects, fetcher, read_context) if read_context is not None else None
                 async for keys in self._pages(key_manager, in_use):
                     found = await self._drill_page(drill, keys)
@@ -114,7 +117,7 @@ class VerificationJobs:
             await self._report(call, start, findings)
             return None
 
-        return Task(work, start.topology.key_manager.svm)
+        return JobRequest(work, start.topology.key_manager.svm)
 
     # --- the walk ---
 
@@ -135,8 +138,8 @@ class VerificationJobs:
         return await self._store.read(work)
 
     async def _pages(self, key_manager: str, states: Collection[KeyState]) -> AsyncIterator[tuple[Key, ...]]:
-        after = ""
-        while keys := await self._store.read(lambda tx: tx.keys_in(key_manager, states, after, COPIES_PER_READ)):  # noqa: B023
+        after, most = "", self._keys_per_read
+        while keys := await self._store.read(lambda tx: tx.keys_in(key_manager, states, after, most)):  # noqa: B023
             after = keys[-1].uuid
             yield keys
 
@@ -144,7 +147,7 @@ class VerificationJobs:
         if drill is None:
             return {key.uuid: [Finding("", "", Result.UNREACHABLE, reason=UNUSABLE)] for key in keys}
         uuids = [key.uuid for key in keys]
-        return await drill.read(keys, await self._store.read(lambda tx: tx.standing_copies(uuids)))
+        return await drill.read(keys, await self._store.read(lambda tx: tx.copies_not_aborted(uuids)))
 
     async def _count(
         self,

@@ -1,7 +1,7 @@
 """Verify copies for a report: read each copy's bytes and State, on new connections that look for the canary first.
 
-What is seen of a copy is stored as a sweep stores it. A copy that was once proven goes missing by a sweep only. Nothing
-on a key server is overwritten.
+What is seen of a copy is stored as a sweep stores it. A copy that was once proven becomes ``missing`` by a sweep only.
+Nothing on a key server is overwritten.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from keystead.core.keys.keeping import CopyAnswer, to_be_proven, without_copy
 from keystead.core.keys.model import AttemptState, Presence
 from keystead.core.keys.report import NOT_WRITTEN, Finding, Result
 from keystead.service.announcing import add_events
-from keystead.service.keys.announcing import different
+from keystead.service.keys.announcing import different_copy_events
 from keystead.service.keys.context import Tracked, by_host, slices, tracked
 from keystead.service.keys.looking.changes import changes_of, put_changes
 from keystead.service.keys.looking.look import CopyObservation, attributes_of, look_at_many
 from keystead.service.keys.looking.visit import visit
-from keystead.service.keys.writing.attempt_runner import NOT_TAKEN, unusable
+from keystead.service.keys.writing.attempt_runner import LENGTH_NOT_SUPPORTED, unusable
 from keystead.service.ports.cluster import ClusterRows, EventRows, LeaseRows
 from keystead.service.ports.configuration import KeyManagerRows
 from keystead.service.ports.keys import AttemptRows, CopyRows, KeyRows, TopologyRows
@@ -57,7 +57,7 @@ class _Page:
     changes: list[CopyChange] = field(default_factory=list)
 
 
-class CopyAudit:
+class CopyVerification:
     """The verification of a key manager's copies, on the servers that were configured when it began."""
 
     def __init__(self, context: KeeperContext, topology: ServerTopology) -> None:
@@ -91,13 +91,13 @@ class CopyAudit:
         rows = [row for row in rows if not self._is_same_as_primary(row)]
         committed = [row for row in rows if row.attempt.state is AttemptState.COMMITTED]
         about = to_be_proven([row.copy for row in committed], topology.domain_of)
-        coming = [row.copy for row in rows if row.attempt.state is AttemptState.PENDING]
+        pending = [row.copy for row in rows if row.attempt.state is AttemptState.PENDING]
         why = unusable(topology, key.length)
-        able = [server.uuid for server in topology.servers if why.get(server.uuid) != NOT_TAKEN]
+        able = [server.uuid for server in topology.servers if why.get(server.uuid) != LENGTH_NOT_SUPPORTED]
         for copy in about:
             if not copy.unique_identifiers:
                 found.append(Finding(copy.key_server, copy.host, Result.UNSETTLED))
-        for uuid in without_copy([*about, *coming], able, topology.domain_of) if about else ():
+        for uuid in without_copy([*about, *pending], able, topology.domain_of) if about else ():
             found.append(Finding(uuid, "", Result.MISSING, reason=NOT_WRITTEN))
         return [row for row in committed if row.copy.unique_identifiers and row.copy in about]
 
@@ -134,8 +134,8 @@ class CopyAudit:
     ) -> None:
         now = self._context.clock.now()
         for row, seen, state in looks:
-            shown = Result.MISSING if at.absence_counts else Result.NOT_SHOWN
-            result = _RESULTS.get(seen.look, shown)
+            if_absent = Result.MISSING if at.absence_counts else Result.NOT_SHOWN
+            result = _RESULTS.get(seen.look, if_absent)
             page.found[row.key.uuid].append(Finding(server.uuid, at.host, result, state))
             page.changes += changes_of(at, row, CopyObservation(seen.look, seen.unique_identifiers, state), now)
 
@@ -143,7 +143,7 @@ class CopyAudit:
         stored = put_changes(tx, page.changes, seen_in=self._topology)
         for server in self._topology.servers:
             here = [change for change in stored if change[0].key_server == server.uuid]
-            add_events(tx, different(tx, self._context, self._topology, server, here))
+            add_events(tx, different_copy_events(tx, self._context, self._topology, server, here))
 
 
 async def _state(at: Visit, seen: CopyObservation) -> str:

@@ -8,8 +8,8 @@ from uuid import uuid4
 
 from keystead.core import errors
 from keystead.core.errors import OntapError
-from keystead.core.keys.report import FORMAT, KEPT, About, KeyReport, canonical, report, written
-from keystead.service.loading import made, require_key_manager
+from keystead.core.keys.report import FORMAT, MAX_REPORTS, About, KeyReport, canonical, report, written
+from keystead.service.loading import require_key_manager, require_made_cluster
 from keystead.service.ports.cluster import ClusterRows, NodeRows
 from keystead.service.ports.configuration import KeyManagerRows
 from keystead.service.ports.keys import ReportRows
@@ -54,7 +54,7 @@ class KeyReports:
         node = next((node for node in tx.nodes() if node.uuid == self._node), None)
         if node is None:
             raise StoreError(f"node {self._node} has no row: run keystead init")
-        return Maker(made(tx.cluster()), node, self._clock.now())
+        return Maker(require_made_cluster(tx.cluster()), node, self._clock.now())
 
     def write(self, tx: ReportRows, maker: Maker, topology: ServerTopology, findings: ReportFindings) -> KeyReport:
         """Sign a report of the findings, and store it."""
@@ -80,7 +80,7 @@ class KeyReports:
             failed=findings.failed,
             document=document,
         )
-        tx.add_key_report(kept, keep=KEPT)
+        tx.add_key_report(kept, keep=MAX_REPORTS)
         return kept
 
     async def all(self, call: Call, key_manager: str) -> tuple[KeyReport, ...]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Protocol
 
 from keystead.core.keys.guarding import without_aborted
-from keystead.core.keys.keeping import KEPT
-from keystead.core.keys.survival import MOST_NAMED, Counted, share_addresses, survival
+from keystead.core.keys.keeping import KEPT_STATES
+from keystead.core.keys.survival import MAX_KEY_IDS, KeyGroupCounter, has_shared_addresses, survival
 from keystead.service.keys.topology import load_topology
 from keystead.service.loading import require_key_manager
 from keystead.service.ports.configuration import KeyManagerRows
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from keystead.core.keys.model import Copy
-    from keystead.core.keys.survival import Cover, Survival
+    from keystead.core.keys.survival import KeyGroup, Survival
     from keystead.service.context import Call
     from keystead.service.keys.topology import ServerTopology
     from keystead.service.ports.store import Store
@@ -40,24 +40,25 @@ class KeySurvival:
 
         def work(tx: Rows) -> Survival:
             topology = load_topology(tx, require_key_manager(tx, call, key_manager))
-            return survival(topology.servers, topology.domain_of, _covers(tx, topology))
+            return survival(topology.servers, topology.domain_of, _key_groups(tx, topology))
 
         return await self._store.read(work)
 
 
-def _covers(tx: Rows, topology: ServerTopology) -> Sequence[Cover]:
-    """Return which servers hold which keys.
+def _key_groups(tx: Rows, topology: ServerTopology) -> Sequence[KeyGroup]:
+    """Return the keys of a key manager in groups: those of one group have proven copies on the same servers.
 
-    The store counts them, unless servers share addresses: then it matters at which address a copy is.
+    The database counts the keys. If servers share addresses, they are counted here, because then it matters at which
+    address a copy is.
     """
-    if share_addresses(topology.servers):
-        return _count_keys(tx, topology).covers
-    return tx.covers(topology.key_manager.uuid, [server.uuid for server in topology.servers], MOST_NAMED)
+    if has_shared_addresses(topology.servers):
+        return _count_keys(tx, topology).groups
+    return tx.key_groups(topology.key_manager.uuid, [server.uuid for server in topology.servers], MAX_KEY_IDS)
 
 
-def _count_keys(tx: Rows, topology: ServerTopology) -> Counted:
-    counted, after = Counted(), ""
-    while keys := tx.keys_in(topology.key_manager.uuid, KEPT, after, KEYS_PER_READ):
+def _count_keys(tx: Rows, topology: ServerTopology) -> KeyGroupCounter:
+    counted, after = KeyGroupCounter(), ""
+    while keys := tx.keys_in(topology.key_manager.uuid, KEPT_STATES, after, KEYS_PER_READ):
         after = keys[-1].uuid
         uuids = [key.uuid for key in keys]
         copies: dict[str, list[Copy]] = {uuid: [] for uuid in uuids}

@@ -1,7 +1,7 @@
 """The work that all attempts share: the stored intent, the copying, the activation and the end.
 
-An attempt runs to its end even if its caller goes away. A stop of the service ends the waiting for key servers, but not
-the attempt. This module decides nothing about keys: :mod:`keystead.service.keys.writing.create` does.
+An attempt runs to its end even if its caller is cancelled. A stop of the service ends the waiting for key servers, but
+not the attempt. This module decides nothing about keys: :mod:`keystead.service.keys.writing.create` does.
 """
 
 from __future__ import annotations
@@ -29,10 +29,8 @@ if TYPE_CHECKING:
     from keystead.core.keys.model import Attempt, Copy, Key
     from keystead.core.model import KeyServer
     from keystead.core.secret import Secret
-    from keystead.service.keys.topology import Endpoints, ServerTopology
-    from keystead.service.ports.objects import KeyObjects
-    from keystead.service.ports.process import Clock
-    from keystead.service.ports.store import Store
+    from keystead.service.keys.context import KeeperContext
+    from keystead.service.keys.topology import ServerTopology
 
     Describe = Callable[[Key, Attempt, ServerTopology], bytes | None]
 
@@ -45,14 +43,14 @@ COPYING_S: Final = 34.0
 FINISHING_S: Final = 3.0
 """Seconds that activation and descriptors may delay an answer. The keeper does the rest later."""
 
-UNDER_WAY: Final = 256
-"""Attempts that run at once on this node, for each purpose. Creations take no slot from the keeper's copies."""
+SLOTS: Final = 256
+"""How many attempts this node runs at a time, for each purpose. So creations use no slot of the keeper's copies."""
 
 RETRY_AFTER_S: Final = 5
 
 NOT_REACHED: Final = "not_reached"
-NOT_TAKEN: Final = "key_length_not_supported"
-"""Why nothing was sent to a server: it is not learned yet, or it cannot keep a key of this length."""
+LENGTH_NOT_SUPPORTED: Final = "key_length_not_supported"
+"""Why nothing was sent to a server: it is not learned yet, or it cannot store a key of this length."""
 
 
 class Rows(TopologyRows, KeyManagerRows, KeyRows, AttemptRows, CopyRows, Protocol):
@@ -62,44 +60,40 @@ class Rows(TopologyRows, KeyManagerRows, KeyRows, AttemptRows, CopyRows, Protoco
 class AttemptRunner:
     """The attempts of one process. ``describe`` returns the descriptor of an attempt's copies, None for none."""
 
-    def __init__(
-        self, store: Store[Rows], objects: KeyObjects, endpoints: Endpoints, clock: Clock, node: str, describe: Describe
-    ) -> None:
-        self._store = store
-        self._objects = objects
-        self._endpoints = endpoints
-        self._clock = clock
-        self._node = node
+    def __init__(self, context: KeeperContext, describe: Describe) -> None:
+        self._context = context
         self._describe = describe
-        self._under_way: set[asyncio.Task[object]] = set()
+        self._running: set[asyncio.Task[object]] = set()
         self._slots: dict[Purpose, Counter[str]] = {purpose: Counter() for purpose in Purpose}  # by key manager
         self.stopping = asyncio.Event()
 
     # --- tasks ---
 
     async def run(self, work: Coroutine[object, object, T], purpose: Purpose, key_manager: str) -> T:
-        """Run ``work`` to its end, even if the caller goes away. Raise 262145 (503) if no slot is free.
+        """Run ``work`` to its end and return its result. It runs on if the caller is cancelled.
 
-        A key manager takes at most as many slots as it leaves free. So a key manager with slow servers leaves slots for
-        others. During a stop, also raise 262145 (503).
+        Raise 262145 (503) during a stop, or if the key manager gets no slot of this ``purpose``. It gets one only while
+        it uses fewer slots than are free: at most half of them. So a key manager with slow servers leaves slots for
+        other key managers.
         """
-        taken = self._slots[purpose]
-        if self.stopping.is_set() or taken[key_manager] >= UNDER_WAY - taken.total():
+        used = self._slots[purpose]
+        free = SLOTS - used.total()
+        if self.stopping.is_set() or used[key_manager] >= free:
             work.close()
             raise self.unavailable()
         task = asyncio.get_running_loop().create_task(work)
-        self._under_way.add(cast("asyncio.Task[object]", task))
-        taken[key_manager] += 1
-        task.add_done_callback(partial(self._ended, taken, key_manager))
+        self._running.add(cast("asyncio.Task[object]", task))
+        used[key_manager] += 1
+        task.add_done_callback(partial(self._ended, used, key_manager))
         return await asyncio.shield(task)
 
-    def _ended(self, taken: Counter[str], key_manager: str, task: asyncio.Task[T]) -> None:
-        self._under_way.discard(cast("asyncio.Task[object]", task))
-        taken[key_manager] -= 1
-        if not taken[key_manager]:
-            del taken[key_manager]
+    def _ended(self, used: Counter[str], key_manager: str, task: asyncio.Task[T]) -> None:
+        self._running.discard(cast("asyncio.Task[object]", task))
+        used[key_manager] -= 1
+        if not used[key_manager]:
+            del used[key_manager]
         failure = None if task.cancelled() else task.exception()
-        if failure is not None and not isinstance(failure, OntapError):  # logged, because its caller may have gone away
+        if failure is not None and not isinstance(failure, OntapError):  # logged, because its caller may be cancelled
             log.warning("attempt failed, the keeper settles it", why=type(failure).__name__)
 
     def unavailable(self) -> OntapError:
@@ -110,20 +104,20 @@ class AttemptRunner:
     async def close(self) -> None:
         """Stop, and wait for the running attempts. They end within seconds."""
         self.stopping.set()
-        if self._under_way:
-            await asyncio.wait(self._under_way)
+        if self._running:
+            await asyncio.wait(self._running)
 
     # --- attempts ---
 
     def targets(self, topology: ServerTopology, servers: Sequence[KeyServer], length: int) -> tuple[Target, ...]:
         """Return those servers that can be sent a key of this length. Raise what :class:`Endpoints` raises."""
-        identity = self._endpoints.identity(topology)
+        identity = self._context.endpoints.identity(topology)
         without = unusable(topology, length)
         return tuple(
             Target(
                 server,
                 topology.profiles[server.uuid],
-                tuple(self._endpoints.each(server, identity)),
+                tuple(self._context.endpoints.each(server, identity)),
                 limit_s(server, COPYING_S),
             )
             for server in servers
@@ -142,17 +136,19 @@ class AttemptRunner:
     ) -> Writing:
         """Store an attempt's intent. Return the data to write once the transaction has committed."""
         servers = [target.server.uuid for target in targets]
-        attempt = key_attempts.begin(tx, key, number, purpose, topology, servers, self._node, self._clock.now())
+        node, now = self._context.node, self._context.clock.now()
+        attempt = key_attempts.begin(tx, key, number, purpose, topology, servers, node, now)
         descriptor = self._describe(key, attempt, topology)
-        return Writing(key, attempt, material, self._endpoints.digest_key(topology), topology, targets, descriptor)
+        digest_key = self._context.endpoints.digest_key(topology)
+        return Writing(key, attempt, material, digest_key, topology, targets, descriptor)
 
     def copying(self, writing: Writing) -> AttemptCopies:
         """Return the writer of an attempt's copies. It stores each additional row before it sends the copy."""
 
         async def announce(copy: Copy) -> bool:
-            return await self._store.write(lambda tx: key_attempts.announce(tx, writing.attempt, copy))
+            return await self._context.store.write(lambda tx: key_attempts.add_copy_row(tx, writing.attempt, copy))
 
-        return AttemptCopies(writing, self._objects, self._clock, announce)
+        return AttemptCopies(writing, self._context.objects, self._context.clock, announce)
 
     async def finish(self, writing: Writing, copying: AttemptCopies) -> None:
         """Activate the copies, write their descriptors, and store that.
@@ -161,7 +157,7 @@ class AttemptRunner:
         """
         await copying.finish(asyncio.get_running_loop().time() + FINISHING_S, self.stopping)
         try:
-            await self._store.write(lambda tx: key_attempts.note_states(tx, writing.key, copying.copies))
+            await self._context.store.write(lambda tx: key_attempts.note_states(tx, writing.key, copying.copies))
         except StoreError as failure:
             log.warning("activation not stored", key=writing.key.key_id, why=str(failure))
 
@@ -170,7 +166,7 @@ def unusable(topology: ServerTopology, length: int) -> dict[str, str]:
     """Return the servers (uuids) that are not sent a key of this length, with the reasons."""
     profiles = {server.uuid: topology.profiles.get(server.uuid) for server in topology.servers}
     return {
-        uuid: NOT_TAKEN if profile else NOT_REACHED
+        uuid: LENGTH_NOT_SUPPORTED if profile else NOT_REACHED
         for uuid, profile in profiles.items()
         if profile is None or not fits(profile.form, length)
     }

@@ -6,7 +6,7 @@ before. This module decides nothing: :mod:`keystead.service.keys.writing.create`
 Register is never repeated on an address. A secondary gets the key if nothing was sent to an earlier address of the same
 server. Otherwise the secondary gets the key only if Locate does not find the attempt's object there.
 
-Material is sent, compared by its digest, and not kept after the attempt.
+Material is sent, compared by its digest, and dropped after the attempt.
 """
 
 from __future__ import annotations
@@ -48,11 +48,14 @@ DIFFERENT, EXPIRED, NO_ANSWER, OVERTAKEN = "different_material", "attempt_expire
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A key server to write to. ``reaches`` are its addresses, the primary first. Each has ``limit_s`` seconds."""
+    """A key server to write to. ``endpoints`` are those of its addresses, the primary first.
+
+    Writing to one address may take ``limit_s`` seconds.
+    """
 
     server: KeyServer
     profile: ServerProfile
-    reaches: tuple[Endpoint, ...]
+    endpoints: tuple[Endpoint, ...]
     limit_s: float
 
 
@@ -85,8 +88,8 @@ class AttemptCopies:
     """The copies of one attempt while they are written.
 
     ``copies`` and ``reasons`` (by server) show the progress at any time. ``had`` are servers that already had the
-    object when Register came. They replicate with another server that was sent the object. ``announce`` stores the row
-    of a copy before a secondary gets that copy. It returns False if the attempt is no longer pending.
+    object when Register was sent. They replicate with another server that was sent the object. ``announce`` stores the
+    row of a copy before a secondary gets that copy. It returns False if the attempt is no longer pending.
     """
 
     def __init__(
@@ -131,7 +134,7 @@ class AttemptCopies:
         tasks = {
             asyncio.create_task(self._finish(target, endpoint, step))
             for target in self.writing.targets
-            for endpoint in target.reaches
+            for endpoint in target.endpoints
             if self._is_present(endpoint)
             for step in self._steps(target)
         }
@@ -145,7 +148,7 @@ class AttemptCopies:
         Stop at the first address that returns a copy, even a different one.
         """
         sent = False
-        for endpoint in target.reaches:
+        for endpoint in target.endpoints:
             if not await self._may_begin(endpoint):
                 return
             try:
@@ -205,7 +208,7 @@ class AttemptCopies:
                     raise
 
     async def _register(self, session: ObjectSession, target: Target, endpoint: Endpoint) -> Secret | None:
-        """Register the attempt's object. Return the material that came back in the same message, or None."""
+        """Register the attempt's object. Return the material if the answer to Register has it, else None."""
         writing = self.writing
         information = writing.key.key_id if target.profile.application_information else None
         new = str(names.object_name(writing.attempt)), writing.material, target.profile.form
@@ -262,15 +265,17 @@ class AttemptCopies:
             log.error("key server returned other material", address=str(endpoint.server))
 
     def _agrees(self, material: Secret) -> bool:
+        """Return True if material that a server returned has the digest of the key."""
         writing = self.writing
         return digests.agrees(writing.digest_key, writing.key.uuid, material, writing.key.digest)
 
     def _is_present(self, endpoint: Endpoint) -> bool:
+        """Return True if the copy at this address was proven. After the commit, such copies are activated."""
         copy = self._copies.get((endpoint.key_server, endpoint.host))
         return copy is not None and copy.presence is Presence.PRESENT
 
     def _steps(self, target: Target) -> Iterator[_Step]:
-        """Yield the steps that finish a copy. Only a server that takes Secret Data can hold a descriptor."""
+        """Yield the steps that finish a copy. Only a server that stores keys as Secret Data can hold a descriptor."""
         if target.profile.activates:
             yield self._activate
         if self.writing.descriptor is not None and target.profile.form is KeyForm.SECRET_DATA:
@@ -307,7 +312,10 @@ async def _wait_for(
     enough: Callable[[], bool],
     stopping: asyncio.Event,
 ) -> None:
-    """Wait for tasks as :meth:`AttemptCopies.write` says. Cancel the tasks that are not done by then."""
+    """Wait until the tasks are done, until ``until`` (loop time), or until ``stopping`` is set.
+
+    After ``enough`` returns True, wait at most ``grace_s`` seconds more. Then cancel the tasks that are not done.
+    """
     now = asyncio.get_running_loop().time
     under_way = set(tasks)
     stop = asyncio.create_task(stopping.wait())

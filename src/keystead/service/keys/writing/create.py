@@ -18,13 +18,13 @@ from keystead.core import errors
 from keystead.core.errors import OntapError
 from keystead.core.keys.creating import LENGTH, CreateState, NewKey, halves_differ, owner_of, plan_create
 from keystead.core.keys.digests import agrees, digest
-from keystead.core.keys.keeping import KEPT
+from keystead.core.keys.keeping import KEPT_STATES
 from keystead.core.keys.model import HOLD_NAMES, Key, KeyState, KeyType, Presence, Purpose
 from keystead.core.keys.reading import NOT_NEEDED
-from keystead.core.keys.writing import as_seen, as_they_stand, domains_still_proven, is_open, missing_domain_count
+from keystead.core.keys.writing import after_moves, domains_as_seen, domains_still_proven, is_open, missing_domain_count
 from keystead.core.query.where import Condition, Op
 from keystead.core.secret import Secret
-from keystead.service.cluster.svms import concerning
+from keystead.service.cluster.svms import about_svm
 from keystead.service.keys import attempts as key_attempts
 from keystead.service.keys.access import require_manager_of_keys, serving_key_manager
 from keystead.service.keys.topology import load_topology
@@ -44,15 +44,15 @@ if TYPE_CHECKING:
     from keystead.core.model import KeyServer, Svm
     from keystead.service.audit.log import AuditLog
     from keystead.service.context import Call
-    from keystead.service.keys.topology import Endpoints, ServerTopology
+    from keystead.service.keys.context import KeeperContext
+    from keystead.service.keys.topology import ServerTopology
     from keystead.service.keys.writing.attempt_runner import Describe
     from keystead.service.keys.writing.copies import AttemptCopies, Writing
-    from keystead.service.ports.objects import KeyObjects
-    from keystead.service.ports.process import Clock
-    from keystead.service.ports.store import Store
 
 GRACE_S = 2.0
 """Seconds to wait for slow servers after enough domains hold proven copies."""
+
+NO_GRACE_S = 0.0
 
 
 class Rows(TopologyRows, KeyManagerRows, ListRows, AuditRows, KeyRows, AttemptRows, CopyRows, Protocol):
@@ -78,8 +78,8 @@ class Ending(Enum):
 class _Request:
     """A request to create a key: the call, the new key, and the generated uuid and material.
 
-    ``until`` is the loop time at which the copying must end. ``learned`` is True once learning was tried. From then on
-    servers without a profile are left out.
+    ``until`` is the loop time at which the copying must end. ``learning_tried`` is True once this request has tried to
+    learn the servers. From then on nothing is sent to servers that still have no profile.
     """
 
     call: Call
@@ -88,7 +88,7 @@ class _Request:
     uuid: str
     material: Secret
     until: float
-    learned: bool = False
+    learning_tried: bool = False
 
 
 class KeyWriter:
@@ -101,60 +101,54 @@ class KeyWriter:
 
     def __init__(
         self,
-        store: Store[Rows],
-        objects: KeyObjects,
-        endpoints: Endpoints,
+        context: KeeperContext,
         learner: LearnsServers,
         audit: AuditLog,
-        clock: Clock,
-        node: str,
         *,
         describe: Describe = lambda *_: None,
         on_aborted: Callable[[Key], None] = lambda _: None,
         grace_s: float = GRACE_S,
     ) -> None:
-        self._store = store
-        self._endpoints = endpoints
+        self._context = context
         self._learner = learner
         self._audit = audit
-        self._clock = clock
         self._on_aborted = on_aborted
         self._grace_s = grace_s
-        self._learned: set[str] = set()  # key managers without an unlearned server at the last look
-        self._work = AttemptRunner(store, objects, endpoints, clock, node, describe)
+        self._all_learned: set[str] = set()  # key managers whose servers all had a profile when they were last read
+        self._work = AttemptRunner(context, describe)
 
     async def create(self, call: Call, key_manager: str, new: NewKey) -> Key:
         """Create a key and return it once it is committed; otherwise raise OntapError, and the key does not exist.
 
-        65536076: no server took the key. 65536987: too few replication domains hold it.
+        65536076: no server stored the key. 65536987: too few replication domains hold it.
 
         The call waits for all servers. Once enough domains hold a copy, it waits only ``grace_s`` seconds more. If the
-        caller goes away, the attempt still runs to its end: the key is committed or aborted. After a StoreError the key
-        may exist or not.
+        caller is cancelled, the attempt still runs to its end: the key is committed or aborted. After a StoreError the
+        key may exist or not.
         """
         until = asyncio.get_running_loop().time() + COPYING_S
         material = new.material or made_material(new.key_type)
         request = _Request(call, key_manager, new, str(uuid4()), material, until)
         while True:
-            if key_manager not in self._learned:
-                request = await self._after_learning(request)
+            if key_manager not in self._all_learned:
+                request = await self._learn_servers(request)
             key = await self._work.run(self._create(request), Purpose.CREATE, key_manager)
             if key is not None:
                 return key
-            self._learned.discard(key_manager)  # because a server has no profile now
+            self._all_learned.discard(key_manager)  # because a server has no profile now
 
     async def copy_to(self, key: Key, server: KeyServer, material: Secret, topology: ServerTopology) -> str:
-        """Write a copy of a kept key to one server, as a separate attempt. Return the reason if that fails, else "".
+        """Write a copy of a key to one server, as a separate attempt. Return the reason if that fails, else "".
 
         The reason is a fixed word; an empty one says that the copy is proven and committed. The reason is
-        :data:`NOT_NEEDED` if the server has a copy or may get one. It is the same if the key is not kept any more, or
-        if the server cannot be sent the key.
+        :data:`NOT_NEEDED` if the server has a copy or may get one. It is the same if the key is neither committed nor
+        retired any more. It is also the same if the server has no profile, or cannot store a key of this length.
 
         ``material`` is what other copies returned. Raise ValueError if it is not the key's material. Raise what
         :class:`Endpoints` raises if the key manager's certificates cannot be used. Raise 262145 (503) if no slot is
         free.
         """
-        if not agrees(self._endpoints.digest_key(topology), key.uuid, material, key.digest):
+        if not agrees(self._context.endpoints.digest_key(topology), key.uuid, material, key.digest):
             raise ValueError(f"material is not that of key {key.uuid}")
         return await self._work.run(self._copy_to(key, server, material), Purpose.COPY, key.key_manager)
 
@@ -168,18 +162,22 @@ class KeyWriter:
 
     # --- create ---
 
-    async def _after_learning(self, request: _Request) -> _Request:
-        """Try to learn the servers without a profile. Raise first if the request is refused for another reason."""
+    async def _learn_servers(self, request: _Request) -> _Request:
+        """Try to learn the servers without a profile. Return the request with ``learning_tried``.
+
+        Call it before the key is stored, unless all servers are known to be learned. If the request breaks a rule, for
+        example because another key has its name, raise OntapError first and ask no server.
+        """
         manager = request.key_manager
-        planned, topology = await self._store.glance(
+        planned, topology = await self._context.store.read_few(
             lambda tx: self._plan(tx, request.call, manager, request.new, request.uuid)
         )
-        with concerning(planned.svm):
+        with about_svm(planned.svm):
             if not topology.learned:
                 topology = await self._learner.ensure(manager)
         if topology.learned:
-            self._learned.add(manager)
-        return replace(request, learned=True)
+            self._all_learned.add(manager)
+        return replace(request, learning_tried=True)
 
     def _plan(
         self, tx: Rows, call: Call, key_manager: str, new: NewKey, uuid: str, *, lock: bool = False
@@ -189,19 +187,20 @@ class KeyWriter:
         With ``lock``, the key manager is locked: no other key is created in it until the transaction ends.
         """
         manager = require_manager_of_keys(tx, call, key_manager, lock=lock)
-        with concerning(manager.svm or call.scope):
+        with about_svm(manager.svm or call.scope):
             topology = load_topology(tx, manager)
-            return plan_create(create_state(tx, call.scope, topology, new), new, uuid, self._clock.now()), topology
+            state = create_state(tx, call.scope, topology, new)
+            return plan_create(state, new, uuid, self._context.clock.now()), topology
 
     async def _create(self, request: _Request) -> Key | None:
         """Create a key. Return None if a server has no profile and learning was not tried yet.
 
         Nothing is stored in that case.
         """
-        writing = await self._store.write(lambda tx: self._intend(tx, request))
+        writing = await self._context.store.write(lambda tx: self._intend(tx, request))
         if writing is None:
             return None
-        with concerning(writing.key.svm):
+        with about_svm(writing.key.svm):
             return await self._write(request, writing)
 
     async def _write(self, request: _Request, writing: Writing) -> Key:
@@ -209,12 +208,12 @@ class KeyWriter:
         topology, copying = writing.topology, self._work.copying(writing)
 
         def enough() -> bool:
-            seen = as_seen(topology.domain_of, copying.copies, copying.had)
+            seen = domains_as_seen(topology.domain_of, copying.copies, copying.had)
             proven = domains_still_proven(copying.copies, topology.servers, topology.servers, seen)
             return not missing_domain_count(proven, topology.key_manager.min_copies, topology.domain_of)
 
         await copying.write(request.until, self._grace_s, enough, self._work.stopping)
-        ending, key = await self._store.write(lambda tx: self._end(tx, request.call, writing, copying))
+        ending, key = await self._context.store.write(lambda tx: self._end(tx, request.call, writing, copying))
         if ending is Ending.COMMITTED:
             await self._work.finish(writing, copying)
             return key
@@ -222,8 +221,8 @@ class KeyWriter:
         if ending is Ending.OVERTAKEN or self._work.stopping.is_set() or enough():
             raise self._work.unavailable()  # if enough(): the copies count no longer, after a configuration change
         reasons = self._unusable(topology, writing.key.length) | copying.reasons
-        taken = any(copy.presence is Presence.PRESENT for copy in copying.copies)
-        raise _shortage(request.call, topology, reasons, taken=taken)
+        stored = any(copy.presence is Presence.PRESENT for copy in copying.copies)
+        raise _shortage(request.call, topology, reasons, stored=stored)
 
     def _intend(self, tx: Rows, request: _Request) -> Writing | None:
         """Plan again under the key manager's lock. Store the key, its attempt and the rows of the copies.
@@ -231,13 +230,13 @@ class KeyWriter:
         Return None, and store nothing, if a server has no profile and learning was not tried yet.
         """
         key, topology = self._plan(tx, request.call, request.key_manager, request.new, request.uuid, lock=True)
-        if not (topology.learned or request.learned):
+        if not (topology.learned or request.learning_tried):
             return None
         targets = self._work.targets(topology, topology.servers, key.length)
         reachable = {topology.domain_of[target.server.uuid] for target in targets}
         if missing_domain_count(reachable, topology.key_manager.min_copies, topology.domain_of):
-            raise _shortage(request.call, topology, self._unusable(topology, key.length), taken=bool(reachable))
-        digest_key = self._endpoints.digest_key(topology)
+            raise _shortage(request.call, topology, self._unusable(topology, key.length), stored=bool(reachable))
+        digest_key = self._context.endpoints.digest_key(topology)
         key = replace(key, digest=digest(digest_key, key.uuid, request.material))
         tx.add_key(key)
         return self._work.begin(tx, key, 1, Purpose.CREATE, request.material, topology, targets)
@@ -254,16 +253,16 @@ class KeyWriter:
         Commit if enough domains hold proven copies on servers that are still configured as before. The incarnation and
         the client certificate must be the same, too.
         """
-        manager, topology, _ = key_attempts.standing(tx, writing.key)
+        manager, topology, _ = key_attempts.lock_current(tx, writing.key)
         copies = copying.copies
-        seen = as_seen(topology.domain_of, copies, copying.had)
+        seen = domains_as_seen(topology.domain_of, copies, copying.had)
         proven = domains_still_proven(copies, writing.topology.servers, topology.servers, seen)
         enough = not missing_domain_count(proven, manager.min_copies, topology.domain_of)
-        committed = enough and key_attempts.unchanged(writing.topology, topology)
+        committed = enough and key_attempts.same_identity(writing.topology, topology)
         key = replace(writing.key, state=KeyState.ABORTED)
         if committed:
-            key = replace(writing.key, state=KeyState.COMMITTED, committed=self._clock.now())
-        copies = as_they_stand(copies, writing.topology.servers, topology.servers)
+            key = replace(writing.key, state=KeyState.COMMITTED, committed=self._context.clock.now())
+        copies = after_moves(copies, writing.topology.servers, topology.servers)
         if not key_attempts.end(tx, writing.attempt, copies, committed=committed):
             return Ending.OVERTAKEN, writing.key
         if not tx.change_key(key, KeyState.PENDING):
@@ -276,14 +275,15 @@ class KeyWriter:
     # --- copy to one server ---
 
     async def _copy_to(self, key: Key, server: KeyServer, material: Secret) -> str:
+        """Store the intent of a copy, write the copy, and commit or abort. Return what :meth:`copy_to` returns."""
         until = asyncio.get_running_loop().time() + COPYING_S
-        writing = await self._store.write(lambda tx: self._intend_copy(tx, key, server, material))
+        writing = await self._context.store.write(lambda tx: self._intend_copy(tx, key, server, material))
         if writing is None:
             return NOT_NEEDED
         copying = self._work.copying(writing)
-        await copying.write(until, 0.0, lambda: False, self._work.stopping)
-        committed = await self._store.write(lambda tx: self._end_copy(tx, writing, copying.copies))
-        if not committed:  # no on_aborted here, because a round after each failure would fail again
+        await copying.write(until, NO_GRACE_S, _never_enough, self._work.stopping)
+        committed = await self._context.store.write(lambda tx: self._end_copy(tx, writing, copying.copies))
+        if not committed:  # without on_aborted, because it makes the keeper try again, and that would fail again
             return copying.reasons.get(server.uuid, OVERTAKEN)
         await self._work.finish(writing, copying)
         return ""
@@ -291,14 +291,14 @@ class KeyWriter:
     def _intend_copy(self, tx: Rows, key: Key, server: KeyServer, material: Secret) -> Writing | None:
         """Store the attempt. Return None if the server has a copy or may get one.
 
-        Return None, too, if the key is not kept any more, or if the server cannot be sent the key.
+        Return None, too, if the key is neither committed nor retired any more, or if the server cannot store it.
         """
-        _, topology, key = key_attempts.standing(tx, key)
+        _, topology, key = key_attempts.lock_current(tx, key)
         targets = self._work.targets(
             topology, [found for found in topology.servers if found.uuid == server.uuid], key.length
         )
         attempts = tx.attempts([key.uuid])
-        if not targets or key.state not in KEPT:
+        if not targets or key.state not in KEPT_STATES:
             return None
         if is_open(tx.copies([key.uuid]), attempts, server.uuid):
             return None
@@ -308,14 +308,19 @@ class KeyWriter:
     def _end_copy(self, tx: Rows, writing: Writing, copies: Sequence[Copy]) -> bool:
         """End the attempt. Return True if it was committed.
 
-        Commit if the copy is proven, the key is still kept, and the server is still configured as before. The
-        incarnation and the client certificate must be the same, too.
+        Commit if the copy is proven, the key is still committed or retired, and the server is still configured as
+        before. The incarnation and the client certificate must be the same, too.
         """
-        _, topology, key = key_attempts.standing(tx, writing.key)
+        _, topology, key = key_attempts.lock_current(tx, writing.key)
         proven = domains_still_proven(copies, writing.topology.servers, topology.servers, topology.domain_of)
-        still_kept = key.state in KEPT and key_attempts.unchanged(writing.topology, topology)
+        still_kept = key.state in KEPT_STATES and key_attempts.same_identity(writing.topology, topology)
         committed = bool(proven) and still_kept
         return key_attempts.end(tx, writing.attempt, copies, committed=committed) and committed
+
+
+def _never_enough() -> bool:
+    """Return False, so that the writing waits for its only server."""
+    return False
 
 
 def made_material(key_type: KeyType) -> Secret:
@@ -349,10 +354,10 @@ def _authentication_keys(tx: ListRows, key_manager: str) -> int:
     return len(tx.page(Key, page))
 
 
-def _shortage(call: Call, topology: ServerTopology, reasons: Mapping[str, str], *, taken: bool) -> OntapError:
-    """Return the error for a key that could not be created: 65536987 if a server has ``taken`` it, else 65536076.
+def _shortage(call: Call, topology: ServerTopology, reasons: Mapping[str, str], *, stored: bool) -> OntapError:
+    """Return the error for a key that could not be created: 65536987 if a server ``stored`` it or could, else 65536076.
 
     Its arguments tell whether ``min_copies`` is too high, and which servers failed.
     """
     arguments = [*beyond_domains(call, topology), *at_fault(call, topology, reasons)]
-    return OntapError(errors.TOO_FEW_COPIES if taken else errors.NOT_PUSHED, arguments=arguments)
+    return OntapError(errors.TOO_FEW_COPIES if stored else errors.NOT_PUSHED, arguments=arguments)

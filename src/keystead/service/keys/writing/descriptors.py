@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from keystead.core.keys.descriptors import described, written
+from keystead.core.keys.descriptors import describe, encode
 
 if TYPE_CHECKING:
     from keystead.core.keys.model import Attempt, Key
@@ -19,4 +19,4 @@ class Describer:
 
     def __call__(self, key: Key, attempt: Attempt, topology: ServerTopology) -> bytes:
         """Return the descriptor of an attempt's copies. Raise SealError if the digest key cannot be opened."""
-        return written(described(key, attempt), self._endpoints.digest_key(topology))
+        return encode(describe(key, attempt), self._endpoints.digest_key(topology))

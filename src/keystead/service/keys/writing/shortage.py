@@ -1,4 +1,4 @@
-"""Error arguments that tell which key servers did not take copies, and why.
+"""Error arguments that tell which key servers did not store copies, and why.
 
 A caller is told only what the caller may know.
 """

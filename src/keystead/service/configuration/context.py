@@ -1,0 +1,32 @@
+"""The context of use cases that change key managers and key servers: ports, guards and the callback after a change."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from keystead.service.audit.log import AuditLog
+    from keystead.service.keys.guarding.relocation import RelocationGuard
+    from keystead.service.keys.guarding.removal import RemovalGuard
+    from keystead.service.ports.sealing import Sealer
+    from keystead.service.ports.store import Store, Transaction
+    from keystead.service.probing.prober import ServerProber
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigurationContext:
+    """The dependencies of changes to key managers and key servers.
+
+    ``on_changed`` gets the uuid of a key manager after its servers were probed and the change was stored.
+    """
+
+    store: Store[Transaction]
+    prover: ServerProber
+    sealer: Sealer
+    audit: AuditLog
+    removal_guard: RemovalGuard
+    relocation_guard: RelocationGuard
+    on_changed: Callable[[str], None] = lambda _: None

@@ -1,0 +1,80 @@
+"""Key managers as GET returns them: their rows, with those parts from other rows that were wanted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import groupby
+from operator import attrgetter
+from typing import TYPE_CHECKING, Protocol
+
+from keystead.core import errors
+from keystead.core.errors import OntapError
+from keystead.core.key_managers import CLIENT_CERTIFICATE
+from keystead.service.ports.cluster import ClusterRows, EventRows, NodeRows, ObservationRows
+from keystead.service.ports.configuration import CertificateRows, KeyManagerRows, KeyServerRows
+from keystead.service.ports.store import StoreError
+from keystead.service.probing.watching import with_connectivity
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from keystead.core.model import KeyManager, KeyServer
+    from keystead.core.query.query import Wanted
+    from keystead.service.context import Call
+
+_SERVERS = "external.servers"
+_CONNECTIVITY = "external.servers.connectivity"
+_CLIENT_CERTIFICATE_NAME = f"{CLIENT_CERTIFICATE}.name"
+
+
+class Rows(CertificateRows, KeyManagerRows, KeyServerRows, ClusterRows, NodeRows, ObservationRows, EventRows, Protocol):
+    """The rows that this module reads and writes."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyManagerView:
+    """A key manager, with those parts of its resource from other rows that were wanted.
+
+    ``client_certificate_name`` is None if the certificate is gone, or if the name was not wanted.
+    """
+
+    key_manager: KeyManager
+    servers: tuple[KeyServer, ...] = ()
+    client_certificate_name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """The key manager that keeps an SVM's keys. ``uuid`` is None if the call does not see it."""
+
+    uuid: str | None
+    scope: str
+
+
+def views(tx: Rows, key_managers: Sequence[KeyManager], wanted: Wanted) -> tuple[KeyManagerView, ...]:
+    """Read the wanted parts of all key managers at once."""
+    servers: dict[str, tuple[KeyServer, ...]] = {}
+    names = {}
+    if any(name.startswith(_SERVERS) for name in wanted):
+        servers = _servers(tx, key_managers, wanted)
+    if _CLIENT_CERTIFICATE_NAME in wanted:
+        names = dict(tx.certificate_names(found.client_certificate for found in key_managers))
+    return tuple(
+        KeyManagerView(found, servers.get(found.uuid, ()), names.get(found.client_certificate))
+        for found in key_managers
+    )
+
+
+def _servers(tx: Rows, key_managers: Sequence[KeyManager], wanted: Wanted) -> dict[str, tuple[KeyServer, ...]]:
+    try:
+        rows: Sequence[KeyServer] = tx.key_servers_of(found.uuid for found in key_managers)
+    except StoreError as error:
+        raise OntapError(errors.KEY_SERVERS_UNREADABLE) from error
+    if any(name.startswith(_CONNECTIVITY) for name in wanted):
+        rows = with_connectivity(tx, rows, {found.uuid for found in key_managers if found.enabled})
+    return {uuid: tuple(servers) for uuid, servers in groupby(rows, attrgetter("key_manager"))}
+
+
+def serving_view(call: Call, manager: KeyManager) -> Serving:
+    """Return the key manager that keeps an SVM's keys, as the call sees it."""
+    return Serving(manager.uuid if call.sees(manager.svm) else None, "svm" if manager.svm else "cluster")
