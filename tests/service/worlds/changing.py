@@ -28,9 +28,9 @@ from keystead.service.keys.guarding.relocation import RelocationGuard
 from keystead.service.keys.guarding.removal import RemovalGuard
 from keystead.service.keys.learning.learn import ServerLearner
 from keystead.service.keys.reading.fetch import Fetcher
-from keystead.service.keys.topology import digest_key_place
+from keystead.service.keys.topology import digest_key_context
 from keystead.service.probing.observations import Observations
-from keystead.service.probing.prober import ServerProber, private_key_place
+from keystead.service.probing.prober import ServerProber, private_key_context
 from keystead.service.probing.queue import ProbeQueue
 from tests.service.worlds.keys import CALL, KeyNode, KeyWorld
 
@@ -176,7 +176,7 @@ async def plant(world: KeyWorld, manager: str, servers: Sequence[KmipServer]) ->
     await world.know(manager)
     topology = await world.topology(manager)
     assert topology.sealed_digest_key is not None
-    digest_key = world.home.keyring.unseal(topology.sealed_digest_key, digest_key_place(manager))
+    digest_key = world.home.keyring.unseal(topology.sealed_digest_key, digest_key_context(manager))
     material = Secret(material_of(stored.managed_object) or b"")
     profiles = []
     for row, server in zip(topology.servers, servers, strict=True):
@@ -220,7 +220,7 @@ async def client_certificate(world: KeyWorld, made: Credentials, name: str, now:
     new = NewCertificate("client", made.certificate_pem, name=name, private_key=Secret(made.key_pem))
     uuid = str(uuid4())
     checked, _ = check_install(new, uuid, None, now)
-    sealed = world.home.keyring.seal(Secret(made.key_pem), private_key_place(uuid))
+    sealed = world.home.keyring.seal(Secret(made.key_pem), private_key_context(uuid))
     await world.store.write(lambda tx: tx.add_certificate(replace(checked, sealed_private_key=sealed)))
     return uuid
 

@@ -490,7 +490,7 @@ async def unreadable(guards: Guards, key: str = "key") -> None:
 
 
 @step
-async def was_asked(guards: Guards, **times: int) -> None:
+async def was_asked(guards: Guards, /, **times: int) -> None:
     """Assert how many objects the last removal or certificate asked of servers."""
     for name, count in times.items():
         assert len(asked(guards.peers[name], Operation.GET)) - guards.asked[name] == count
