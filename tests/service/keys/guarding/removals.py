@@ -18,7 +18,6 @@ from tests.service.worlds.guard_steps import (
     is_well,
     lies,
     loses,
-    loses_all,
     loses_object,
     move,
     not_shown,
@@ -71,7 +70,7 @@ ELSEWHERE: Final[list[Case]] = [
     ),
     case(
         "a proof from the future is none: the copy is read again, and was lost meanwhile",
-        Before("ab", knows=PROFILES, rows=dict.fromkeys("ab", Known(PRESENT, newly=-600)), really=(loses_all("b"),)),
+        Before("ab", rows=dict.fromkeys("ab", Known(PRESENT, newly=-600)), really=(loses("b"),)),
         remove("a", sole_copy()),
     ),
     case(
