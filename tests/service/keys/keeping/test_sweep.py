@@ -21,7 +21,7 @@ from keystead.service.keys.keeping import sweep as key_keeping
 from keystead.service.keys.keeping.backoff import FIRST_S
 from keystead.service.keys.keeping.replicate_now import KeyReplicator
 from keystead.service.keys.keeping.sweep import CopySweep
-from tests.service.keys.guarding.test_removal import remover
+from tests.service.worlds.changing import changer_of
 from tests.service.worlds.keepers import PAIRS, Keeping, again, keeping, of_kind
 from tests.service.worlds.keys import CALL, SECONDARY, KeyWorld, asked, full, held
 from tests.service.worlds.learning import on_sqlite
@@ -158,7 +158,7 @@ async def test_a_server_that_was_wiped_is_removed_and_added_again(key_world: Key
     servers[0].responder.store.forget_all()
     await kept.sweep()
     assert (await kept.fill()).copied == 0
-    await (await remover(key_world)).remove(kept.manager, servers[0])
+    await changer_of(key_world, kept.node, kept.manager).remove((await key_world.servers(kept.manager))[0])
     await add_server(kept, servers[0], 3)
     assert (await kept.fill()).copied == 3
     assert (await kept.fill()).tally.sole == 0
