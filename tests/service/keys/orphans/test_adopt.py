@@ -97,6 +97,19 @@ async def test_what_nothing_accounts_for_is_listed(key_world: KeyWorld) -> None:
 
 
 @on_sqlite
+async def test_a_refusal_hides_no_orphan(key_world: KeyWorld) -> None:
+    """An object whose attributes are refused is asked about again, and listed once the server answers."""
+    servers = await key_world.start(1)
+    kept = await keeping(key_world, *servers)
+    await leave(kept, 0)
+    refusals = servers[0].responder.refusals
+    refusals[Operation.GET_ATTRIBUTES] = ResultReason.PERMISSION_DENIED
+    assert await kept.scan() == []
+    refusals.clear()
+    assert await kept.scan() == [(0, NAME)]
+
+
+@on_sqlite
 @pytest.mark.parametrize("kind", ["locate returns everything", "no offset items", "pages of two", "no states"])
 async def test_objects_on_kinds_of_servers(key_world: KeyWorld, kind: str) -> None:
     """However a product lists its objects."""

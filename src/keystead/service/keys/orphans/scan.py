@@ -22,12 +22,11 @@ from keystead.core.keys.model import Attempt, Copy, Key, KeyState, Orphan, Prese
 from keystead.core.keys.names import ObjectKind, parse
 from keystead.core.query.where import Condition, Op, Order
 from keystead.service.keys.context import COPIES_PER_READ, topology_of
-from keystead.service.keys.looking.look import attributes_of
 from keystead.service.keys.looking.visit import visit
 from keystead.service.ports.cluster import ClusterRows, LeaseRows
 from keystead.service.ports.configuration import KeyManagerRows, ListRows
 from keystead.service.ports.keys import AttemptRows, CopyRows, KeyRows, OrphanRows, TopologyRows
-from keystead.service.ports.objects import Fault, KeyServerFault
+from keystead.service.ports.objects import KeyServerFault
 from keystead.service.ports.page import Page
 
 if TYPE_CHECKING:
@@ -113,16 +112,16 @@ class OrphanScan:
     async def _own_names(self, at: Visit, id_: str) -> list[tuple[str, str]]:
         """Return the identifier and the first name of ours of an object; empty if it has none or is destroyed.
 
-        Empty also if the server does not have the object any more. An object without a name of ours is remembered, so
-        that its attributes are not requested again. Raises KeyServerFault.
+        Empty also if the server does not have the object any more, or refuses its attributes. An object without a name
+        of ours is remembered, so that its attributes are not requested again. Raises KeyServerFault.
         """
         await self._context.turn()
         try:
-            attributes = await attributes_of(at.session, id_)
+            attributes = await at.session.get_attributes(id_)
         except KeyServerFault as fault:
-            if fault.fault is not Fault.NOT_FOUND:
+            if not fault.fault.answered:
                 raise
-            return []
+            return []  # it is not there, or refused for now: the next scan asks again
         ours = [(id_, name) for name in attributes.names if parse(name) is not None]
         if not ours and len(self._foreign) < REMEMBERED:
             self._foreign.add((at.key_server, id_))
