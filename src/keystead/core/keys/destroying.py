@@ -102,10 +102,12 @@ def is_due(key: Key, incarnation: Incarnation, now: datetime) -> bool:
 
 
 def is_past_recovery(key: Key, incarnation: Incarnation) -> bool:
-    """Return True if a retired key's recovery window is over by the trusted clock, and this incarnation may destroy it.
+    """Return True if a retired key is marked as overdue, and destruction is released in this incarnation.
 
-    Called when key servers are to be removed or moved, or certificates are to be replaced. Such a key does not prevent
-    that any more.
+    The keeper sets the mark when the recovery window has ended by the trusted clock and the purge waits for key
+    servers. The mark counts only if this incarnation retired the key. Until the key is marked, the result is False,
+    although the window may have ended. Called when key servers are to be removed or moved, or certificates are to be
+    replaced. Such a key does not prevent that any more.
     """
     return incarnation.destroys and key.state is KeyState.RETIRED and _is_overdue(key, incarnation)
 

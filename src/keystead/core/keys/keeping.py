@@ -137,11 +137,13 @@ def _outside(domains: Collection[str], servers: Iterable[str], domain_of: Mappin
 
 
 def to_be_proven(copies: Iterable[Copy], domain_of: Mapping[str, str]) -> list[Copy]:
-    """Return the copies of a key that a proof must read: in the given order, but missing copies last.
+    """Return the copies of a key that a proof must read: first those that are not missing, then missing ones.
 
-    ``copies`` are those of attempts that were not aborted. Destroyed copies are left out. A missing copy is read only
-    if nothing else is known in its domain, because it may be back. Of several on one server only the last is read. A
-    copy that was never sent has no identifier: see :func:`without_copy`. Called for each key of a verification.
+    ``copies`` are those of committed attempts. Leave out destroyed copies, and copies on servers that are not in
+    ``domain_of``. Copies that are not missing keep the given order. A missing copy may be back, but it is read only if
+    all known copies in its domain are missing. Leave out missing copies without identifiers: they were never written
+    (see :func:`without_copy`). If several missing copies are on one server, return only the last of them. Called for
+    each key of a verification.
     """
     known = [copy for copy in copies if copy.key_server in domain_of and copy.presence is not Presence.DESTROYED]
     there = [copy for copy in known if copy.presence is not Presence.MISSING]

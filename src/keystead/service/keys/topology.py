@@ -103,7 +103,11 @@ class Endpoints:
         return self._prover.identity(topology.key_manager, topology.certificates)
 
     def primary(self, server: KeyServer, identity: TlsIdentity) -> Endpoint:
-        """Return the endpoint of the primary. ``target.timeout_s`` is the server's ``timeout``. Raises SealError."""
+        """Return the endpoint of the server's primary. Raises SealError if the password cannot be unsealed.
+
+        ``target.timeout_s`` is the server's ``timeout``, but at most the prover's ``longest_s``. A ``timeout`` of -1
+        (no limit) gives ``longest_s``, and 0 gives one second.
+        """
         target = self._prover.target(server, self._prover.longest_s)
         return Endpoint(server.uuid, PRIMARY, server.address, target, identity)
 

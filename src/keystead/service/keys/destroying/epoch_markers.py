@@ -145,10 +145,12 @@ class EpochMarkers:
         return frozenset(passed)
 
     async def _replace(self, holding: Holding, topology: ServerTopology, site: Site) -> None:
-        """Write a marker with a new token to a server, and destroy the previous marker.
+        """Write a marker with a new token to a server, then destroy the previous marker.
 
-        If this incarnation has no marker there, only a first one is written. A marker in state ``sent`` is settled
-        first. That alone proves nothing, because a clone would have the same marker. Raises KeyServerFault, CloneFound.
+        If this incarnation has no marker there, write a first one and end. If an earlier round did not finish, first
+        finish its work: settle a marker in state ``sent``, and destroy the marker before it. Then replace the marker
+        all the same. The settled marker proves nothing, because a clone may have the same token in its database. Called
+        when a marker is due. Raises KeyServerFault, CloneFound, LeaseLost.
         """
         uuid, incarnation = site.server.uuid, topology.incarnation.uuid
         marker = await self._context.store.read(lambda tx: tx.epoch_marker(uuid))

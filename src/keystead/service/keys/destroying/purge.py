@@ -205,8 +205,9 @@ class KeyPurge:
         """Return True if the objects of a copy may be destroyed, by the rows as they are now. Locks the key.
 
         Return False if the row of the copy has changed, or if any key has adopted an object with its name. Return
-        False, too, if one of its identifiers also belongs to a copy on this server that must not be destroyed. Called
-        right before the destruction of each copy. Raises StoreError if the database has gone back; LeaseLost.
+        False, too, if another copy of the same key on the same server shares an identifier with it and must not be
+        destroyed. Called right before each copy is destroyed. Raises StoreError if the database has gone back;
+        LeaseLost.
         """
         self._check(tx)
         holding.check(tx)
@@ -215,7 +216,7 @@ class KeyPurge:
             return False
         rows = [] if key is None else tracked(tx, tx.copies([key.uuid]))
         incarnation = incarnation_of(tx)
-        needed = {
+        kept_ids = {
             id_
             for each in rows
             if each.copy.key_server == row.copy.key_server and not may_destroy(each.key, each.attempt, incarnation)
@@ -223,7 +224,7 @@ class KeyPurge:
         }
         return any(
             each.copy == row.copy and may_destroy(each.key, each.attempt, incarnation) for each in rows
-        ) and not needed & set(row.copy.unique_identifiers)
+        ) and not kept_ids & set(row.copy.unique_identifiers)
 
     def _begin_purge(self, tx: Rows, holding: Holding, uuid: str, now: datetime, unmarked: Collection[str]) -> None:
         """Begin the purge of a retired key if its recovery window has ended. Then the key cannot be recovered any more.

@@ -87,9 +87,11 @@ class CopyDoubts:
     ) -> DoubtFindings:
         """Ask addresses until ``until`` (loop time). Return the copies that any address of their server has.
 
-        Called with the addresses after a relocation, for copies in doubt that were not read there by their identifiers.
+        ``endpoints`` say how each address is reached after the change: with new certificates, or at a new address.
+        Called before such a change is stored, for copies in doubt that were not read under their identifiers. They may
+        be there under other identifiers, or at another address. An address that does not answer shows no copy.
         """
-        answers = await self._answers(topology, endpoints, copies, until, set())
+        answers = await self._answers(topology, endpoints, copies, until, silent=set())
         everywhere = [answer for some in answers.values() for answer in some]
         return DoubtFindings(set().union(*(each.present for each in everywhere)), any(each.late for each in everywhere))
 

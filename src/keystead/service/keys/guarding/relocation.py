@@ -150,17 +150,20 @@ class RelocationGuard:
         until: float,
         target: str,
     ) -> bool:
-        """Read canaries and copies with the certificates of ``after``, except copies that are in ``readings`` already.
+        """Read canaries and copies with the certificates of ``after``. Add the copies read to ``readings``.
+
+        Copies that ``readings`` cover already are not read again, and unreached addresses are left out. A copy in doubt
+        need not be read if it is lost already: see :class:`ReadCopies`. What was read is kept also after an error.
 
         Return True if all that must be read was read, or if there is no digest key yet. Return False if the key
-        manager's servers are not ``servers`` any more, because copies on other servers prove nothing. Called before new
-        certificates are stored. Copies that were read are added to ``readings``, also before an error.
+        manager's servers are not ``servers`` any more. Then try again, because copies on other servers prove nothing.
+        Called before new certificates are stored.
 
-        Raises 66060339 for copies that a new client certificate cannot read. Raises 66060341 for a server that cannot
-        be reached. Raises 262145 (503) when time (``until``, loop time) is over; with ``validate_certificates`` there
-        is more time.
+        Raises 66060339 for a copy or canary that a new client certificate cannot read. Raises 66060341 for a server
+        that does not answer, and instead of 66060339 if ``target`` is not the client certificate. Raises 262145 (503)
+        when time (``until``, loop time) is over. A caller for whose answer nobody waits gives a much later ``until``.
         """
-        topology, now = await self._store.read(lambda tx: (load_topology(tx, after), _current_topology(tx, after)))
+        topology, stored = await self._store.read(lambda tx: (load_topology(tx, after), _current_topology(tx, after)))
         if topology.servers != servers:
             return False
         if topology.sealed_digest_key is None:
@@ -173,7 +176,7 @@ class RelocationGuard:
             if topology.servers != servers:
                 return False
             unread = [(key, copy) for key, copy in copies if not readings.read_copies.covers(copy)]
-            endpoints, current = self._endpoints.addresses(topology), partial(self._endpoints.addresses, now)
+            endpoints, current = self._endpoints.addresses(topology), partial(self._endpoints.addresses, stored)
             routes = Routes(topology, endpoints, current, NOT_PRESENT, set(readings.read_copies.unreached))
             await self._relocation_check.check_copies(call, routes, unread, readings.read_copies, until, target)
         return True
@@ -392,5 +395,5 @@ def _make_copies_unknown(tx: Rows, key_server: str, read_copies: ReadCopies, beg
 
 def _current_topology(tx: Rows, key_manager: KeyManager) -> ServerTopology:
     """Return a key manager's topology with the certificates that are stored now, not those of ``key_manager``."""
-    now = tx.key_manager(key_manager.uuid)
-    return load_topology(tx, now or key_manager)
+    stored = tx.key_manager(key_manager.uuid)
+    return load_topology(tx, stored or key_manager)

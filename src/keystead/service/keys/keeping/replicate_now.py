@@ -45,9 +45,12 @@ class KeyReplicator:
         self._keeping = keeping
 
     async def replicate(self, call: Call, key_manager: str) -> JobRequest:
-        """Return the job that writes missing copies. Nothing is written before the job runs.
+        """Return the job that writes missing copies. No server is asked, and nothing is written, before the job runs.
 
-        Called when a user asks for replication. Raises 4 (404) unless the call sees the key manager.
+        The job fails if a copy was not written. If there are keys, it also fails if a domain has no learned server, or
+        if a primary that answers does not show its canary. A server that is not learned is no failure while another
+        server of its domain is learned. Called when a user asks for replication. Raises 4 (404) unless the call sees
+        the key manager.
         """
         found = await self._context.store.read_few(lambda tx: require_key_manager(tx, call, key_manager))
 
@@ -61,12 +64,12 @@ class KeyReplicator:
             self._learner.retry(key_manager)
             topology = await self._learner.ensure(key_manager)
             filled = await self._fill(key_manager, progress)
-            unlearned = dict.fromkeys(_unlearned(topology), NOT_REACHED) if filled.tally.keys else {}
+            unknown = dict.fromkeys(_without_learned_server(topology), NOT_REACHED) if filled.tally.keys else {}
             hides = filled.tally.keys and CANARY_NOT_SEEN in reasons.values()
-            if not (filled.failed or unlearned or hides):
+            if not (filled.failed or unknown or hides):
                 return JobOutcome(message=_message(filled))
             return _failure(
-                call, topology, {**unlearned, **self._learner.unlearned(key_manager), **reasons, **filled.down}
+                call, topology, {**unknown, **self._learner.unlearned(key_manager), **reasons, **filled.down}
             )
 
         return JobRequest(work, found.svm)
@@ -132,7 +135,7 @@ def _message(filled: Filled) -> str:
     return f"{written}, {unknown} unknown" if unknown else written
 
 
-def _unlearned(topology: ServerTopology) -> list[str]:
+def _without_learned_server(topology: ServerTopology) -> list[str]:
     """Return the servers (uuids) in domains where no server was learned, so that no copy can be written there."""
     known = {topology.domain_of[uuid] for uuid in topology.profiles}
     return [server.uuid for server in topology.servers if topology.domain_of[server.uuid] not in known]

@@ -353,19 +353,21 @@ class ServerLearner:
     # --- search for canaries ---
 
     async def _look(self, topology: ServerTopology, identity: TlsIdentity, server: KeyServer) -> CanaryLook | None:
-        """Look for canaries on one server.
+        """Look on one server for its own canary, and for canaries of servers that are not in its ``sees`` yet.
 
-        Return None if the server does not answer, or if the digest key cannot be opened.
+        If its own canary is not seen, look for it under its name. If it is found there, the server has renumbered its
+        objects: the result is ``SEEN``, with the new identifiers. Return None if the server fails, time is over, or
+        something sealed cannot be unsealed. Nothing is stored. Called for each server with a profile.
         """
         profile = topology.profiles[server.uuid]
         others = [other for other in topology.profiles.values() if other.key_server not in {server.uuid, *profile.sees}]
-        canary: tuple[str, ...] = ()
+        new_ids: tuple[str, ...] = ()
         try:
             digest_key, endpoint = self._endpoints.digest_key(topology), self._endpoints.primary(server, identity)
             async with self._turns, asyncio.timeout(SERVER_S), self._session(endpoint) as session:
                 own = await canaries.find_own_canary(session, profile, digest_key)
                 if own is not CanarySight.SEEN:
-                    canary = await canaries.found_under(session, profile, profile, digest_key)
+                    new_ids = await canaries.found_under(session, profile, profile, digest_key)
                 found = [
                     each.key_server
                     for each in others
@@ -374,17 +376,14 @@ class ServerLearner:
         except (KeyServerFault, TimeoutError, SealError) as failure:
             log.info("key server not searched for canaries", address=str(server.address), why=_why(failure))
             return None
-        return CanaryLook(CanarySight.SEEN if canary else own, tuple(found), canary)
+        return CanaryLook(CanarySight.SEEN if new_ids else own, tuple(found), new_ids)
 
     def _session(self, endpoint: Endpoint) -> AbstractAsyncContextManager[ObjectSession]:
         """Open a session with a server in which an operation may take :data:`OPERATION_S` at most."""
         return self._objects.session(endpoint, timeout_s=min(endpoint.target.timeout_s, OPERATION_S))
 
     def _is_lost(self, server: KeyServer, own: CanarySight) -> bool:
-        """Count one look. Return True if the server's canary is now lost for good.
-
-        An unclear look changes nothing.
-        """
+        """Count one look. Return True if the server's canary is lost for good. An unclear look changes nothing."""
         if own is CanarySight.SEEN:
             self._absences.pop(server.uuid, None)
         if own is not CanarySight.ABSENT:

@@ -216,24 +216,26 @@ def _reopen_all(tx: Rows, holding: Holding, server: KeyServer, found: Sequence[_
 
 
 def is_orphaned(tx: Rows, topology: ServerTopology, found: Orphan) -> bool:
-    """Return True if an object is still an orphan: neither an attempt of this incarnation nor a key accounts for it.
+    """Return True if an object is still an orphan: by its name, no attempt and no key accounts for it.
 
-    Called before orphans are stored, and before one is adopted.
+    The identifier is not compared. An attempt that another incarnation aborted does not count. Called before orphans
+    are stored, and before one is adopted.
     """
     return _account_for(tx, topology, found.unique_identifier, found.name).ownership is Ownership.UNCLAIMED
 
 
 def has_other_owner(tx: Rows, topology: ServerTopology, name: str) -> bool:
-    """Return True if another key manager's key accounts for an object, or any key has adopted it.
+    """Return True if a key of another key manager accounts for the object with this name, or any key has adopted it.
 
-    Called when a rebuild stores orphans: such an object is no orphan.
+    Only the name is compared, not the identifier. Return False for a name that is not one of ours. Called for each
+    object before a rebuild stores it as an orphan. If True, it is not stored.
     """
     if tx.keys_adopting(whole_name(name)):
         return True
     parsed = parse(name)
     key = key_of(tx, parsed) if parsed else None
-    others = key is not None and key.key_manager != topology.key_manager.uuid
-    return others and _account_for(tx, topology, "", name).ownership is not Ownership.UNCLAIMED
+    is_others = key is not None and key.key_manager != topology.key_manager.uuid
+    return is_others and _account_for(tx, topology, "", name).ownership is not Ownership.UNCLAIMED
 
 
 def _may_be_key(name: str) -> bool:

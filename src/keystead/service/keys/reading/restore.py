@@ -268,9 +268,12 @@ class KeyRestorer:
         ]
 
     async def _ask(self, work: _Work, server: KeyServer) -> None:
-        """Read chunks from one server, one at a time. End when no chunk is left, or the server does not answer.
+        """Read chunks from the primary of one server, one at a time. Cache the material that agrees with the digest.
 
-        Unanswered keys become a chunk again, for another connection. Keys that the server refused are left.
+        Add keys that the server refused, and keys with different material, to ``work.left``. Put keys without an answer
+        back as a chunk, for another connection, and end. End also when no chunk is left. Raises no KeyServerFault. Run
+        once for each connection of a restore to a server. If the restore names no server, keys in ``work.left`` are
+        then fetched singly.
         """
         endpoint = work.context.endpoints[server.uuid, PRIMARY]
         while (chunk := work.take(server.uuid)) is not None:

@@ -112,12 +112,14 @@ class CopyVerification:
         return (primary.presence, primary.unique_identifiers) == (Presence.PRESENT, row.copy.unique_identifiers)
 
     async def _prove_at(self, page: _Page, server: KeyServer, host: str, rows: Sequence[Tracked]) -> None:
-        """Prove copies at one address; those of a secondary that is not configured any more, on its primary.
+        """Prove copies at one address, on a new connection. Add the findings and the changes to ``page``.
 
-        When the address fails, the copies that were not answered by then are unreachable. Primary and secondary do not
-        stand in for each other.
+        ``host`` is a secondary, or empty for the primary. If that secondary is not configured any more, ask the primary
+        instead. If the address fails, note the copies that it has not answered yet as unreachable. No other address is
+        asked for them. Called for each address with copies of the page. Nothing is stored here.
         """
-        left, host = rows, host if host in server.secondary_key_servers else ""
+        left = rows
+        host = host if host in server.secondary_key_servers else ""
         try:
             async with visit(self._context, self._topology, server, host, fresh=True, exact=True) as at:
                 for some in slices(rows, ASKED):
