@@ -361,6 +361,7 @@ async def test_without_its_database_the_monitor_goes_on_and_ends_in_time(
     with proxy(servers[0].port) as (port, network):
         await node.key_manager(f"127.0.0.1:{port}", address(servers[1]))
         await node.expect_connected(2)
+        node.open.monitor._announced = None  # as before they were read for the first time
         await node.open.store.close()
         network.fail("reset")
         said = ""
