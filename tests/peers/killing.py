@@ -36,9 +36,13 @@ class Outcome:
 
 
 class Harness:
-    """The fork server's other side."""
+    """The fork server's other side. Without ``statements`` a job can be killed at commits and changes of files only.
 
-    def __init__(self) -> None:
+    A kill at another statement leaves what the kill at the next commit leaves: what was not committed is gone.
+    """
+
+    def __init__(self, *, statements: bool = True) -> None:
+        self._statements = statements
         self._server = subprocess.Popen(
             [sys.executable, "-m", __name__], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
@@ -53,7 +57,8 @@ class Harness:
         """Run a job; kill it at the point of this number (the first is 0), if it comes so far."""
         assert self._server.stdin
         assert self._server.stdout
-        print(json.dumps({"job": job, "at": at, "arguments": arguments}), file=self._server.stdin, flush=True)
+        order = {"job": job, "at": at, "statements": self._statements, "arguments": arguments}
+        print(json.dumps(order), file=self._server.stdin, flush=True)
         return Outcome(**json.loads(self._server.stdout.readline()))
 
 
@@ -63,18 +68,20 @@ class Harness:
 class Points:
     """Counts the points as the work passes them, and ends the process at one of them. Armed once per process."""
 
-    def __init__(self, at: int | None) -> None:
+    def __init__(self, at: int | None, *, statements: bool) -> None:
         self._at = at
+        self._statements = statements
         self.passed: list[str] = []
 
     def arm(self, folder: str = "") -> None:
-        """From now on every statement and commit is a point, and every change of a file below ``folder``."""
+        """From now on every commit (and statement) is a point, and every change of a file below ``folder``."""
         from sqlalchemy import Engine, Pool, event
 
         def statement(_c: object, _cursor: object, text: str, *_: object) -> None:
             self._pass(f"statement {text.split(None, 1)[0]}")
 
-        event.listen(Engine, "before_cursor_execute", statement)
+        if self._statements:
+            event.listen(Engine, "before_cursor_execute", statement)
         event.listen(Engine, "commit", lambda _: self._pass("commit"))
         event.listen(Pool, "checkin", lambda *_: self._pass("after the commit"))
         if folder:
@@ -212,7 +219,7 @@ def main() -> None:
         order = json.loads(line)
         pid = os.fork()
         if pid == 0:
-            points = Points(order["at"])
+            points = Points(order["at"], statements=order["statements"])
             result = JOBS[order["job"]](points, **order["arguments"])
             print(json.dumps({"result": result, "points": points.passed}), flush=True)
             os._exit(0)
