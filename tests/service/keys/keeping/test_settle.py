@@ -494,7 +494,8 @@ async def test_a_server_that_was_paused_while_a_key_was_created(key_world: KeyWo
     key = await kept.node.create(kept.manager)
     await asyncio.to_thread(primaries[0].resume)
     key_world.clock.advance(key_attempts.EXPIRES.total_seconds() + 1)
-    servers, proven = {server.uuid for server in await key_world.servers(kept.manager)}, set()
+    servers = {server.uuid for server in await key_world.servers(kept.manager)}
+    proven: set[str] = set()
     async with asyncio.timeout(90):
         while proven != servers:  # until its circuit lets the keeper in
             await again(kept, end=False)
