@@ -16,7 +16,7 @@ class Row(NamedTuple):
 
     @property
     def within(self) -> bool | None:
-        """Whether the budget is met; None without one."""
+        """Return True if the budget is met; None without one."""
         if self.budget is None:
             return None
         return self.value >= self.budget if self.better == "higher" else self.value <= self.budget

@@ -56,7 +56,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """What was imported and collected stays: the garbage collector need not look at it again and again."""
+    """Keep what was imported and collected: the garbage collector need not look at it again and again."""
     gc.collect()
     gc.freeze()
 
@@ -74,7 +74,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _has_twin(name: str, names: Collection[str]) -> bool:
-    """Whether the same test is there on the other engine or event loop, and one of the two is enough."""
+    """Return True if the same test is there on the other engine or event loop, and one of the two is enough."""
     for word, other in TWINS.items():
         twin = name.replace(word, other)
         if (

@@ -176,7 +176,7 @@ class Owned:
 
     @property
     def ids(self) -> set[str]:
-        """What no stranger may ever be shown."""
+        """Return what no stranger may ever be shown."""
         shown = {self.certificate, self.key_manager, self.job, self.report, self.account, *self.keys.values()}
         return shown | ({self.svm.uuid, self.svm.name} if self.svm else set())
 

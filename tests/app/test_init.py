@@ -49,7 +49,7 @@ def hash_of_admin(settings: Settings) -> str:
 
 
 def admin_has(settings: Settings, password: str) -> bool:
-    """Whether the account admin has this password."""
+    """Return True if the account admin has this password."""
     stored, hasher = hash_of_admin(settings), Argon2Hasher()
     try:
         return asyncio.run(hasher.verify(stored, Secret(password)))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def prefix(connection: HostConnection) -> str:
-    """What the names of one test's SVMs begin with."""
+    """Return what the names of one test's SVMs begin with."""
     del connection
     return f"svm-{uuid4().hex[:8]}"
 

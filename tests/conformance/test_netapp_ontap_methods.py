@@ -251,7 +251,7 @@ def made_manager(at: Installed) -> SecurityKeyManager:
 
 
 def offline(resource: Resource, read: Resource, *parents: str) -> None:
-    """What a class offers beside calls: paths, forms, and its own check of what came from us."""
+    """Return what a class offers beside calls: paths, forms, and its own check of what came from us."""
     answered = read.to_dict()
     plain = {name: value for name, value in answered.items() if not isinstance(value, (dict, list))}
     with pytest.MonkeyPatch.context() as patch:

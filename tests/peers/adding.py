@@ -81,7 +81,7 @@ async def change(services: Services, key_manager: str, verb: str, fields: dict[s
 
 
 async def outcome(work: Awaitable[Any]) -> str:
-    """What became of it: the word stored, or the code of the refusal."""
+    """Return what became of it: the word stored, or the code of the refusal."""
     try:
         await work
     except OntapError as error:
@@ -119,7 +119,7 @@ class Adder:
         print(json.dumps(order), file=self._process.stdin, flush=True)
 
     def outcomes(self) -> list[str]:
-        """What became of the requests of the last order."""
+        """Return what became of the requests of the last order."""
         assert self._process.stdout
         found: list[str] = json.loads(self._process.stdout.readline())
         return found

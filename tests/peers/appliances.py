@@ -33,7 +33,7 @@ class Appliance:
 
     @property
     def responder(self) -> Responder:
-        """What it answers with."""
+        """Return what it answers with."""
         return self.server.responder
 
     @property

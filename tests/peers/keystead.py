@@ -55,7 +55,7 @@ class Installation:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What a process of this installation is started with: this process's environment and the settings."""
+        """Return what a process of this installation is started with: this process's environment and the settings."""
         named = {"egress_allow": EGRESS} | ({"database": self.database} if self.database else {}) | dict(self.settings)
         return dict(os.environ) | {f"KEYSTEAD_{name.upper()}": value for name, value in named.items()}
 

@@ -92,7 +92,7 @@ class Forked:
 
     @property
     def alive(self) -> bool:
-        """Whether its first process is there."""
+        """Return True if its first process is there."""
         try:
             os.kill(self.pid, 0)
         except ProcessLookupError:

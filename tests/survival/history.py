@@ -26,7 +26,7 @@ NEVER: Final = float("inf")
 
 
 def short(key_id: str) -> str:
-    """What tells key ids apart."""
+    """Return what tells key ids apart."""
     return key_id[-48:-16] or key_id
 
 
@@ -85,7 +85,7 @@ class Operation:
 
     @property
     def may_have_happened(self) -> bool:
-        """Whether it was done, as far as the caller knows."""
+        """Return True if it was done, as far as the caller knows."""
         return self.outcome is not Outcome.FAILED
 
 
@@ -109,7 +109,7 @@ class History:
             made.ended = self._next()
 
     def window_passed(self) -> None:
-        """What has been retired by now cannot be recovered any more."""
+        """Note that what was retired by now cannot be recovered any more."""
         with self.operation(Kind.WINDOW) as passed:
             passed.ok()
 
@@ -139,7 +139,7 @@ class _Facts:
         return [each for each in self.of(Kind.READ) if each.outcome is Outcome.OK]
 
     def may_be_retired(self, read: Operation) -> bool:
-        """Whether any order has the key retired at some time of a read."""
+        """Return True if any order has the key retired at some time of a read."""
         recovered = [each for each in self.of(Kind.RECOVER, key=read.key) if each.outcome is Outcome.OK]
         return any(
             retire.may_have_happened
@@ -149,7 +149,7 @@ class _Facts:
         )
 
     def retired_by(self, operation: Operation, *, until: float) -> Operation | None:
-        """What had retired the key in every order when an operation began, and was not taken back until then."""
+        """Return what had retired the key in every order when an operation began, and was not taken back until then."""
         for retire in self.of(Kind.RETIRE, key=operation.key):
             if retire.outcome is Outcome.OK and retire.ended < operation.began:
                 undone = [each for each in self.of(Kind.RECOVER, key=operation.key) if each is not operation]
@@ -160,7 +160,7 @@ class _Facts:
         return None
 
     def may_be_gone(self, key: str, by: float) -> bool:
-        """Whether the key may have been purged by then: it may have been retired, and then a window passed."""
+        """Return True if the key may have been purged by then: it may have been retired, and then a window passed."""
         return any(
             retire.may_have_happened and retire.began < window.began and window.began < by
             for retire in self.of(Kind.RETIRE, key=key)

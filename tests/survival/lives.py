@@ -68,7 +68,7 @@ class Life:
 
     @property
     def held_up(self) -> bool:
-        """Whether it is held up, or is to be."""
+        """Return True if the process is held up, or is to be."""
         return not self._running.is_set() or (self._left > 0 and self._then == self.pause)
 
     def pause(self) -> None:
@@ -128,7 +128,7 @@ class MortalStore:
         return await self._stepping(self._store.read_few, work)
 
     def version(self) -> int | None:
-        """Whether something was committed."""
+        """Return True if something was committed."""
         return self._store.version()
 
     async def write(self, work: Callable[[Transaction], T]) -> T:
@@ -148,7 +148,7 @@ class MortalStore:
         await self._store.changed(within_s)
 
     async def check(self) -> None:
-        """Whether the database answers."""
+        """Return True if the database answers."""
         await self._store.check()
 
     async def close(self) -> None:
@@ -174,7 +174,7 @@ class MortalObjects:
             yield session
 
     def circuit_open(self, endpoint: Endpoint) -> bool:
-        """Whether an address is left alone."""
+        """Return True if an address is left alone."""
         return self._objects.circuit_open(endpoint)
 
     def latency_s(self, endpoint: Endpoint) -> float | None:

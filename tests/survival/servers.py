@@ -171,7 +171,7 @@ def _ours(names: set[str] | list[str]) -> tuple[str, ...]:
 
 
 async def _late(exchange: Exchange) -> None:
-    """What was asked for is done when nobody waits for it any more."""
+    """Do what was asked for when nobody waits for it any more."""
     await asyncio.sleep(LATE_S)
     exchange.answer  # noqa: B018 - it is carried out
     exchange.reset()

@@ -180,7 +180,7 @@ class Catalogue:
     unclaimed: frozenset[tuple[str, str]]
 
     def lists(self, address: str, name: str) -> bool:
-        """Whether an object is listed as unclaimed; on what is no key server now none is."""
+        """Return True if an object is listed as unclaimed; on what is no key server now none is."""
         here = [server.uuid for server in self.topology.servers if str(server.address) == address]
         return not here or (here[0], name) in self.unclaimed
 
@@ -288,7 +288,7 @@ class System:
             return False
 
     async def _told(self, process: Process, work: Coroutine[Any, Any, T]) -> T:
-        """What a caller of a process is told; CancelledError when it dies."""
+        """Return what a caller of a process is told; CancelledError when it dies."""
         task = process.life.call(work)
         await asyncio.wait([task])
         return task.result()
@@ -535,7 +535,7 @@ class System:
         self.wrong.append(f"the keeper is not quiet after {ROUNDS} rounds")
 
     async def catalogue(self) -> Catalogue:
-        """What the database says now."""
+        """Return what the database says now."""
 
         def read(tx: Transaction) -> Catalogue:
             keys = {key.uuid: key for key in tx.keys_in(self.manager, tuple(KeyState), "", 10_000)}
@@ -549,7 +549,7 @@ class System:
         return await self.home.store.read(read)
 
     def _objects_wrong(self, found: Catalogue) -> list[str]:
-        """What lies on the servers, and should not; and what does not, and should."""
+        """Return what lies on the servers, and should not; and what does not, and should."""
         materials = {
             each.key: each.material
             for each in self.history.operations
@@ -590,17 +590,17 @@ class System:
         return wrong
 
     def _rotten(self, found: Catalogue, key: Key, lacks: set[str]) -> bool:
-        """Whether a key's copies in these domains went bad: those are never written over."""
+        """Return True if a key's copies in these domains went bad: those are never written over."""
         bad = {copy.key_server for copy in found.copies if copy.key == key.uuid and copy.presence is Presence.DIFFERENT}
         return lacks <= {found.topology.domain_of[uuid] for uuid in bad if uuid in found.topology.domain_of}
 
     def report(self, wrong: Sequence[str]) -> str:
-        """What is wrong, and all that happened."""
+        """Return what is wrong, and all that happened."""
         return "\n".join([*wrong, told(self.history.operations)])
 
 
 def _object_wrong(found: Catalogue, address: str, named: str, held: Held, materials: Mapping[str, bytes]) -> str | None:
-    """What is wrong with an object that is there; None when it is accounted for."""
+    """Return what is wrong with an object that is there; None when it is accounted for."""
     name = parse(named)
     if name is None or name.kind in {ObjectKind.CANARY, ObjectKind.EPOCH_MARKER}:
         return None
@@ -629,7 +629,7 @@ def _object_wrong(found: Catalogue, address: str, named: str, held: Held, materi
 
 
 def _part(material: bytes, name: ObjectName) -> bytes:
-    """What of a key's material an object is."""
+    """Return what of a key's material an object is."""
     middle = len(material) // 2
     return {0: material, 1: material[:middle], 2: material[middle:]}[name.part]
 

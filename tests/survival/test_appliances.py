@@ -68,7 +68,7 @@ class Life:
         self.places = places
 
     async def presences(self, key: Key) -> list[Presence]:
-        """What is known of a key's copies."""
+        """Return what is known of a key's copies."""
         found = await self.system.catalogue()
         return [copy.presence for copy in found.copies if copy.key == key.uuid]
 
@@ -82,7 +82,7 @@ class Life:
         return (await self.system.catalogue()).keys[key.uuid].state
 
     async def actions(self, key: Key) -> dict[str, set[str]]:
-        """What was done to a key's own objects, by server."""
+        """Return what was done to a key's own objects, by server."""
         found = await self.system.home.store.read(lambda tx: tx.receipts([key.uuid]))
         copies = await self.system.home.store.read(lambda tx: tx.copies([key.uuid]))
         own = {id_ for copy in copies for id_ in copy.unique_identifiers}

@@ -133,7 +133,7 @@ class KeyManagerMachine(RuleBasedStateMachine):
 
     @rule(name=names)
     def recover(self, name: str) -> None:
-        """What is retired comes back until its window passes."""
+        """Recover what is retired, until its window passes."""
         if name in self.model.keys:
             self.run(self.system.recover(self.process, self.model.keys[name][0]))
             self.model.retired.discard(name)

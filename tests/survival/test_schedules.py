@@ -88,7 +88,7 @@ class Runs:
         self._clock = ShiftedClock()
 
     async def run(self, schedule: Schedule, group: Group | None = None) -> str:
-        """What is wrong with a schedule. There are two nodes on PostgreSQL; what else differs is by the seed."""
+        """Return what is wrong with a schedule. There are two nodes on PostgreSQL; what else differs is by the seed."""
         replicated, secondaries = schedule.seed % 3 == 0, schedule.seed % 4
         nodes = 1 if self._postgres is None else 2
         with way_to(self._home, self._postgres) as (database, link):
@@ -103,7 +103,7 @@ class Runs:
 
 @pytest.fixture
 def runs(home: Home, pki: Pki, tmp_path: Path, request: pytest.FixtureRequest) -> Runs:
-    """What runs schedules on this test's engine."""
+    """Return what runs schedules on this test's engine."""
     on_postgresql = home.store.database.writer.dialect.name == POSTGRESQL
     return Runs(home, pki, tmp_path, request.getfixturevalue("postgres") if on_postgresql else None)
 

@@ -65,8 +65,7 @@ _OF_AN_OBJECT: Final = frozenset({Fault.NOT_FOUND, Fault.DENIED, Fault.WRONG_STA
 class Session:
     """An :class:`keystead.service.ports.objects.ObjectSession`. Each message has the session's time limit.
 
-    ``page`` is the number of objects that one Locate asks for after a too large answer, ``located`` the most objects
-    that a server may name.
+    One Locate asks for ``page`` objects after a too large answer. A server may name at most ``located`` objects.
     """
 
     def __init__(self, peer: Peer, line: Line, *, page: int = PAGE, located: int = LOCATED) -> None:
@@ -309,8 +308,7 @@ class Session:
     async def _located(self, attributes: Sequence[Attribute]) -> tuple[list[str], bool]:
         """Return the objects with these attributes, and whether the list is complete as far as can be known.
 
-        Ask for all objects at once, because many servers do not support Offset Items. Ask in pages only if the answer
-        is too large.
+        Ask for all at once, because many servers lack Offset Items. Ask in pages only if the answer is too large.
         """
         try:
             return await self._pages(attributes, None)

@@ -108,7 +108,7 @@ class Reads:
 
     @property
     def spooled(self) -> bool:
-        """Whether records wait in the spool."""
+        """Return True if records wait in the spool."""
         return (self.folder / "reads.spool").exists()
 
     async def merged(self) -> list[str]:

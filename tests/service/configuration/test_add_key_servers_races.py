@@ -47,7 +47,7 @@ def is_explained(before: Sequence[str], requests: Requests, fates: Sequence[str]
 
 
 def drawn(chance: random.Random, addresses: Sequence[str]) -> tuple[list[str], list[Requests]]:
-    """What a round begins with, and two requests for each of two processes, which overlap more often than not."""
+    """Return the first servers of a round, and two requests for each of two processes. Most of them overlap."""
     before = chance.sample(addresses, chance.randint(0, 3))
     return before, [[chance.sample(addresses, chance.choice([1, 1, 2])) for _ in range(2)] for _ in range(2)]
 

@@ -105,7 +105,7 @@ async def test_a_key_manager_that_is_locked_holds_up_no_other(store: SqlStore) -
 
 
 async def accept(store: SqlStore, observing: Observations, number: int) -> None:
-    """What a call does that proved a key manager's server."""
+    """Do what a call does that proved a key manager's server."""
     result = ProbeResult(server(number).address, None, None, None, None, ())
 
     def work(tx: Transaction) -> None:

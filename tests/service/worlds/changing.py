@@ -121,7 +121,7 @@ class Changer:
 
 
 def configuration_context(world: KeyWorld, node: KeyNode, **options: Any) -> ConfigurationContext:
-    """What changes of key managers and key servers need on a node: real guards, and probes of loopback addresses."""
+    """Return the context of configuration changes on a node: real guards, and probes of loopback addresses."""
     queue = ProbeQueue(per_account=16, per_svm=16, in_all=64, waiting=64)
     gateway = Gateway(EgressRules.parse(("127.0.0.0/8", "::1/128"), ()))
     prover = ServerProber(gateway, world.home.keyring, queue, Observations(world.clock, node.uuid))

@@ -49,7 +49,7 @@ async def change(world: KeyWorld, key: Key, state: KeyState) -> None:
 
 
 async def away(_: object) -> None:
-    """What is read from a database that is away."""
+    """Return what is read from a database that is away."""
     raise StoreError("away")
 
 
