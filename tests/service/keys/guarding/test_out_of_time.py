@@ -45,7 +45,7 @@ async def other_copy_is_old(world: KeyWorld, servers: str = "ab") -> Guards:
 
 async def test_a_server_that_hangs_does_not_answer(key_world: KeyWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     """Remove a server without waiting for one that hangs while others answer; its proof does not count either."""
-    monkeypatch.setattr(key_guard, "LOOKING_S", 0.3)
+    monkeypatch.setattr(key_guard, "LOOKING_S", 1.0)
     guards = await built(key_world, Before("abc"))
     guards.peers["b"].faults[Operation.GET] = delay(20)
     async with asyncio.timeout(15):

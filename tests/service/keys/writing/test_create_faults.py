@@ -136,10 +136,11 @@ async def test_dead_servers_cost_little(key_world: KeyWorld) -> None:
 @on_sqlite
 async def test_the_time_of_a_call(key_world: KeyWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     """A creation is committed or aborted when its time is over, whatever the time-outs of the servers are."""
-    monkeypatch.setattr(key_writing, "COPYING_S", 0.3)
     servers = await key_world.start(2)
     manager = await key_world.key_manager(*servers, create_remove_timeout=-1)
     node = await key_world.node()
+    await node.create(manager, "first")  # connects: the other server then answers well within the time
+    monkeypatch.setattr(key_writing, "COPYING_S", 2.0)
     servers[0].request_faults[REGISTER] = silence
     error = await node.refused(manager)
     assert (error.kind, [value for name, value in error.arguments if name == "reason"]) == (
