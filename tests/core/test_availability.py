@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from keystead.core import errors
+from keystead.core import errors, events
 from keystead.core.availability import (
     EXPIRES_SOON,
+    FAILED_LOOK,
     SILENT_AFTER,
+    AddressCheck,
     CheckResult,
     UsedCertificate,
     WatchedAddress,
@@ -19,7 +21,8 @@ from keystead.core.availability import (
     announced_certificate,
     certificate_events,
     connectivity,
-    is_announced,
+    event_values,
+    keys_visible,
     observed,
     own_certificate,
     peer_certificates,
@@ -50,13 +53,26 @@ SVM = Svm("svm-1", "vs0")
 LEAF = PeerCertificate("ks1", "CA", "0A", NOW + timedelta(days=100))
 GOOD = CheckResult(certificates=(LEAF,))
 BAD = CheckResult("connect", "connection_refused")
-AVAILABLE = observed("node-1", PLACE, None, GOOD, NOW)
-LOST = observed("node-1", PLACE, None, BAD, NOW)
+SLOW, VISIBLE, HIDDEN = (
+    replace(GOOD, latency_ms=40),
+    replace(GOOD, keys_visible=True),
+    replace(GOOD, keys_visible=False),
+)
+
+
+def after(before: Observation | None, look: CheckResult, now: datetime = LATER, **more: Any) -> Observation:
+    """Return the observation after a look."""
+    return observed("node-1", before, AddressCheck("manager", PLACE, look, now, **more))
+
+
+AVAILABLE = after(None, GOOD, NOW)
+LOST = after(None, BAD, NOW)
 
 
 def test_the_first_look_decides() -> None:
     """The first look decides the state of an address, and the state begins at that look."""
-    assert Observation("node-1", "server-1", "", State.AVAILABLE, NOW, certificates=(LEAF,)) == AVAILABLE
+    seen = Observation("node-1", "server-1", "", State.AVAILABLE, NOW, certificates=(LEAF,), last_available=NOW)
+    assert seen == AVAILABLE
     assert Observation("node-1", "server-1", "", State.NOT_RESPONDING, NOW, "connect", "connection_refused") == LOST
 
 
@@ -64,49 +80,83 @@ def test_the_first_look_decides() -> None:
 def test_a_look_that_shows_nothing_new_changes_nothing(before: Observation) -> None:
     """A look with the same result leaves the observation equal, with its time, so that nothing is stored."""
     again = GOOD if before is AVAILABLE else BAD
-    assert observed("node-1", PLACE, before, again, LATER) == before
+    assert after(before, again) == before
 
 
-def test_since_moves_with_the_state_only() -> None:
-    """Another reason or certificate changes the observation, but not the time since which the state holds."""
-    other_reason = observed("node-1", PLACE, LOST, CheckResult("tls", "tls_timed_out"), LATER)
-    assert (other_reason.since, other_reason.reason) == (NOW, "tls_timed_out")
+def test_since_moves_with_the_state_and_the_reason() -> None:
+    """A new certificate changes the observation, but not the time since which state and reason hold."""
     renewed = replace(LEAF, serial_number="0B")
-    renewal = observed("node-1", PLACE, AVAILABLE, CheckResult(certificates=(renewed,)), LATER)
+    renewal = after(AVAILABLE, CheckResult(certificates=(renewed,)))
     assert (renewal.since, renewal.certificates) == (NOW, (renewed,))
-    assert observed("node-1", PLACE, AVAILABLE, BAD, LATER).since == LATER
-    assert observed("node-1", PLACE, LOST, GOOD, LATER).since == LATER
+    for before, look in ((LOST, CheckResult("tls", "tls_timed_out")), (AVAILABLE, BAD), (LOST, GOOD)):
+        found = after(before, look)
+        assert (found.since, found.reason) == (LATER, look.reason)
 
 
-def test_certificates_stay_as_last_seen() -> None:
-    """A server that cannot be reached shows no certificates, so the last ones stay."""
-    assert observed("node-1", PLACE, AVAILABLE, BAD, LATER).certificates == (LEAF,)
+def test_what_a_look_does_not_see_stays_as_last_seen() -> None:
+    """A server that cannot be reached shows neither certificates nor keys, and no request has a time."""
+    lost = after(after(AVAILABLE, replace(VISIBLE, latency_ms=40)), BAD)
+    assert (lost.certificates, lost.keys_visible, lost.latency_ms) == ((LEAF,), True, 40)
+    assert after(lost, HIDDEN).keys_visible is False
+
+
+@pytest.mark.parametrize(("now_ms", "stored_ms"), [(19, 19), (20, 40), (40, 40), (80, 40), (81, 81)])
+def test_the_time_of_a_request_is_stored_when_it_is_another_one(now_ms: int, stored_ms: int) -> None:
+    """Times within half and twice of the stored one change nothing, so that not every look is stored."""
+    assert after(after(AVAILABLE, SLOW), replace(GOOD, latency_ms=now_ms)).latency_ms == stored_ms
+
+
+def test_when_a_server_was_last_available() -> None:
+    """While lost, it is the last good look before; another reason does not change it."""
+    good = LATER - timedelta(seconds=5)
+    lost = after(AVAILABLE, BAD, last_good=good)
+    assert lost.last_available == good
+    assert after(lost, CheckResult("tls", "tls_timed_out"), LATER + timedelta(hours=1)).last_available == good
+    assert after(lost, GOOD, LATER + timedelta(hours=1)).last_available == LATER + timedelta(hours=1)
+    assert after(AVAILABLE, BAD).last_available == NOW
+    assert LOST.last_available is None
+
+
+def test_after_a_look_that_failed_for_our_own_fault_nothing_is_known() -> None:
+    """The state is unknown: neither available nor lost, and no event says either."""
+    found = after(AVAILABLE, CheckResult(reason=FAILED_LOOK))
+    assert (found.state, found.last_available, announced(AVAILABLE, found)) == (State.UNKNOWN, NOW, ())
+    assert announced(found, LOST) == (events.NOT_AVAILABLE,)
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "name"),
+    ("before", "now", "name"),
     [
         (None, AVAILABLE, None),
         (None, LOST, "km.keyserver.notavailable"),
         (AVAILABLE, LOST, "km.keyserver.notavailable"),
         (LOST, AVAILABLE, "km.keyserver.available"),
         (AVAILABLE, AVAILABLE, None),
-        (LOST, replace(LOST, reason="no_answer"), None),
+        (LOST, LOST, None),
+        (LOST, replace(LOST, reason="no_answer"), "km.keyserver.notavailable"),
+        (LOST, after(LOST, CheckResult(reason=FAILED_LOOK)), None),
+        (None, after(None, VISIBLE), None),
+        (None, after(None, HIDDEN), "km.canary.notvisible"),
+        (AVAILABLE, after(AVAILABLE, HIDDEN), "km.canary.notvisible"),
+        (after(AVAILABLE, HIDDEN), after(AVAILABLE, HIDDEN), None),
+        (after(AVAILABLE, HIDDEN), after(after(AVAILABLE, HIDDEN), VISIBLE), "km.canary.visible"),
+        (after(AVAILABLE, HIDDEN), after(after(AVAILABLE, HIDDEN), BAD), "km.keyserver.notavailable"),
     ],
 )
-def test_a_loss_is_announced_once_and_a_return_only_after_a_loss(
-    before: Observation | None, after: Observation, name: str | None
-) -> None:
-    """A loss is announced once, and a return only after a loss."""
-    assert is_announced(before, after) is (name is not None)
-    if name is not None:
-        assert announced(after, SVM, "vs0", "ks1:5696").name == name
+def test_what_is_announced(before: Observation | None, now: Observation, name: str | None) -> None:
+    """A loss and each new reason of it are announced, a return only after a loss, and keys that are hidden or back."""
+    assert [kind.name for kind in announced(before, now)] == ([] if name is None else [name])
+
+
+def test_a_server_that_comes_back_without_its_keys_is_announced_as_both() -> None:
+    """It is available, and hides its keys."""
+    assert announced(LOST, after(LOST, HIDDEN)) == (events.AVAILABLE, events.CANARY_HIDDEN)
 
 
 def test_an_event_says_what_it_is_about() -> None:
     """An event has ONTAP's parameters in order and ONTAP's sentence, and then stage and reason."""
-    event = announced(replace(LOST, since=LATER), SVM, "vs0", "ks1:5696")
-    assert event is not None
+    (kind,) = announced(None, LOST)
+    event = kind.happened("node-1", LATER, SVM, event_values(LOST, "vs0", "ks1:5696"))
     assert (event.node, event.time, event.severity, event.svm) == ("node-1", LATER, "alert", SVM)
     assert event.parameters == (
         ("vserver", "vs0"),
@@ -166,6 +216,36 @@ def test_what_a_silent_node_said_does_not_count(behind: timedelta | None, state:
     said = connectivity(["server-1"], nodes, [AVAILABLE, replace(AVAILABLE, node="node-2")])["server-1"]
     assert [each.state for each in said.node_states] == [state, State.AVAILABLE]
     assert said.cluster_availability is (state is State.AVAILABLE)
+
+
+def test_what_accounts_of_the_cluster_see_of_a_server_that_failed() -> None:
+    """An account of an SVM sees when and at which stage, but not why: it chose the address."""
+    node = Node("node-1", "n1", Release(9, 18, 1), heard_at=NOW)
+    lost = replace(after(after(None, VISIBLE, NOW), replace(BAD, stage="egress"), last_good=NOW), latency_ms=3)
+    (all_,) = connectivity(["server-1"], [node], [lost])["server-1"].node_states
+    assert (all_.stage, all_.since, all_.last_available) == ("egress", LATER, NOW)
+    assert (all_.reason, all_.latency_ms, all_.certificates, all_.keys_visible) == (BAD.reason, 3, (LEAF,), True)
+    (some,) = connectivity(["server-1"], [node], [lost], whole=False)["server-1"].node_states
+    assert (some.stage, some.since, some.last_available) == ("resolve", LATER, NOW)
+    assert (some.reason, some.latency_ms, some.certificates, some.keys_visible) == ("", None, (), None)
+
+
+def test_an_available_server_was_available_when_its_node_was_last_heard() -> None:
+    """Looks that show nothing new are not stored, so the node's sign of life tells."""
+    node = Node("node-1", "n1", Release(9, 18, 1), heard_at=LATER)
+    (said,) = connectivity(["server-1"], [node], [AVAILABLE])["server-1"].node_states
+    assert (said.since, said.last_available) == (NOW, LATER)
+
+
+def test_a_server_shows_its_keys_if_no_node_that_watches_says_otherwise() -> None:
+    """Secondaries do not count, nor what a silent node saw."""
+    nodes = [Node("node-1", "n1", Release(9, 18, 1), heard_at=NOW), Node("node-2", "n2", Release(9, 18, 1))]
+    shows, hides = after(None, VISIBLE, NOW), after(None, HIDDEN, NOW)
+    assert keys_visible([shows, replace(hides, host="ks2"), replace(hides, node="node-2")], nodes) == {"server-1": True}
+    assert keys_visible([shows, replace(hides, node="node-2")], [nodes[0], replace(nodes[1], heard_at=NOW)]) == {
+        "server-1": False
+    }
+    assert keys_visible([AVAILABLE], nodes) == {}
 
 
 # --- certificates ---
@@ -262,7 +342,7 @@ def test_a_ca_that_several_key_servers_show_is_announced_once() -> None:
 
 def test_what_a_loss_looked_like_is_told_to_the_cluster_only() -> None:
     """Stage and reason of a loss are shown to the cluster only; an SVM sees ONTAP's sentence."""
-    event = announced(replace(LOST, since=LATER), SVM, "vs0", "ks1:5696")
+    event = events.NOT_AVAILABLE.happened("node-1", LATER, SVM, event_values(LOST, "vs0", "ks1:5696"))
     assert sentence(event, whole_cluster=False) == event.log_message
     more = ' It failed in stage "connect", reason "connection_refused".'
     assert sentence(event, whole_cluster=True) == event.log_message + more

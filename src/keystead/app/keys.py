@@ -28,6 +28,7 @@ from keystead.service.keys.keeping.replicate_now import KeyReplicator
 from keystead.service.keys.keeping.rounds import KeyRounds, RoundParts
 from keystead.service.keys.keeping.settle import AttemptSettlement
 from keystead.service.keys.keeping.sweep import CopySweep
+from keystead.service.keys.learning.confirm import ServerConfirmation
 from keystead.service.keys.learning.learn import ServerLearner
 from keystead.service.keys.orphans.adopt import Orphans
 from keystead.service.keys.orphans.scan import OrphanScan
@@ -82,6 +83,7 @@ class KeyServices:
     detached: DetachedKeyServers
     identity: RelocationGuard
     learner: ServerLearner
+    confirmation: ServerConfirmation
     keys: Keys
     writer: KeyWriter
     ending: KeyRetirement
@@ -156,6 +158,7 @@ def key_work(world: Dependencies, rules: EgressRules, settings: Settings) -> Key
         detached=DetachedKeyServers(context, guard, audit),
         identity=RelocationGuard(store, objects, endpoints, clock),
         learner=learner,
+        confirmation=ServerConfirmation(context, learner, audit),
         keys=Keys(store, reader.held, node),
         writer=writer,
         ending=KeyRetirement(

@@ -44,6 +44,7 @@ from keystead.service.configuration.key_manager_configs import KeyManagerConfigs
 from keystead.service.configuration.key_managers import KeyManagers
 from keystead.service.configuration.key_servers import KeyServers
 from keystead.service.configuration.key_stores import KeyStores
+from keystead.service.keys.looking.visible import KeyVisibility
 from keystead.service.ports.sealing import SealError
 from keystead.service.ports.store import StoreError
 from keystead.service.probing.observations import Observations
@@ -113,12 +114,12 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         gateway = Gateway(rules)
         observing = Observations(clock, node)
         prover = ServerProber(gateway, keyring, queue, observing)
-        watching = Watching(store, gateway, prover, observing, clock, node)
         metrics = Metrics()
         incarnations = Incarnations(store, DataDirectory(settings.data, store), audit, clock, node)
         keys = key_work(
             Dependencies(store, prover, keyring, signing, audit, metrics, clock, node, incarnations), rules, settings
         )
+        watching = Watching(store, gateway, prover, observing, clock, node, keys.keeper.kick)
         configuration = ConfigurationContext(store, prover, keyring, audit, keys.guard, keys.identity, keys.changed)
         services = Services(
             accounts=Accounts(store, hasher, audit),
@@ -147,6 +148,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             keys=keys.keys,
             logins=Logins(store, hasher, clock, audit),
             roles=Roles(store),
+            server_confirmation=keys.confirmation,
             svms=Svms(store, audit),
             unclaimed_objects=keys.unclaimed,
         )
@@ -156,7 +158,9 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             raise CannotStart(str(error)) from None
         await services.jobs.start()
         keys.start()
-        monitor = Monitor(watching, metrics, Intervals(settings.monitor_interval, settings.monitor_probe_interval))
+        visibility = KeyVisibility(store, keyring, clock)
+        intervals = Intervals(settings.monitor_interval, settings.monitor_probe_interval)
+        monitor = Monitor(watching, visibility.sees_keys, metrics, intervals)
         metrics.add_source(lambda: in_work(queue, services.jobs))
         try:
             yield Running(services, store, keyring, queue, keys, monitor)

@@ -266,6 +266,25 @@ def modify_server(
     click.echo(f"changed {key_server}", err=True)
 
 
+@external.command("confirm-server")
+@api_command
+@owner
+@click.option("--key-server", required=True, metavar="HOST[:PORT]", help="Address of the primary key server.")
+@yes
+def confirm_server(vserver: str | None, key_server: str, yes: bool, **flags: Any) -> None:  # noqa: FBT001
+    """Say that a key server that was wiped and has another public key is the right one.
+
+    Keystead sends no key to such a server before. Its old copies do not count until they are read.
+
+    Example: keystead security key-manager external confirm-server --vserver vs0 --key-server ks3
+    """
+    with api(flags) as service:
+        manager = _key_manager_uuid(service, vserver)
+        confirm(f"Trust the machine that answers at {key_server} now with keys of {owner_in_words(vserver)}", yes=yes)
+        record = service.call("POST", f"{_server_path(manager, key_server)}/confirm")
+    print_records([record], ["server", "public_key"], flags["output"])
+
+
 @external.command("show")
 @api_command
 @one_svm

@@ -14,10 +14,11 @@ from keystead.core import events
 from keystead.core.model import Observation, State
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
     from collections.abc import Set as AbstractSet
     from datetime import datetime
 
+    from keystead.core.events import EventKind
     from keystead.core.model import Certificate, Event, KeyManager, KeyServer, Node, PeerCertificate, Svm
     from keystead.core.probing import ProbeResult
 
@@ -32,6 +33,12 @@ SERVER: Final = "server"
 
 STATUS: Final = "not-responding"
 """``keyserver_status`` in events: ONTAP's word on its command line."""
+
+ONE_REQUEST: Final = "credential"
+"""The stage of a probe that sends one request on the connection, and so shows the time of a request."""
+
+FAILED_LOOK: Final = "look_failed"
+"""The reason of a look that ended with an unexpected failure of ours: nothing is known about the server."""
 
 PRIMARY: Final = ""
 """The ``host`` in the observation of a primary. A secondary has its own host there."""
@@ -48,24 +55,37 @@ class WatchedAddress(NamedTuple):
 class CheckResult:
     """The result of a look at one address. ``reason`` is empty if the address was accepted.
 
-    ``certificates`` are those that the server showed, none if the look failed before.
+    ``certificates`` are those that the server showed, none if the look failed before. ``latency_ms`` is the time of one
+    request. ``keys_visible``: the address showed the canary and the newest copy there; None if that is not known.
     """
 
     stage: str = ""
     reason: str = ""
     certificates: tuple[PeerCertificate, ...] = ()
+    latency_ms: int | None = None
+    keys_visible: bool | None = None
 
     @classmethod
     def of(cls, result: ProbeResult) -> CheckResult:
         """Return the result of the probe of one address."""
-        return cls(result.stage or "", result.reason or "", result.certificates)
+        asked = [stage.elapsed_ms for stage in result.stages if stage.stage == ONE_REQUEST and stage.state == "passed"]
+        latency_ms = max(1, round(asked[0])) if asked else None
+        return cls(result.stage or "", result.reason or "", result.certificates, latency_ms)
+
+    @property
+    def state(self) -> State:
+        """The state of an address after this look."""
+        if self.reason == FAILED_LOOK:
+            return State.UNKNOWN
+        return State.NOT_RESPONDING if self.reason else State.AVAILABLE
 
 
 class AddressCheck(NamedTuple):
     """The result of a look at an address of a key manager's server, and the time at which it was certain.
 
-    ``about`` is the configuration that was looked at: a result of a former configuration says nothing about the present
-    one. None means the configuration that the transaction stores.
+    ``last_good`` is the time of the last good look before. ``about`` is the configuration that was looked at: a result
+    of a former configuration says nothing about the present one. None means the configuration that the transaction
+    stores.
     """
 
     key_manager: str
@@ -73,6 +93,7 @@ class AddressCheck(NamedTuple):
     look: CheckResult
     time: datetime
     about: tuple[KeyManager, KeyServer] | None = None
+    last_good: datetime | None = None
 
 
 def results_by_address(server: KeyServer, result: ProbeResult) -> dict[WatchedAddress, CheckResult]:
@@ -83,51 +104,96 @@ def results_by_address(server: KeyServer, result: ProbeResult) -> dict[WatchedAd
     }
 
 
-def observed(
-    node: str, place: WatchedAddress, before: Observation | None, look: CheckResult, now: datetime
-) -> Observation:
+def observed(node: str, before: Observation | None, change: AddressCheck) -> Observation:
     """Return the observation of an address after a look.
 
-    ``before`` is its observation until now. ``since`` changes only with the state. Certificates stay as last seen if
-    the look saw none.
+    ``before`` is its observation until now. ``since`` changes with the state and with the reason. What the look did not
+    see stays as last seen: certificates, the time of a request, and whether the keys were visible.
     """
-    state = State.NOT_RESPONDING if look.reason else State.AVAILABLE
+    look, now = change.look, change.time
     if before is None:
-        return Observation(node, *place, state, now, look.stage, look.reason, look.certificates)
+        before = Observation(node, *change.place, State.UNKNOWN, now)
+    is_same = (look.state, look.reason) == (before.state, before.reason)
+    last_available = now if look.state is State.AVAILABLE else change.last_good or before.last_available
     return replace(
         before,
-        state=state,
-        since=before.since if state is before.state else now,
+        state=look.state,
+        since=before.since if is_same else now,
         stage=look.stage,
         reason=look.reason,
         certificates=look.certificates or before.certificates,
+        last_available=before.last_available if look.state is before.state else last_available,
+        latency_ms=_latency_ms(before.latency_ms, look.latency_ms),
+        keys_visible=before.keys_visible if look.keys_visible is None else look.keys_visible,
     )
 
 
-def is_announced(before: Observation | None, after: Observation) -> bool:
-    """Return True if the change has an event: the loss of a server, or its return after a loss."""
+def _latency_ms(before: int | None, now: int | None) -> int | None:
+    """Return the time of a request to store. It stays while the new one is within half and twice of it.
+
+    Otherwise nearly every look would be stored.
+    """
+    if before is None or now is None:
+        return now or before
+    return before if before / 2 <= now <= before * 2 else now
+
+
+def announced(before: Observation | None, after: Observation) -> tuple[EventKind, ...]:
+    """Return the kinds of events that a change has: a loss, a new reason, a return, keys hidden or visible again."""
+    found = []
     was_lost = before is not None and before.state is State.NOT_RESPONDING
-    return was_lost != (after.state is State.NOT_RESPONDING)
-
-
-def announced(after: Observation, svm: Svm | None, vserver: str, address: str) -> Event:
-    """Return the event for a change. The change must be one that :func:`is_announced`."""
     is_lost = after.state is State.NOT_RESPONDING
+    was_visible, had_reason = (None, "") if before is None else (before.keys_visible, before.reason)
+    if is_lost and not (was_lost and after.reason == had_reason):
+        found.append(events.NOT_AVAILABLE)
+    if was_lost and after.state is State.AVAILABLE:
+        found.append(events.AVAILABLE)
+    if after.keys_visible is False is not was_visible:
+        found.append(events.CANARY_HIDDEN)
+    if after.keys_visible and was_visible is False:
+        found.append(events.CANARY_VISIBLE)
+    return tuple(found)
+
+
+def event_values(after: Observation, vserver: str, address: str) -> dict[str, str]:
+    """Return the parameters of the events that an observation may have."""
     values = {"vserver": vserver, "address": address}
-    if is_lost:
-        values |= {"keyserver_status": STATUS, "stage": after.stage, "reason": after.reason}
-    kind = events.NOT_AVAILABLE if is_lost else events.AVAILABLE
-    return kind.happened(after.node, after.since, svm, values)
+    return values | {"keyserver_status": STATUS, "stage": after.stage, "reason": after.reason}
+
+
+def keys_visible(observations: Iterable[Observation], nodes: Sequence[Node]) -> dict[str, bool]:
+    """Return, by key server (uuid), whether its primary shows its keys: False if a node that watches says no.
+
+    Servers that no such node could ask are left out.
+    """
+    silent = silent_nodes(nodes)
+    found: dict[str, bool] = {}
+    for each in observations:
+        if each.host == PRIMARY and each.node not in silent and each.keys_visible is not None:
+            found[each.key_server] = found.get(each.key_server, True) and each.keys_visible
+    return found
 
 
 # --- connectivity ---
 
 
-class NodeState(NamedTuple):
-    """What one node says about a key server."""
+@dataclass(frozen=True, slots=True)
+class NodeState:
+    """What one node says about a key server. ``since`` and the rest are empty while the state is unknown.
+
+    ``last_available`` of an available server is the node's last sign of life. ``reason`` and what follows are for
+    accounts of the cluster: an account of an SVM chooses the address, so they could tell it about our network.
+    """
 
     node: Node
     state: State
+    stage: str = ""
+    since: datetime | None = None
+    last_available: datetime | None = None
+    reason: str = ""
+    latency_ms: int | None = None
+    certificates: tuple[PeerCertificate, ...] = ()
+    keys_visible: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,22 +221,41 @@ def silent_nodes(nodes: Sequence[Node]) -> frozenset[str]:
 
 
 def connectivity(
-    key_servers: Iterable[str], nodes: Sequence[Node], observations: Iterable[Observation]
+    key_servers: Iterable[str], nodes: Sequence[Node], observations: Iterable[Observation], *, whole: bool = True
 ) -> dict[str, Connectivity]:
     """Return what the nodes say, by the key server's uuid; ``unknown`` for a node that is silent or has not looked yet.
 
-    Only the primary decides. A secondary that answers keeps keys readable, and is shown in the metrics.
+    Only the primary decides. A secondary that answers keeps keys readable, and is shown in the metrics. ``whole``: with
+    what accounts of the cluster may see.
     """
     silent = silent_nodes(nodes)
-    said: dict[str, dict[str, State]] = {server: {} for server in key_servers}
+    said: dict[str, dict[str, Observation]] = {server: {} for server in key_servers}
     for observation in observations:
         if observation.host == PRIMARY and observation.key_server in said and observation.node not in silent:
-            said[observation.key_server][observation.node] = observation.state
-    return {server: _connectivity(nodes, states) for server, states in said.items()}
+            said[observation.key_server][observation.node] = observation
+    return {
+        server: Connectivity(tuple(_node_state(node, found.get(node.uuid), whole=whole) for node in nodes))
+        for server, found in said.items()
+    }
 
 
-def _connectivity(nodes: Sequence[Node], states: Mapping[str, State]) -> Connectivity:
-    return Connectivity(tuple(NodeState(node, states.get(node.uuid, State.UNKNOWN)) for node in nodes))
+def _node_state(node: Node, found: Observation | None, *, whole: bool) -> NodeState:
+    """Return what a node says about a server, from its observation; None if there is none that counts."""
+    if found is None:
+        return NodeState(node, State.UNKNOWN)
+    heard = [time for time in (found.last_available, node.heard_at) if time is not None]
+    last_available = max(heard, default=None) if found.state is State.AVAILABLE else found.last_available
+    stage = "resolve" if found.stage == "egress" and not whole else found.stage
+    shown = NodeState(node, found.state, stage, found.since, last_available)
+    if not whole:
+        return shown
+    return replace(
+        shown,
+        reason=found.reason,
+        latency_ms=found.latency_ms,
+        certificates=found.certificates,
+        keys_visible=found.keys_visible,
+    )
 
 
 # --- certificates ---

@@ -108,7 +108,18 @@ CANARY_HIDDEN: Final = EventKind(
     "km.canary.notvisible",
     "alert",
     ("vserver", "address"),
-    'The external key management server "{address}" for Vserver "{vserver}" does not show what was left there.',
+    'The external key management server "{address}" for Vserver "{vserver}" answers, but does not show the keys that '
+    "were left there.",
+    internal_text=" Its copies do not count as readable. There are three causes. It takes our client certificate for"
+    " another user, group or domain, most often after a change of the certificate: its own administration still lists"
+    " our objects. It was wiped, or restored from an older copy: its administration lists none of them, or not the"
+    " newest. It rebuilds an index: its log says so, and this ends by itself.",
+)
+CANARY_VISIBLE: Final = EventKind(
+    "km.canary.visible",
+    "notice",
+    ("vserver", "address"),
+    'The external key management server "{address}" for Vserver "{vserver}" shows the keys that were left there again.',
 )
 SOLE_COPIES: Final = EventKind(
     "km.key.solecopy",
@@ -121,6 +132,13 @@ NO_SOLE_COPIES: Final = EventKind(
     "notice",
     ("vserver",),
     'All keys of Vserver "{vserver}" have proven copies in more than one replication domain.',
+)
+SERVER_CONFIRMED: Final = EventKind(
+    "km.keyserver.confirmed",
+    "alert",
+    ("vserver", "address", "public_key"),
+    'An administrator confirmed that the external key management server "{address}" for Vserver "{vserver}" is the '
+    "right one, although it lost what was left there and has another public key: {public_key}.",
 )
 
 DESTRUCTION_HELD: Final = EventKind(
@@ -148,6 +166,8 @@ KINDS: Final[Mapping[str, EventKind]] = {
         KEYS_MISSING,
         KEYS_LOST,
         CANARY_HIDDEN,
+        CANARY_VISIBLE,
+        SERVER_CONFIRMED,
         SOLE_COPIES,
         NO_SOLE_COPIES,
         DESTRUCTION_HELD,

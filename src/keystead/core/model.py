@@ -166,7 +166,9 @@ class Observation:
     """What one node last found out about a primary or secondary. It is stored when it changes.
 
     ``host`` is empty for the primary, else that of the secondary. ``stage`` and ``reason`` are empty while available.
-    ``certificates`` are the server's own and its chain, as last seen.
+    ``certificates`` are the server's own and its chain, as last seen. ``last_available`` is the last good look before
+    the present state, or its beginning while available. ``latency_ms`` is the time of one request. ``keys_visible``:
+    the address showed the canary, and the newest copy there, at the last look that could see them; None before it.
     """
 
     node: str
@@ -177,6 +179,9 @@ class Observation:
     stage: str = ""
     reason: str = ""
     certificates: tuple[PeerCertificate, ...] = ()
+    last_available: datetime | None = None
+    latency_ms: int | None = None
+    keys_visible: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

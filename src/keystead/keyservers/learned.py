@@ -6,9 +6,12 @@ All facts come from the peer. Texts are shortened and control characters are rep
 from __future__ import annotations
 
 import contextlib
+import hashlib
 from typing import TYPE_CHECKING, Final
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import NameOID
 
 from keystead.core.model import PeerCertificate
@@ -60,6 +63,18 @@ def peer_certificates(chain: Sequence[bytes]) -> tuple[PeerCertificate, ...]:
                 )
             )
     return tuple(found)
+
+
+def public_key_digest(chain: Sequence[bytes]) -> str:
+    """Return the SHA-256 of the public key in the first certificate (DER), in hexadecimal. Empty if there is none.
+
+    The public key is encoded as SubjectPublicKeyInfo (RFC 5280 section 4.1), so a renewed certificate may keep it.
+    """
+    with contextlib.suppress(*_UNREADABLE, UnsupportedAlgorithm):
+        for certificate in chain[:1]:
+            key = x509.load_der_x509_certificate(certificate).public_key()
+            return hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest()
+    return ""
 
 
 def _common_name(name: x509.Name) -> str:

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import contextlib
 import time
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 from weakref import WeakKeyDictionary
 
 from keystead.keyservers import opening
-from keystead.keyservers.circuits import Circuit, Latencies
+from keystead.keyservers.circuits import Circuit, Latencies, Permission
 from keystead.keyservers.conversation import Conversation, ask_lightly
 from keystead.keyservers.objects_faults import NO_ANSWER, fault_of, refused_opening, timed_out, unreachable
 from keystead.keyservers.opening import RefusedError
@@ -30,7 +31,6 @@ from keystead.service.ports.objects import NO_FREE_CONNECTION
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from keystead.keyservers.circuits import Permission
     from keystead.keyservers.contexts import ClientContext, Contexts
     from keystead.keyservers.resolve import Resolver
     from keystead.kmip.client.client import Client
@@ -53,6 +53,18 @@ CLOSED: Final = "connection_closed"
 
 _FIRST_OPERATION: Final = "DiscoverVersions"
 """The operation that opens a new connection, before the connection belongs to a session."""
+
+
+@dataclass(slots=True)
+class ConnectionFacts:
+    """The facts about one connection: when the last answer came, and the names of looks that returned True on it.
+
+    ``chain`` are the certificates (DER) that the server showed, its own first. ``heard`` is by the peer's clock.
+    """
+
+    chain: tuple[bytes, ...] = ()
+    heard: float | None = None
+    looked: set[str] = field(default_factory=set)
 
 
 class Peer:
@@ -79,9 +91,13 @@ class Peer:
         self.circuit = Circuit(clock)
         self.latencies = Latencies()
         self.pool = Pool(self.connect, maximum=CONNECTIONS, clock=clock)
-        self.heard: WeakKeyDictionary[Client, float] = WeakKeyDictionary()
+        self._facts: WeakKeyDictionary[Client, ConnectionFacts] = WeakKeyDictionary()
         self._singly_until = clock()
         self._apart_until = clock()
+
+    def facts(self, client: Client) -> ConnectionFacts:
+        """Return the facts about a connection; they may be changed."""
+        return self._facts.setdefault(client, ConnectionFacts())
 
     @property
     def batches(self) -> bool:
@@ -145,6 +161,7 @@ class Peer:
             if stream.resumed and not stream.evidence.received:
                 raise _ResumingError from error
             raise RefusedError(_symptom(error, conversation.operation, username=bool(target.username))) from error
+        self.facts(conversation.client).chain = stream.peer_chain
         return conversation.client
 
 
@@ -166,6 +183,13 @@ class Line:
         self._unheard = False
         self._stage = ""
 
+    @classmethod
+    def over(cls, peer: Peer, client: Client, timeout_s: float) -> Line:
+        """Return a line that uses a connection of the caller. The caller closes the connection."""
+        line = cls(peer, Permission(peer.circuit, trial=False), timeout_s, fresh=False)
+        line._client = client
+        return line
+
     async def open(self) -> None:
         """Get a connection within the session's time: a kept one, or a new one if the session wants a fresh one."""
         await self._obtain(self._timeout_s, kept=not self._fresh)
@@ -180,6 +204,30 @@ class Line:
     def version(self) -> tuple[int, int]:
         """The protocol version."""
         return self._usable().version
+
+    @property
+    def chain(self) -> tuple[bytes, ...]:
+        """The certificates (DER) that the server showed on the connection in use, its own first."""
+        return self._peer.facts(self._usable()).chain
+
+    async def once(self, name: str, look: Callable[[], Awaitable[bool]]) -> bool:
+        """Return True if ``look`` returned True on the connection in use, now or earlier. ``name`` names the look.
+
+        A kept connection that died is replaced first. Afterwards the line does not replace its connection by itself.
+        """
+        try:
+            await self._check(self._peer.clock() + self._timeout_s)
+        except KMIPError as error:
+            raise self._failed(error) from error
+        self._unheard = False
+        client = self._usable()
+        facts = self._peer.facts(client)
+        if name in facts.looked:
+            return True
+        if not await look() or self._client is not client:  # the look may have needed another connection
+            return False
+        facts.looked.add(name)
+        return True
 
     async def ask(self, call: Callable[[Client, float], Awaitable[T]], *, changes: bool = False) -> T:
         """Call ``call`` with the client and the seconds that are left. With ``changes``, send the request only once."""
@@ -199,7 +247,7 @@ class Line:
 
     async def _check(self, deadline: float) -> None:
         """Send a light check if there was no answer lately, because a request that changes something is sent once."""
-        heard = self._peer.heard.get(self._usable())
+        heard = self._peer.facts(self._usable()).heard
         if self._unheard and (heard is None or self._peer.clock() - heard > RECENTLY_S):
             with contextlib.suppress(OperationFailed):
                 await self._call_reconnecting(ask_lightly, deadline)
@@ -242,7 +290,7 @@ class Line:
 
     def _note_answer(self, client: Client) -> None:
         self._unheard = False
-        self._peer.heard[client] = self._peer.clock()
+        self._peer.facts(client).heard = self._peer.clock()
         self._permission.succeeded()
 
     def _failed(self, error: KMIPError) -> KeyServerFault:

@@ -7,12 +7,13 @@ section 6.1.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
 from keystead.core.secret import Secret
-from keystead.keyservers.forms import material_of, new_objects
-from keystead.keyservers.learned import clean
-from keystead.keyservers.objects_faults import fault_of, malformed, unusable
+from keystead.keyservers.forms import new_objects
+from keystead.keyservers.learned import clean, public_key_digest
+from keystead.keyservers.material import joined, material_in, outcome, refused_as_a_whole
+from keystead.keyservers.objects_faults import malformed, unusable
 from keystead.keyservers.quirks import find_quirks
 from keystead.kmip.messages.attributes import Attribute, Name, name_attribute
 from keystead.kmip.messages.payloads.get import GetResponsePayload
@@ -22,7 +23,7 @@ from keystead.kmip.ttlv.versions import V1_3
 from keystead.service.ports.objects import Capabilities, Fault, KeyServerFault, ObjectAttributes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
     from keystead.core.keys.model import KeyForm
     from keystead.keyservers.forms import NewObject
@@ -58,9 +59,6 @@ _STATES: Final[Mapping[int, str]] = {
     State.DESTROYED_COMPROMISED: "Destroyed Compromised",
 }
 
-_OF_AN_OBJECT: Final = frozenset({Fault.NOT_FOUND, Fault.DENIED, Fault.WRONG_STATE})
-"""Faults that concern the object asked for. If all items of a batch share another fault, it may concern the batch."""
-
 
 class Session:
     """An :class:`keystead.service.ports.objects.ObjectSession`. Each message has the session's time limit.
@@ -73,6 +71,15 @@ class Session:
         self._line = line
         self._page = page
         self._most_located = located
+
+    @property
+    def public_key(self) -> str:
+        """The SHA-256 of the server's public key, in hexadecimal. Empty if its certificate cannot be read."""
+        return public_key_digest(self._line.chain)
+
+    async def once_per_connection(self, what: str, look: Callable[[], Awaitable[bool]]) -> bool:
+        """Return True if ``look`` returned True on the connection in use, now or in an earlier session."""
+        return await self._line.once(what, look)
 
     async def get_capabilities(self) -> Capabilities:
         """Ask the server for its capabilities. They are empty if it refuses Query. Raises KeyServerFault."""
@@ -131,7 +138,7 @@ class Session:
             raise
         if not isinstance(got, GetResponsePayload) or _text(got.unique_identifier) != identifier:
             return (identifier,), None
-        found = _outcome(got)
+        found = outcome(got)
         return (identifier,), Secret(found) if isinstance(found, bytes) else None
 
     async def _register_and_get(self, new: NewObject) -> tuple[str, GetResponsePayload | OperationFailed | None]:
@@ -201,7 +208,7 @@ class Session:
         for start in range(0, len(identifiers), ITEMS_PER_MESSAGE):
             batch = identifiers[start : start + ITEMS_PER_MESSAGE]
             found |= await (self._get_batch(batch) if self._peer.batches and len(batch) > 1 else self._singly(batch))
-        return [_joined([found[identifier] for identifier in key]) for key in wanted]
+        return [joined([found[identifier] for identifier in key]) for key in wanted]
 
     async def _get(self, identifier: str) -> bytes:
         took_s = 0.0
@@ -215,7 +222,7 @@ class Session:
 
         answer = await self._line.ask(ask)
         self._peer.latencies.add(took_s)
-        return _material(answer)
+        return material_in(answer)
 
     async def _singly(self, identifiers: Iterable[str]) -> dict[str, bytes | KeyServerFault]:
         found: dict[str, bytes | KeyServerFault] = {}
@@ -234,11 +241,11 @@ class Session:
             answers = await self._line.ask(ask)
         except KeyServerFault as fault:
             return await self._after_broken_batch(identifiers, fault)
-        if _refused_as_a_whole(answers):
+        if refused_as_a_whole(answers):
             self._peer.ask_singly()
             return await self._singly(identifiers)
         found = {
-            identifier: _outcome(answer)
+            identifier: outcome(answer)
             for identifier, answer in zip(identifiers, answers, strict=True)
             if answer is not None
         }
@@ -370,31 +377,3 @@ def _texts(identifiers: Iterable[str | None]) -> list[str]:
     if not all(identifier is not None for identifier in identifiers):
         raise unusable("identifier")
     return texts
-
-
-def _material(answer: GetResponsePayload) -> bytes:
-    material = material_of(answer.managed_object)
-    if material is None:
-        raise unusable("material")
-    return material
-
-
-def _outcome(answer: GetResponsePayload | OperationFailed) -> bytes | KeyServerFault:
-    if isinstance(answer, OperationFailed):
-        return fault_of(answer)
-    try:
-        return _material(answer)
-    except KeyServerFault as fault:
-        return fault
-
-
-def _joined(parts: Sequence[bytes | KeyServerFault]) -> Secret | KeyServerFault:
-    failed = next((part for part in parts if isinstance(part, KeyServerFault)), None)
-    return failed or Secret(b"".join(cast("Sequence[bytes]", parts)))
-
-
-def _refused_as_a_whole(answers: Sequence[GetResponsePayload | OperationFailed | None]) -> bool:
-    """Return True if all items failed alike, for a reason that does not concern a single object."""
-    failures = [answer for answer in answers if isinstance(answer, OperationFailed)]
-    alike = len({(failure.status, failure.reason) for failure in failures}) == 1
-    return len(failures) == len(answers) and alike and fault_of(failures[0]).fault not in _OF_AN_OBJECT

@@ -13,11 +13,18 @@ from typing import TYPE_CHECKING
 
 from keystead.keyservers.contexts import KeyMismatchError
 from keystead.keyservers.conversation import ask_lightly
+from keystead.keyservers.lines import CLOSED, Line, Peer
+from keystead.keyservers.object_session import Session
+from keystead.keyservers.objects_faults import unreachable
 from keystead.keyservers.probe import Probe
+from keystead.kmip.transport.sessions import Sessions
 from keystead.kmip.ttlv.enums import ResultReason
 from keystead.kmip.ttlv.errors import KMIPError, OperationFailed
+from keystead.service.ports.objects import Endpoint
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from keystead.core.probing import ProbeResult, ProbeTarget, TlsIdentity
     from keystead.core.server_address import ServerAddress
     from keystead.keyservers.contexts import ClientContext, Contexts
@@ -74,6 +81,23 @@ class Watch:
         if not answered:
             self.close()
         return answered
+
+    @contextlib.asynccontextmanager
+    async def session(self, limit_s: float) -> AsyncIterator[Session]:
+        """Yield a session on the kept connection. Each operation ends within ``limit_s`` seconds.
+
+        If the connection fails, every operation raises KeyServerFault, and the next light check fails, too.
+        """
+        if self._client is None:
+            raise unreachable(CLOSED)
+        endpoint = Endpoint("", "", self._server, self._target, self._identity)
+        peer = Peer(endpoint, self._resolver, self._contexts, Sessions())
+        line = Line.over(peer, self._client, limit_s)
+        try:
+            yield Session(peer, line)
+        finally:
+            await line.close()
+            peer.pool.close()
 
     def close(self) -> None:
         """Close the kept connection, if there is one."""

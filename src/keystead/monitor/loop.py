@@ -17,7 +17,7 @@ from keystead.core.availability import PRIMARY, peer_certificates
 from keystead.core.model import State
 from keystead.monitor.recorder import Recorder
 from keystead.monitor.schedule import PROBE_S, Heartbeat, Intervals, Pace
-from keystead.monitor.watcher import WatchContext, Watcher
+from keystead.monitor.watcher import WatchContext, Watcher, kinds_of
 from keystead.service.ports.store import StoreError
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from keystead.core.availability import AddressCheck, Announced, UsedCertificate, WatchedAddress
     from keystead.core.model import Observation
     from keystead.monitor.metrics import Metrics, Samples
+    from keystead.monitor.watcher import SeesKeys
     from keystead.service.probing.watching import Watched, Watching
 
 log = structlog.get_logger(__name__)
@@ -51,7 +52,13 @@ CLOSING_S: Final = 1.0
 class Monitor:
     """The watching of this node's key servers from :meth:`start` to :meth:`close`. Belongs to one event loop."""
 
-    def __init__(self, watching: Watching, metrics: Metrics, intervals: Intervals = Intervals()) -> None:  # noqa: B008 - frozen
+    def __init__(
+        self,
+        watching: Watching,
+        sees_keys: SeesKeys,
+        metrics: Metrics,
+        intervals: Intervals = Intervals(),  # noqa: B008 - frozen
+    ) -> None:
         self._watching = watching
         self._recorder = Recorder(watching)
         self._heartbeat = Heartbeat()
@@ -70,6 +77,7 @@ class Monitor:
             metrics=metrics,
             now=watching.now,
             changed=self._changed,
+            sees_keys=sees_keys,
         )
         metrics.add_source(self._samples)
 
@@ -201,6 +209,7 @@ class Monitor:
             state=after.state.value,
             stage=after.stage,
             reason=after.reason,
+            keys_visible=after.keys_visible,
         )
 
     # --- certificates ---
@@ -233,7 +242,7 @@ class Monitor:
 
     def _samples(self) -> Iterable[Samples]:
         now = self._watching.now()
-        states, days = [], []
+        states, days, visible = [], [], []
         for watcher, _ in self._watchers.values():
             watched, known = watcher.watched, watcher.known
             if known is None:
@@ -246,7 +255,10 @@ class Monitor:
                 str(watched.address),
                 role,
             )
-            states.append((labels, float(known.state is State.AVAILABLE)))
+            if known.state is not State.UNKNOWN:
+                states.append((labels, float(known.state is State.AVAILABLE)))
+            if known.keys_visible is not None:
+                visible.append((labels, float(known.keys_visible)))
             if known.certificates:
                 left = min(certificate.not_after for certificate in known.certificates) - now
                 days.append((labels, left.total_seconds() / 86_400))
@@ -260,6 +272,12 @@ class Monitor:
             "Whether a key server's address answers this node: 1 or 0; no series while unknown.",
             names,
             states,
+        )
+        yield (
+            "keystead_key_server_keys_visible",
+            "Whether a key server's address showed its canary and its newest copy when it was last asked: 1 or 0.",
+            names,
+            visible,
         )
         yield (
             "keystead_key_server_certificate_days_left",
@@ -295,5 +313,5 @@ async def _for_ever(loop: Callable[[], Awaitable[None]]) -> None:
         try:
             await loop()
         except Exception as error:  # noqa: BLE001 - its text may quote what a peer sent
-            log.error("monitor loop failed", loop=loop.__qualname__, why=type(error).__name__)  # noqa: TRY400
+            log.error("monitor loop failed", loop=loop.__qualname__, why=kinds_of(error))  # noqa: TRY400
         await asyncio.sleep(REREAD_S)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from keystead.service.keys.catalogue import Keys
     from keystead.service.keys.destroying.retire import KeyRetirement
     from keystead.service.keys.keeping.replicate_now import KeyReplicator
+    from keystead.service.keys.learning.confirm import ServerConfirmation
     from keystead.service.keys.orphans.adopt import Orphans
     from keystead.service.keys.reading.restore import KeyRestorer
     from keystead.service.keys.reading.retrieve import KeyReader
@@ -66,6 +67,7 @@ class Services:
     keys: Keys
     logins: Logins
     roles: Roles
+    server_confirmation: ServerConfirmation
     svms: Svms
     unclaimed_objects: Orphans
     events: Events

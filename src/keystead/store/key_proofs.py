@@ -15,12 +15,15 @@ from keystead.core.keys.model import AttemptState, Presence
 from keystead.core.keys.report import KeyReport, ReportKind
 from keystead.core.keys.survival import KeyGroup
 from keystead.store import tables
+from keystead.store.keys import copy_of
 from keystead.store.statements import Statements, columns_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sqlalchemy import Row, Select
+
+    from keystead.core.keys.model import Copy
 
 _keys = tables.keys.c
 _attempts = tables.key_attempts.c
@@ -41,6 +44,22 @@ _BEYOND = (
     .offset(bindparam("keep"))
 )
 _DROP_BEYOND = delete(tables.key_reports).where(_reports.uuid.in_(_BEYOND.subquery().select()))
+
+_NEWEST_COPY = (
+    select(tables.key_copies)
+    .join(tables.key_attempts, and_(_attempts.key == _copies.key, _attempts.number == _copies.attempt))
+    .join(tables.keys, _keys.uuid == _copies.key)
+    .where(
+        _copies.key_server == bindparam("s"),
+        _copies.host == bindparam("h"),
+        _copies.written.is_not(None),
+        _copies.presence == Presence.PRESENT.value,
+        _attempts.state == AttemptState.COMMITTED.value,
+        _keys.state.in_([state.value for state in KEPT_STATES]),
+    )
+    .order_by(_copies.written.desc())
+    .limit(1)
+)
 
 
 @cache
@@ -89,6 +108,9 @@ class KeyProofRows(Statements):
         bound = {"k": key_manager, "limit": limit} | {f"s{number}": uuid for number, uuid in enumerate(asked)}
         rows = self.all(_key_groups(len(asked)), bound, lambda row: row)
         return tuple(_key_group(asked, holders, list(group)) for holders, group in groupby(rows, attrgetter("holders")))
+
+    def newest_copy(self, key_server: str, host: str) -> Copy | None:
+        return self.one(_NEWEST_COPY, {"s": key_server, "h": host}, copy_of)
 
     def add_key_report(self, report: KeyReport, *, keep: int) -> None:
         self.change(insert(tables.key_reports), columns_of(tables.key_reports, report) | {"kind": report.kind.value})

@@ -53,6 +53,7 @@ _OF_SERVERS = (
     .where(_observations.key_server.in_(bindparam("servers", expanding=True)))
     .order_by(_observations.key_server, _observations.host, _observations.node)
 )
+_CHANGING = ("state", "since", "stage", "reason", "certificates", "last_available", "latency_ms", "keys_visible")
 _UPDATE = (
     update(tables.observations)
     .where(
@@ -60,7 +61,7 @@ _UPDATE = (
         _observations.key_server == bindparam("the_server"),
         _observations.host == bindparam("the_host"),
     )
-    .values({name: bindparam(name) for name in ("state", "since", "stage", "reason", "certificates")})
+    .values({name: bindparam(name) for name in _CHANGING})
 )
 _WHERE = {"node": "the_node", "key_server": "the_server", "host": "the_host"}
 _ADD = insert(tables.observations)
@@ -161,11 +162,18 @@ def _row(observation: Observation) -> Parameters:
         "stage": observation.stage,
         "reason": observation.reason,
         "certificates": json.dumps(certificates),
+        "last_available": observation.last_available,
+        "latency_ms": observation.latency_ms,
+        "keys_visible": None if observation.keys_visible is None else int(observation.keys_visible),
     }
 
 
 def _observation(row: Row[Any]) -> Observation:
-    values = dict(row._mapping) | {"state": State(row.state), "certificates": tuple(_certificates(row.certificates))}
+    values = dict(row._mapping) | {
+        "state": State(row.state),
+        "certificates": tuple(_certificates(row.certificates)),
+        "keys_visible": None if row.keys_visible is None else bool(row.keys_visible),
+    }
     return Observation(**values)
 
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from sqlalchemy.sql.compiler import DDLCompiler
     from sqlalchemy.sql.schema import SchemaItem
 
-HEAD = "0007"
+HEAD = "0008"
 """The newest revision in migrations/versions. It is kept here so that a normal start does not import Alembic."""
 
 CLUSTER = ""
@@ -262,6 +262,9 @@ observations = Table(
     _text("stage"),
     _text("reason"),
     _text("certificates"),
+    Column("last_available", UtcTimestamp, nullable=True),
+    Column("latency_ms", Integer, nullable=True),
+    Column("keys_visible", Integer, nullable=True),
 )
 
 # `parameters` is a JSON array of [name, value]. The newest events of each node are kept. Lists are ordered by `key`.
@@ -410,6 +413,7 @@ key_copies = Table(
         ["key", "attempt"], ["key_attempts.key", "key_attempts.number"], ondelete="CASCADE", name="fk_key_copies_key"
     ),
     Index(None, "key_server", "key"),
+    Index(None, "key_server", "host", "written"),
 )
 
 # `sees`, `canary`, `operations` and `object_types` are JSON arrays.
@@ -432,6 +436,7 @@ server_profiles = Table(
     _integer("locate_offset"),
     _integer("batches"),
     _integer("activates"),
+    _text("public_key", server_default=text("''")),
 )
 
 # Epoch markers. `unique_identifiers` and `behind` (those of the previous marker) are JSON arrays.

@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import pytest
 
+from keystead.core.availability import PRIMARY, AddressCheck, CheckResult, WatchedAddress
 from keystead.core.errors import OntapError
 from keystead.core.keys.model import Incarnation, KeyState
 from keystead.keyservers.forms import material_of
@@ -16,6 +17,7 @@ from keystead.kmip.server.responder import Responder
 from keystead.kmip.testing.profiles import PROFILES
 from keystead.kmip.testing.server import close, first
 from keystead.kmip.ttlv.enums import ObjectType, Operation, ResultReason
+from keystead.service.announcing import add_events
 from keystead.service.cluster.leases import Leases
 from keystead.service.cluster.trusted_clock import TrustedClock
 from keystead.service.keys.context import KeeperContext
@@ -26,8 +28,10 @@ from keystead.service.keys.keeping.replicate_now import KeyReplicator
 from keystead.service.keys.keeping.rounds import KeyRounds, RoundParts
 from keystead.service.keys.keeping.settle import AttemptSettlement
 from keystead.service.keys.keeping.sweep import CopySweep
+from keystead.service.keys.looking.visible import KeyVisibility
 from keystead.service.keys.orphans.adopt import Orphans
 from keystead.service.keys.orphans.scan import OrphanScan
+from keystead.service.probing.observations import Observations
 from tests.service.worlds.keys import CALL, at_once
 from tests.service.worlds.learning import learner
 
@@ -37,13 +41,14 @@ if TYPE_CHECKING:
     from keystead.core.jobs import JobOutcome
     from keystead.core.keys.keeping import Sweep
     from keystead.core.keys.model import Key
-    from keystead.core.model import Event
+    from keystead.core.model import Event, KeyServer
     from keystead.kmip.messages.messages import RequestMessage, ResponseMessage
     from keystead.kmip.testing.server import KeyServer as KmipServer
     from keystead.service.cluster.jobs import Progress
     from keystead.service.cluster.leases import Holding
     from keystead.service.context import Call
     from keystead.service.keys.keeping.sweep import Filled
+    from keystead.service.keys.topology import ServerTopology
     from keystead.service.ports.store import Store, Transaction
     from tests.service.worlds.keys import KeyNode, KeyWorld, ShiftedClock
 
@@ -125,6 +130,23 @@ class Keeping:
         uuid = (await self.world.servers(self.manager))[server].uuid
         async with self.lease() as holding:
             return await self.keeping.sweep(holding, self.manager, uuid)
+
+    async def watch(self) -> None:
+        """Look at the keys on all primaries, and store what is seen, as this node's monitor does."""
+        places = await self.world.topology(self.manager)
+        looks = [await self._watched(places, server) for server in places.servers]
+        observing = Observations(self.world.clock, self.node.uuid)
+        owners = {self.manager: places.key_manager.svm}
+        await self.node.store.write(lambda tx: add_events(tx, observing.apply(tx, owners, places.servers, looks)))
+
+    async def _watched(self, places: ServerTopology, server: KeyServer) -> AddressCheck:
+        """Return what a look at the keys on one primary finds."""
+        visibility = KeyVisibility(self.node.store, self.world.home.keyring, self.world.clock)
+        endpoint = self.node.endpoints.primary(server, self.node.endpoints.identity(places))
+        async with self.node.objects.session(endpoint, timeout_s=5) as session:
+            seen = await visibility.sees_keys(session, server, "")
+        place = WatchedAddress(server.uuid, PRIMARY)
+        return AddressCheck(self.manager, place, CheckResult(keys_visible=seen), self.world.clock.now())
 
     async def fill(self) -> Filled:
         """Write what is lacking."""

@@ -21,14 +21,16 @@ from keystead.core.errors import OntapError
 from keystead.core.keys import digests
 from keystead.core.keys.creating import NewKey
 from keystead.core.keys.model import AttemptState, KeyForm, KeyState, Presence, ServerProfile
+from keystead.core.keys.names import canary_name
 from keystead.core.model import ONTAP_LEVEL, KeyManager, KeyServer, Node, Role, Svm
 from keystead.core.secret import Secret
 from keystead.core.server_address import ServerAddress
 from keystead.keyservers.egress import EgressRules
-from keystead.keyservers.forms import material_of
+from keystead.keyservers.forms import material_of, new_objects
 from keystead.keyservers.gateway import Gateway
 from keystead.keyservers.objects import Objects
 from keystead.kmip.server.responder import Responder
+from keystead.kmip.server.storage import Stored
 from keystead.kmip.testing.server import KeyServer as KmipServer
 from keystead.kmip.ttlv.enums import Operation
 from keystead.service.audit.log import AuditLog, begin
@@ -47,6 +49,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
     from keystead.core.keys.model import Attempt, Copy, Key
+    from keystead.kmip.messages.connection import ServerConnection
+    from keystead.kmip.messages.messages import RequestMessage
+    from keystead.kmip.testing.server import Exchange
     from keystead.service.ports.process import Clock
     from keystead.service.ports.sealing import Sealer
     from keystead.service.ports.store import Transaction
@@ -64,6 +69,37 @@ on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 STANDBY: Final[Mapping[str, Any]] = {"secondary_key_servers": (SECONDARY,), "tls_server_name": "localhost"}
 """What key servers have whose secondary is the one of :meth:`KeyWorld.start_with_standby`."""
+
+
+class WorldServer(KmipServer):
+    """A key server that also shows the canaries that :meth:`KeyWorld.know` puts there, outside of faults and counts."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.canaries = Responder()
+
+    async def _receive(self, request: RequestMessage, exchange: Exchange) -> None:
+        if self._is_for_canary(request):
+            await exchange.stream.send(exchange.answer)
+        else:
+            await super()._receive(request, exchange)
+
+    def _perform(self, connection: ServerConnection, request: RequestMessage, client: str | None) -> bytes:
+        if self._is_for_canary(request):
+            return connection.send_response(self.canaries.respond(request))
+        return super()._perform(connection, request, client)
+
+    def _is_for_canary(self, request: RequestMessage) -> bool:
+        (item, *more) = request.batch_item
+        asked_for = getattr(item.request_payload, "unique_identifier", None)
+        return not more and item.operation == Operation.GET and asked_for in self.canaries.objects
+
+    def show(self, server: KeyServer, material: Secret) -> tuple[str, ...]:
+        """Show the canary of a server; return its identifiers."""
+        (new,) = new_objects(server.uuid, material, KeyForm.SECRET_DATA, None)
+        identifier = f"canary-{server.uuid}"
+        self.canaries.objects[identifier] = Stored(new.object_type, new.managed_object, [])
+        return (identifier,)
 
 
 class ShiftedClock:
@@ -148,20 +184,27 @@ class KeyWorld:
         self.pki = pki
         self.clock = ShiftedClock()
         self._stack = stack
+        self._servers: dict[tuple[str, int], WorldServer] = {}
 
     # --- what it is made of ---
 
     async def start(self, count: int = 4, responders: Sequence[Responder] = ()) -> list[KmipServer]:
         """Start so many key servers; the first of them answer with these responders."""
         given = [*responders, *([None] * (count - len(responders)))]
-        return [await self._stack.enter_async_context(KmipServer(self._context(), each)) for each in given]
+        return [await self._started(WorldServer(self._context(), each)) for each in given]
+
+    async def _started(self, server: WorldServer) -> WorldServer:
+        """Start a server, and remember it by its address."""
+        await self._stack.enter_async_context(server)
+        self._servers[server.host, server.port] = server
+        return server
 
     async def start_secondary(
         self, primary: KmipServer, responder: Responder | None = None, host: str = SECONDARY
     ) -> KmipServer:
         """Start a secondary of a server, or another on its port; it keeps what that keeps unless it has its own."""
-        made = KmipServer(self._context(), responder or primary.responder, host=host, port=primary.port)
-        return await self._stack.enter_async_context(made)
+        made = WorldServer(self._context(), responder or primary.responder, host=host, port=primary.port)
+        return await self._started(made)
 
     async def start_with_standby(self) -> tuple[list[KmipServer], list[str]]:
         """Start two servers and one on their port, a secondary of both (:data:`STANDBY`) that replicates with neither.
@@ -186,7 +229,7 @@ class KeyWorld:
         await self.store.write(initialise)
         audit = AuditLog(store, self.home.keyring, self.clock, uuid)
         self._stack.push_async_callback(audit.close)
-        return key_node(self._stack, store, self.home.keyring, audit, self.clock, uuid, **({"grace_s": 0.2} | options))
+        return key_node(self._stack, store, self.home.keyring, audit, self.clock, uuid, **({"grace_s": 1.0} | options))
 
     async def key_manager(
         self,
@@ -231,7 +274,7 @@ class KeyWorld:
     async def know(
         self, key_manager: str, *, sees: Mapping[int, Sequence[int]] | None = None, **profile: Any
     ) -> tuple[ServerProfile, ...]:
-        """Store what learning would find out: plain servers that take Secret Data, their canaries elsewhere.
+        """Store what learning would find out: plain servers that take Secret Data, and show their canaries.
 
         ``sees`` says whose canaries a server shows, both by index; ``profile`` are other values of all profiles.
         """
@@ -249,7 +292,7 @@ class KeyWorld:
             return tuple(servers[other].uuid for other in (sees or {}).get(number, ()))
 
         made = tuple(
-            ServerProfile(server.uuid, **(values | {"sees": seen(number)} | profile))
+            ServerProfile(server.uuid, **(values | {"sees": seen(number)} | self._canary(server, secret) | profile))
             for number, server in enumerate(servers)
         )
 
@@ -261,6 +304,16 @@ class KeyWorld:
 
         await self.store.write(work)
         return made
+
+    def _canary(self, server: KeyServer, digest_key: Secret) -> dict[str, Any]:
+        """Have all addresses of a server that this world started show its canary; return the profile's part of it."""
+        hosts = (server.address.host, *server.secondary_key_servers)
+        there = [found for host in hosts if (found := self._servers.get((host, server.address.port)))]
+        material = Secret(server.uuid.encode())
+        ids = [found.show(server, material) for found in there]
+        name = str(canary_name(server.uuid, server.uuid, 1))
+        known = {"canary_name": name, "canary": ids[0]} if ids else {}
+        return known | {"canary_digest": digests.digest(digest_key, server.uuid, material)}
 
     def _context(self) -> Any:
         return server_context(self.pki.server, client_ca=self.pki.client_ca)

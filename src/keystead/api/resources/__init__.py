@@ -16,6 +16,7 @@ from keystead.api.resources import (
     key_manager_configs,
     key_managers,
     key_reports,
+    key_server_confirmations,
     key_servers,
     key_stores,
     key_survival,
@@ -48,6 +49,7 @@ PATHS = (
     | key_manager_configs.PATHS
     | key_reports.PATHS
     | key_stores.PATHS
+    | key_server_confirmations.PATHS
     | key_survival.PATHS
     | login.PATHS
     | roles.PATHS
@@ -63,6 +65,7 @@ RESOURCES = (
     key_ids.KEY_IDS,
     key_jobs.RESTORES,
     key_jobs.REPLICATIONS,
+    key_server_confirmations.CONFIRMATIONS,
     key_survival.SURVIVAL,
     key_reports.KEY_REPORTS,
     key_reports.PROOFS,

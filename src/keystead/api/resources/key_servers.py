@@ -273,12 +273,16 @@ async def _page(request: Request, page: Page) -> tuple[KeyServer, ...]:
 
 async def _show(request: Request, wanted: Wanted) -> KeyServer:
     uuid = request.path_uuid()
+    return await request.services.key_servers.get(request.call, uuid, await path_address(request), wanted)
+
+
+async def path_address(request: Request) -> ServerAddress:
+    """Return the address in the path. Raises 4 (404) if it is none, or if there is no such key manager."""
     try:
-        address = ServerAddress.parse(request.path_text("server"))
+        return ServerAddress.parse(request.path_text("server"))
     except ValueError:
         await _state(request)
         raise OntapError(errors.ENTRY_NOT_FOUND, target="server") from None
-    return await request.services.key_servers.get(request.call, uuid, address, wanted)
 
 
 _CODES = {

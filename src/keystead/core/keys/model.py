@@ -185,6 +185,7 @@ class ServerProfile:
     ``operations`` and ``object_types`` are the KMIP numbers that Query named; they are empty if Query named none.
     ``application_information``: the server accepts Application Specific Information. ``locate_offset``: Locate accepts
     Offset Items, so that a list can be read in pages. ``batches``: the server answers several items in one message.
+    ``public_key`` is the SHA-256 of the server's public key, in hexadecimal, when it last showed its canary.
     """
 
     key_server: str
@@ -203,6 +204,7 @@ class ServerProfile:
     locate_offset: bool = False
     batches: bool = False
     activates: bool = True
+    public_key: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -258,9 +258,12 @@ class KeyServer:
                 if request is None:
                     connection.receive_data(await stream.receive())
                     continue
-                self.requests.append(request)
                 perform = functools.partial(self._perform, connection, request, client)
-                await self._answer(request, Exchange(stream, sock, perform))
+                await self._receive(request, Exchange(stream, sock, perform))
+
+    async def _receive(self, request: RequestMessage, exchange: Exchange) -> None:
+        self.requests.append(request)
+        await self._answer(request, exchange)
 
     def _perform(self, connection: ServerConnection, request: RequestMessage, client: str | None) -> bytes:
         return connection.send_response(self.responder.respond(request, client))

@@ -51,12 +51,12 @@ class Serving:
     scope: str
 
 
-def views(tx: Rows, key_managers: Sequence[KeyManager], wanted: Wanted) -> tuple[KeyManagerView, ...]:
-    """Read the wanted parts of all key managers at once."""
+def views(tx: Rows, call: Call, key_managers: Sequence[KeyManager], wanted: Wanted) -> tuple[KeyManagerView, ...]:
+    """Read the wanted parts of all key managers at once, as the call may see them."""
     servers: dict[str, tuple[KeyServer, ...]] = {}
     names = {}
     if any(name.startswith(_SERVERS) for name in wanted):
-        servers = _servers(tx, key_managers, wanted)
+        servers = _servers(tx, call, key_managers, wanted)
     if _CLIENT_CERTIFICATE_NAME in wanted:
         names = dict(tx.certificate_names(found.client_certificate for found in key_managers))
     return tuple(
@@ -65,13 +65,15 @@ def views(tx: Rows, key_managers: Sequence[KeyManager], wanted: Wanted) -> tuple
     )
 
 
-def _servers(tx: Rows, key_managers: Sequence[KeyManager], wanted: Wanted) -> dict[str, tuple[KeyServer, ...]]:
+def _servers(
+    tx: Rows, call: Call, key_managers: Sequence[KeyManager], wanted: Wanted
+) -> dict[str, tuple[KeyServer, ...]]:
     try:
         rows: Sequence[KeyServer] = tx.key_servers_of(found.uuid for found in key_managers)
     except StoreError as error:
         raise OntapError(errors.KEY_SERVERS_UNREADABLE) from error
     if any(name.startswith(_CONNECTIVITY) for name in wanted):
-        rows = with_connectivity(tx, rows, {found.uuid for found in key_managers if found.enabled})
+        rows = with_connectivity(tx, call, rows, {found.uuid for found in key_managers if found.enabled})
     return {uuid: tuple(servers) for uuid, servers in groupby(rows, attrgetter("key_manager"))}
 
 

@@ -134,13 +134,13 @@ class KeyManagers:
     async def get(self, call: Call, uuid: str, wanted: Wanted) -> KeyManagerView:
         """Return one key manager with the fields that are wanted, or raise 4 (404)."""
         return await self._context.store.read_few(
-            lambda tx: views(tx, [require_key_manager(tx, call, uuid)], wanted)[0]
+            lambda tx: views(tx, call, [require_key_manager(tx, call, uuid)], wanted)[0]
         )
 
     async def page(self, call: Call, page: Page) -> tuple[KeyManagerView, ...]:
         """Return a slice of the key managers, by uuid, with the fields that are wanted."""
         within = call.within(page)
-        return await self._context.store.read(lambda tx: views(tx, tx.page(KeyManager, within), within.wanted))
+        return await self._context.store.read(lambda tx: views(tx, call, tx.page(KeyManager, within), within.wanted))
 
     async def serving(self, call: Call, svm_uuids: Collection[str]) -> dict[str, Serving]:
         """Return the key manager of each SVM: its own enabled one, else the cluster's.

@@ -131,7 +131,7 @@ class KeyServers:
                 servers = tx.page(KeyServer, page.within(key_manager=key_manager))
             except StoreError as error:
                 raise OntapError(errors.KEY_SERVERS_UNREADABLE) from error
-            return _views(tx, manager, servers, page.wanted)
+            return _views(tx, call, manager, servers, page.wanted)
 
         return await self._context.store.read(read)
 
@@ -148,13 +148,15 @@ class KeyServers:
                 raise OntapError(errors.KEY_SERVERS_UNREADABLE) from error
             if server is None:
                 raise OntapError(errors.ENTRY_NOT_FOUND, target="server")
-            return _views(tx, manager, (server,), wanted)[0]
+            return _views(tx, call, manager, (server,), wanted)[0]
 
         return await self._context.store.read_few(read)
 
 
-def _views(tx: Rows, key_manager: KeyManager, servers: tuple[KeyServer, ...], wanted: Wanted) -> tuple[KeyServer, ...]:
+def _views(
+    tx: Rows, call: Call, key_manager: KeyManager, servers: tuple[KeyServer, ...], wanted: Wanted
+) -> tuple[KeyServer, ...]:
     """Return the servers, with their connectivity if it is wanted."""
     if not any(name.startswith("connectivity") for name in wanted):
         return servers
-    return tuple(with_connectivity(tx, servers, {key_manager.uuid} if key_manager.enabled else frozenset()))
+    return tuple(with_connectivity(tx, call, servers, {key_manager.uuid} if key_manager.enabled else frozenset()))

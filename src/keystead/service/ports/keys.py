@@ -167,6 +167,10 @@ class CopyRows(Protocol):
         """Return copies on a server of keys whose uuid is greater than ``after``, by key; whole keys only."""
         ...
 
+    def newest_copy(self, key_server: str, host: str) -> Copy | None:
+        """Return the present copy that was written last at an address, of a committed or retired key."""
+        ...
+
     def put_copies(self, copies: Sequence[Copy], *, new: bool) -> None:
         """Store copies: new ones, or in place of those with the same key, attempt, server and host."""
         ...

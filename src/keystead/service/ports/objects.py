@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from keystead.core.keys.model import (
@@ -111,6 +111,18 @@ class ObjectSession(Protocol):
     ``unique_identifiers`` are what :meth:`register` returned: one, or two for a pair. After ``unanswered`` the
     connection is closed, and every further call fails as ``unreachable``.
     """
+
+    @property
+    def public_key(self) -> str:
+        """The SHA-256 of the public key in the server's certificate, in hexadecimal; empty if it cannot be read."""
+        ...
+
+    async def once_per_connection(self, what: str, look: Callable[[], Awaitable[bool]]) -> bool:
+        """Return True if ``look`` returned True on this very connection, now or in an earlier session.
+
+        ``what`` names the look. A dead kept connection is replaced first. Afterwards the session keeps its connection.
+        """
+        ...
 
     async def get_capabilities(self) -> Capabilities: ...
     async def find_quirks(self, name: str, unique_identifier: str) -> Quirks:

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from contextlib import AbstractAsyncContextManager
 
     from keystead.core.probing import ProbeResult, ProbeTarget, TlsIdentity
     from keystead.core.server_address import ServerAddress
+    from keystead.service.ports.objects import ObjectSession
 
 
 class Watch(Protocol):
@@ -25,6 +27,13 @@ class Watch(Protocol):
 
     async def probe(self, limit_s: float) -> ProbeResult:
         """Probe on a fresh connection, and keep it if the server is accepted. Ends within ``limit_s`` seconds."""
+        ...
+
+    def session(self, limit_s: float) -> AbstractAsyncContextManager[ObjectSession]:
+        """Lend the kept connection for operations on objects, each within ``limit_s`` seconds. No probe meanwhile.
+
+        Raises KeyServerFault (``unreachable``) if no connection is kept.
+        """
         ...
 
     def close(self) -> None:

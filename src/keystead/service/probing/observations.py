@@ -14,7 +14,7 @@ from keystead.core.availability import (
     AddressCheck,
     WatchedAddress,
     announced,
-    is_announced,
+    event_values,
     observed,
     results_by_address,
 )
@@ -99,14 +99,14 @@ class Observations:
             if place not in addresses:
                 continue
             before = after.get(place) or stored.get(place)
-            now = observed(self._node, place, before, change.look, change.time)
+            now = observed(self._node, before, change)
             if now == before:
                 continue
             after[place] = now
             svm = owners[change.key_manager]
-            if is_announced(before, now):
-                vserver = svm.name if svm else cluster()
-                found.append(announced(now, svm, vserver, str(addresses[place])))
+            for kind in announced(before, now):
+                values = event_values(now, svm.name if svm else cluster(), str(addresses[place]))
+                found.append(kind.happened(self._node, change.time, svm, values))
         tx.put_observations([each for place, each in after.items() if place not in stored], new=True)
         tx.put_observations([each for place, each in after.items() if place in stored], new=False)
         return found

@@ -28,7 +28,7 @@ from keystead.service.probing.observations import places
 from keystead.service.probing.prober import NO_IDENTITY
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
     from collections.abc import Set as AbstractSet
     from datetime import datetime
 
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from keystead.core.model import Certificate, Event, KeyManager, Observation
     from keystead.core.probing import TlsIdentity
     from keystead.core.server_address import ServerAddress
+    from keystead.service.context import Call
     from keystead.service.ports.probing import KeyServerGateway, Watch
     from keystead.service.ports.process import Clock
     from keystead.service.ports.store import Store
@@ -88,7 +89,10 @@ class Opened:
 
 
 class Watching:
-    """The watching of key servers by one node."""
+    """The watching of key servers by one node.
+
+    ``on_hidden`` gets the uuid of a key manager after a server of it was seen to hide its keys, and that is stored.
+    """
 
     def __init__(
         self,
@@ -98,7 +102,9 @@ class Watching:
         observing: Observations,
         clock: Clock,
         node: str,
+        on_hidden: Callable[[str], None] = lambda _: None,
     ) -> None:
+        self._on_hidden = on_hidden
         self._store = store
         self._gateway = gateway
         self._prover = prover
@@ -170,6 +176,9 @@ class Watching:
 
         found, held = await self._store.write(work)
         _log(found)
+        for hiding in dict.fromkeys(each.key_manager for each in changes if each.look.keys_visible is False):
+            if hiding not in held:
+                self._on_hidden(hiding)
         return held
 
     async def observations(self) -> dict[WatchedAddress, Observation]:
@@ -205,10 +214,15 @@ class KeyServerView(KeyServer):
     connectivity: Connectivity | None = None
 
 
-def with_connectivity(tx: Rows, servers: Sequence[KeyServer], enabled: AbstractSet[str]) -> list[KeyServerView]:
-    """Return key servers, with connectivity for those whose key managers are among ``enabled``."""
+def with_connectivity(
+    tx: Rows, call: Call, servers: Sequence[KeyServer], enabled: AbstractSet[str]
+) -> list[KeyServerView]:
+    """Return key servers, with connectivity for those whose key managers are among ``enabled``.
+
+    An account of an SVM sees less of it.
+    """
     watched = [server.uuid for server in servers if server.key_manager in enabled]
-    said = connectivity(watched, tx.nodes(), tx.observations(watched))
+    said = connectivity(watched, tx.nodes(), tx.observations(watched), whole=call.caller.svm is None)
     return [
         KeyServerView(connectivity=said.get(server.uuid), **{name: getattr(server, name) for name in _NAMES})
         for server in servers

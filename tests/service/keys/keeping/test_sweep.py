@@ -164,7 +164,7 @@ async def test_a_server_that_was_wiped_is_removed_and_added_again(key_world: Key
     assert (await kept.fill()).tally.sole == 0
     assert material(servers[0]) == material(servers[1])
     await kept.sweep(1)
-    assert [name for name, _ in await kept.events()] == ["km.canary.notvisible"]
+    assert await kept.events() == []
 
 
 async def test_a_server_without_its_canary_says_nothing(key_world: KeyWorld) -> None:
@@ -175,6 +175,7 @@ async def test_a_server_without_its_canary_says_nothing(key_world: KeyWorld) -> 
     servers[0].responder.store.forget_all()
     await kept.sweep()
     assert await presences(kept, key) == [UNKNOWN, PRESENT]
+    await kept.watch()
     assert [name for name, _ in await kept.events()] == ["km.canary.notvisible"]
     filled = await kept.fill()
     assert (filled.copied, filled.tally.sole) == (0, 1)
@@ -212,6 +213,7 @@ async def test_a_copy_that_rots_is_marked_and_left(key_world: KeyWorld) -> None:
     servers[1].responder.lying = True
     await kept.sweep(1)
     assert await presences(kept, key) == [DIFFERENT, DIFFERENT, PRESENT]
+    await kept.watch()
     assert [name for name, _ in await kept.events()] == 2 * ["km.key.different"] + ["km.canary.notvisible"]
 
 
@@ -592,5 +594,6 @@ async def test_keeping_on_real_servers(key_world: KeyWorld, pykmip_group: Group)
     primaries[1].forget_all()
     await kept.sweep(1)
     assert [(await presences(kept, key))[1] for key in keys] == [UNKNOWN, UNKNOWN]
+    await kept.watch()
     assert [name for name, _ in await kept.events()] == ["km.key.missing", "km.canary.notvisible"]
     assert (await kept.fill()).copied == 0

@@ -16,8 +16,7 @@ from keystead.core.keys.keeping import KEPT_STATES
 from keystead.core.keys.model import Presence
 from keystead.service.cluster.jobs import JobRequest
 from keystead.service.keys.context import topology_of
-from keystead.service.keys.looking.canaries import CanarySight, find_own_canary
-from keystead.service.keys.looking.verify import CANARY_NOT_SEEN
+from keystead.service.keys.looking.canaries import CANARY_NOT_SEEN, CanarySight, find_own_canary
 from keystead.service.keys.writing.attempt_runner import NOT_REACHED
 from keystead.service.keys.writing.shortage import at_fault
 from keystead.service.loading import require_key_manager

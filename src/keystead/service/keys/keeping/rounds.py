@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 import structlog
 
+from keystead.core.availability import keys_visible
 from keystead.core.errors import OntapError
 from keystead.service.announcing import add_events, cluster_name
 from keystead.service.cluster.leases import LeaseLost
 from keystead.service.keys.announcing import tally_event
-from keystead.service.ports.cluster import ClusterRows, EventRows, LeaseRows, ObservationRows
+from keystead.service.ports.cluster import ClusterRows, EventRows, LeaseRows, NodeRows, ObservationRows
+from keystead.service.ports.configuration import KeyServerRows
 from keystead.service.ports.store import StoreError
 
 if TYPE_CHECKING:
@@ -44,17 +46,14 @@ LEASE: Final = "keeper"
 YOUNG: Final = timedelta(hours=1)
 """How long after a server was learned each round looks for canaries of others there: replication takes time."""
 
-LOOK_S: Final = 300.0
-"""How many seconds pass between two checks of the servers' own canaries, unless something changed."""
-
 HIDING_S: Final = 3600.0
-"""How many seconds pass at least between two sweeps of a server because it hides its canary.
+"""How many seconds pass at least between two sweeps of a server because it hides its keys.
 
 Each sweep tolerates a few missing copies. Many sweeps in a short time would tolerate the loss of all.
 """
 
 
-class Rows(ClusterRows, ObservationRows, EventRows, LeaseRows, Protocol):
+class Rows(ClusterRows, NodeRows, KeyServerRows, ObservationRows, EventRows, LeaseRows, Protocol):
     """The rows that this module reads and writes."""
 
 
@@ -105,7 +104,6 @@ class KeyRounds:
         self._leases = leases
         self._parts = parts
         self._look = look
-        self._last_look_at: dict[str, float] = {}  # by key manager (uuid), monotonic
         self._swept_at: dict[str, float] = {}  # by server (uuid), monotonic
 
     def holding(self) -> AbstractAsyncContextManager[Holding | None]:
@@ -159,7 +157,7 @@ class KeyRounds:
         if sweep or changed or (topology is not None and self._is_young(topology)):
             await _run_step("canaries", key_manager, parts.learner.look_for_canaries(key_manager))
         await _run_step("settling", key_manager, parts.settling.settle(holding, key_manager))
-        hiding = await self._newly_hiding(key_manager, changed=changed)
+        hiding = await _run_step("looking", key_manager, self._newly_hiding(key_manager)) or []
         for key_server in dict.fromkeys([*sweep, *hiding]):
             swept = await _run_step("sweeping", key_manager, parts.keeping.sweep(holding, key_manager, key_server))
             if swept is not None and key_server in hiding:
@@ -171,24 +169,23 @@ class KeyRounds:
         filled = await _run_step("copying", key_manager, parts.keeping.fill(key_manager))
         return None if filled is None else filled.tally
 
-    async def _newly_hiding(self, key_manager: str, *, changed: bool) -> list[str]:
-        """Return the servers (uuids) that hide their canary and were not swept for that reason yet.
+    async def _newly_hiding(self, key_manager: str) -> list[str]:
+        """Return the servers (uuids) that hide their keys and were not swept for that reason yet.
 
-        They are swept in this round. A server that does not answer is not among them. A swept server counts again once
-        it has shown its canary at least :data:`HIDING_S` after the sweep.
-
-        No sweep is needed when a canary is shown again, because unknown copies are settled in any round. Servers are
-        asked only every :data:`LOOK_S`, or if ``changed``; between, the answer is empty.
+        They are swept in this round. Monitors find them: a server hides its keys if a node that watches says so. A
+        swept server counts again once it has shown its keys at least :data:`HIDING_S` after the sweep. No sweep is
+        needed when keys are shown again, because unknown copies are settled in any round.
         """
-        now = self._context.clock.monotonic()
-        if not changed and now < self._last_look_at.get(key_manager, now - LOOK_S) + LOOK_S:
-            return []
-        self._last_look_at[key_manager] = now
-        showing = await _run_step("looking", key_manager, self._parts.keeping.showing(key_manager)) or {}
-        for uuid, shows in showing.items():
+
+        def read(tx: Rows) -> dict[str, bool]:
+            servers = [server.uuid for server in tx.key_servers(key_manager)]
+            return keys_visible(tx.observations(servers), tx.nodes())
+
+        now, shown = self._context.clock.monotonic(), await self._context.store.read(read)
+        for uuid, shows in shown.items():
             if shows and self._swept_at.get(uuid, now) + HIDING_S <= now:
                 del self._swept_at[uuid]
-        return [uuid for uuid, shows in showing.items() if not shows and uuid not in self._swept_at]
+        return [uuid for uuid, shows in shown.items() if not shows and uuid not in self._swept_at]
 
     async def _destroy(self, holding: Holding, key_manager: str) -> None:
         """Replace epoch markers, then destroy objects on servers whose marker shows no clone of this database.

@@ -57,10 +57,6 @@ WRITTEN: Final = 8
 """How many copies are written at a time."""
 
 
-SHOWN_S: Final = 3.0
-"""How many seconds a server may take to show its canary in a round."""
-
-
 class Rows(TopologyRows, KeyManagerRows, ClusterRows, EventRows, LeaseRows, KeyRows, AttemptRows, CopyRows, Protocol):
     """The rows that this module reads and writes."""
 
@@ -87,14 +83,10 @@ class Filled:
 
 
 class CopySweep:
-    """The steps that sweep servers and fill missing copies.
+    """The steps that sweep servers and fill missing copies."""
 
-    ``shown_s`` is how long :meth:`showing` waits for the canary of a server.
-    """
-
-    def __init__(self, context: KeeperContext, writer: CopyWriter, *, shown_s: float = SHOWN_S) -> None:
+    def __init__(self, context: KeeperContext, writer: CopyWriter) -> None:
         self._context = context
-        self._shown_s = shown_s
         self._writer = writer
         self._pauses = Pauses()
 
@@ -106,7 +98,7 @@ class CopySweep:
         Which copies these are, :func:`_is_swept` says. Return None if the server did not answer to the end; what was
         seen until then is stored. None also if the server is not configured or not learned.
 
-        Called about once an hour, and when a server begins to hide its canary. Raises StoreError, LeaseLost.
+        Called about once an hour, and when a server begins to hide its keys. Raises StoreError, LeaseLost.
         """
         topology = await self._context.store.read(lambda tx: topology_of(tx, key_manager))
         server = None if topology is None else topology.server(key_server)
@@ -124,28 +116,6 @@ class CopySweep:
             hidden = hidden or not canary
         await self._context.store.write(lambda tx: self._conclude(tx, holding, topology, server, sweep, hidden=hidden))
         return sweep
-
-    async def showing(self, key_manager: str) -> dict[str, bool]:
-        """Return, by server (uuid), whether it shows its canary now. Silent servers are left out.
-
-        Servers without a profile, and those whose circuit is open, are left out as well. Called in a round, to sweep
-        servers that hide their canary. Raises StoreError.
-        """
-        topology = await self._context.store.read(lambda tx: topology_of(tx, key_manager))
-        if topology is None:
-            return {}
-        known = [server for server in topology.servers if server.uuid in topology.profiles]
-        known = [server for server in known if not self._is_down(topology, server)]
-        said = await asyncio.gather(*(self._shows_canary(topology, server) for server in known))
-        return {server.uuid: shows for server, shows in zip(known, said, strict=True) if shows is not None}
-
-    async def _shows_canary(self, topology: ServerTopology, server: KeyServer) -> bool | None:
-        """Return whether a server shows its canary; None if it does not answer in time."""
-        try:
-            async with asyncio.timeout(self._shown_s), visit(self._context, topology, server) as at:
-                return at.canary
-        except (KeyServerFault, TimeoutError):
-            return None
 
     async def _rows(self, key_server: str, after: str) -> list[Tracked]:
         """Return the next copies on a server, of keys whose uuid is greater than ``after``; empty at the end."""
@@ -214,14 +184,14 @@ class CopySweep:
     ) -> None:
         """End a sweep: mark lost copies as missing, unless the canary is hidden or too many are lost.
 
-        Store an event that says which of the three it is; none if no copy was marked. A lost copy is marked only if its
-        row is ``unknown``, as the sweep left it. Raises LeaseLost.
+        Store an event if too many are lost, or if copies were marked. Monitors announce a hidden canary. A lost copy is
+        marked only if its row is ``unknown``, as the sweep left it. Raises LeaseLost.
         """
         holding.check(tx)
         found = []
         if hidden:
-            found.append(server_event(tx, self._context, events.CANARY_HIDDEN, topology, server))
-        elif sweep.stopped:
+            return
+        if sweep.stopped:
             count = str(sweep.gone)
             found.append(server_event(tx, self._context, events.KEYS_LOST, topology, server, count=count))
         else:

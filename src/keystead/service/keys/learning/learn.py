@@ -19,11 +19,12 @@ import structlog
 from keystead.core import errors
 from keystead.core.errors import OntapError
 from keystead.core.keys.digests import DIGEST_KEY_BYTES
-from keystead.core.keys.learning import first_number, lost, with_sees
+from keystead.core.keys.learning import first_number, with_sees
 from keystead.core.secret import Secret
-from keystead.service.keys.learning.profiles import store_profile, store_renumbered, store_seen
+from keystead.service.keys.learning.canary_looks import Absences, look_for_canaries_on
+from keystead.service.keys.learning.profiles import store_profile, store_recognized, store_seen
 from keystead.service.keys.looking import canaries
-from keystead.service.keys.looking.canaries import CanarySight, LearningTarget
+from keystead.service.keys.looking.canaries import LearningTarget
 from keystead.service.keys.topology import digest_key_context, load_topology
 from keystead.service.ports.configuration import KeyManagerRows
 from keystead.service.ports.keys import EpochMarkerRows, TopologyRows
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from keystead.core.keys.model import ServerProfile
     from keystead.core.model import KeyServer
     from keystead.core.probing import TlsIdentity
+    from keystead.service.keys.learning.canary_looks import CanaryLook
     from keystead.service.keys.topology import Endpoints, ServerTopology
     from keystead.service.ports.objects import Endpoint, KeyObjects, ObjectSession
     from keystead.service.ports.process import Clock
@@ -63,27 +65,6 @@ REST_S: Final = 30.0
 
 class Rows(TopologyRows, KeyManagerRows, EpochMarkerRows, Protocol):
     """The rows that this module reads and writes."""
-
-
-@dataclass(frozen=True, slots=True)
-class CanaryLook:
-    """The result of one look for canaries on a server.
-
-    ``own`` says whether the server's own canary was found. ``sees`` are other servers with canaries that were found
-    here for the first time. ``canary`` are the identifiers of the server's own canary if they have changed, else empty.
-    """
-
-    own: CanarySight
-    sees: tuple[str, ...]
-    canary: tuple[str, ...]
-
-
-@dataclass(slots=True)
-class Absence:
-    """A canary that is absent: at how many looks in a row, and since when (monotonic)."""
-
-    looks: int
-    since: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +101,7 @@ class ServerLearner:
         self._under_way: dict[str, asyncio.Task[None]] = {}
         self._look_again: set[str] = set()
         self._resting: dict[tuple[str, str], Rest] = {}  # servers that failed, by key manager and server
-        self._absences: dict[str, Absence] = {}
+        self._absences = Absences()
         self._closed = False
 
     async def ensure(self, key_manager: str) -> ServerTopology:
@@ -151,8 +132,8 @@ class ServerLearner:
         """Look on each server for its own canary and for those of the others, and store the findings.
 
         If one server has the canary of another, both are in one replication domain. A server that has lost its canary
-        for good is learned again. A server that has its canary under new identifiers is still the same server: it has
-        renumbered its objects.
+        for good is learned again if it has the public key that it had before. A server that has its canary under new
+        identifiers is still the same server: it has renumbered its objects.
 
         Called by the keeper in its rounds, and after a server was learned. It is repeated, because replication takes
         time. Raise 4 (404) if there is no such key manager. Raise StoreError.
@@ -167,12 +148,15 @@ class ServerLearner:
         seen = {server.uuid: look.sees for server, look in found if look.sees}
         if seen:
             await self._store.write(lambda tx: store_seen(tx, topology, seen))
-        renumbered = {server.uuid: look.canary for server, look in found if look.canary}
+        renumbered = [server for server, look in found if look.canary]
         if renumbered:
             log.warning("key servers renumbered their objects", key_manager=key_manager, count=len(renumbered))
-            await self._store.write(lambda tx: store_renumbered(tx, topology, renumbered))
-        lost_on = [server for server, look in found if self._is_lost(server, look.own)]
-        relearned = [await self._relearn(topology, identity, server) for server in lost_on]
+        recognized = {server.uuid: look for server, look in found if look.is_news(topology.profiles[server.uuid])}
+        if recognized:
+            await self._store.write(lambda tx: store_recognized(tx, topology, recognized))
+        now = self._clock.monotonic()
+        lost_on = [(server, look) for server, look in found if self._absences.is_lost(server.uuid, look.own, now)]
+        relearned = [await self._relearn(topology, identity, server, look.public_key) for server, look in lost_on]
         if any(relearned):  # because new profiles count as independent until canaries are found
             await self.look_for_canaries(key_manager)
 
@@ -253,12 +237,23 @@ class ServerLearner:
                 each.key_server for each in others if await canaries.shows_canary_of(session, profile, each, digest_key)
             ]
 
-    async def _relearn(self, topology: ServerTopology, identity: TlsIdentity, server: KeyServer) -> bool:
-        """Learn a server that has lost its canary. Return True if the new profile is stored."""
+    async def _relearn(
+        self, topology: ServerTopology, identity: TlsIdentity, server: KeyServer, public_key: str
+    ) -> bool:
+        """Learn a server that has lost its canary. Return True if the new profile is stored.
+
+        Learn nothing from a server with another public key than before: it may be another machine, so keys must not go
+        there until an administrator confirms it.
+        """
+        if not public_key or public_key != topology.profiles[server.uuid].public_key:
+            log.warning(
+                "a key server lost its canary and has another public key: confirm it", address=str(server.address)
+            )
+            return False
         log.warning("the canary of a key server is lost", address=str(server.address))
         learned = await self.learn(topology, identity, server)
         if learned:
-            self._absences.pop(server.uuid, None)  # if it is still there: another look may have seen the old canary
+            self._absences.forget(server.uuid)
         return learned
 
     # --- servers without a profile ---
@@ -353,45 +348,21 @@ class ServerLearner:
     # --- search for canaries ---
 
     async def _look(self, topology: ServerTopology, identity: TlsIdentity, server: KeyServer) -> CanaryLook | None:
-        """Look on one server for its own canary, and for canaries of servers that are not in its ``sees`` yet.
+        """Look for canaries on one server; see :func:`look_for_canaries_on`. Called for each server with a profile.
 
-        If its own canary is not seen, look for it under its name. If it is found there, the server has renumbered its
-        objects: the result is ``SEEN``, with the new identifiers. Return None if the server fails, time is over, or
-        something sealed cannot be unsealed. Nothing is stored. Called for each server with a profile.
+        Return None if the server fails, time is over, or something sealed cannot be unsealed.
         """
-        profile = topology.profiles[server.uuid]
-        others = [other for other in topology.profiles.values() if other.key_server not in {server.uuid, *profile.sees}]
-        new_ids: tuple[str, ...] = ()
         try:
             digest_key, endpoint = self._endpoints.digest_key(topology), self._endpoints.primary(server, identity)
             async with self._turns, asyncio.timeout(SERVER_S), self._session(endpoint) as session:
-                own = await canaries.find_own_canary(session, profile, digest_key)
-                if own is not CanarySight.SEEN:
-                    new_ids = await canaries.found_under(session, profile, profile, digest_key)
-                found = [
-                    each.key_server
-                    for each in others
-                    if await canaries.shows_canary_of(session, profile, each, digest_key)
-                ]
+                return await look_for_canaries_on(session, server.uuid, topology.profiles, digest_key)
         except (KeyServerFault, TimeoutError, SealError) as failure:
             log.info("key server not searched for canaries", address=str(server.address), why=_why(failure))
             return None
-        return CanaryLook(CanarySight.SEEN if new_ids else own, tuple(found), new_ids)
 
     def _session(self, endpoint: Endpoint) -> AbstractAsyncContextManager[ObjectSession]:
         """Open a session with a server in which an operation may take :data:`OPERATION_S` at most."""
         return self._objects.session(endpoint, timeout_s=min(endpoint.target.timeout_s, OPERATION_S))
-
-    def _is_lost(self, server: KeyServer, own: CanarySight) -> bool:
-        """Count one look. Return True if the server's canary is lost for good. An unclear look changes nothing."""
-        if own is CanarySight.SEEN:
-            self._absences.pop(server.uuid, None)
-        if own is not CanarySight.ABSENT:
-            return False
-        now = self._clock.monotonic()
-        absence = self._absences.setdefault(server.uuid, Absence(0, now))
-        absence.looks += 1
-        return lost(absence.looks, now - absence.since)
 
 
 def _why(failure: Exception) -> str:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from keystead.core.keys.model import ServerProfile
     from keystead.core.model import KeyServer
+    from keystead.service.keys.learning.canary_looks import CanaryLook
     from keystead.service.keys.topology import ServerTopology
 
 
@@ -55,7 +56,8 @@ def store_profile(
 
     Called when a server was learned. The profile no longer applies if the server's address or our user has changed, or
     the client certificate or the incarnation. It also does not apply if the server has another stored profile than
-    ``before``. ``before`` is None if the server had no profile when learning began.
+    ``before``, or another public key than the stored one. ``before`` is None if the server had no profile when learning
+    began.
 
     Return None, and store nothing, if another server has a canary that is not in ``looked_for`` (profiles by uuid).
     Then look for that canary first.
@@ -67,6 +69,8 @@ def store_profile(
     known = now.profiles.get(server.uuid)
     if known is not None and (before is None or not same_canary(known, before)):
         return False
+    if known is not None and profile.public_key != known.public_key:
+        return False  # another machine answers there now
     others = {uuid: other for uuid, other in now.profiles.items() if uuid != server.uuid}
     if any(uuid not in looked_for or not same_canary(looked_for[uuid], other) for uuid, other in others.items()):
         return None
@@ -92,22 +96,23 @@ def store_seen(tx: Rows, topology: ServerTopology, seen: Mapping[str, Collection
             tx.put_profile(with_sees(after[key_server], found))
 
 
-def store_renumbered(tx: Rows, topology: ServerTopology, found: Mapping[str, tuple[str, ...]]) -> None:
-    """Store the new identifiers of servers' own canaries, which were found by name.
+def store_recognized(tx: Rows, topology: ServerTopology, found: Mapping[str, CanaryLook]) -> None:
+    """Store the public keys of servers that showed their canaries, and the new identifiers of canaries found by name.
 
     Skip a server if its address, our user or its canary has changed meanwhile. Called after a search for canaries.
     """
     now = _current_topology(tx, topology)
     if now is None:
         return
-    for key_server, ids in found.items():
+    for key_server, look in found.items():
         known = now.profiles.get(key_server)
         if (
             known is not None
             and same_canary(known, topology.profiles[key_server])
             and _is_unmoved(topology, now, key_server)
         ):
-            tx.put_profile(replace(known, canary=ids))
+            canary, public_key = look.canary or known.canary, look.public_key or known.public_key
+            tx.put_profile(replace(known, canary=canary, public_key=public_key))
 
 
 def _is_unmoved(then: ServerTopology, now: ServerTopology, key_server: str) -> bool:

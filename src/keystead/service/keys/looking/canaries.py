@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from keystead.core.keys.digests import agrees, digest
@@ -43,6 +44,9 @@ TRY_NEXT: Final = frozenset({Fault.NOT_SUPPORTED, Fault.REFUSED, Fault.EXISTS})
 """Faults of a Register after which another way to store keys, or another name, is tried."""
 
 DIFFERENT = "different_material"
+
+CANARY_NOT_SEEN: Final = "canary_not_seen"
+"""The reason why nothing is read from, or written to, a server that does not show its canary."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +104,7 @@ async def learn(session: ObjectSession, subject: LearningTarget, now: datetime) 
         activates=activates(
             accepted=accepted, state=attributes.state if attributes else "", operations=capabilities.operations
         ),
+        public_key=session.public_key,
     )
 
 
@@ -133,6 +138,16 @@ async def shows_canary_of(
     that has new identifiers. Raises KeyServerFault when there is no answer.
     """
     return bool(await found_under(session, here, other, digest_key))
+
+
+async def shows_own_canary(session: ObjectSession, profile: ServerProfile, digest_key: Secret) -> bool:
+    """Return True if the server shows its own canary on this very connection. It is asked once on each connection.
+
+    Called before key material is sent. The canary may have new identifiers. Raises KeyServerFault when the server does
+    not answer.
+    """
+    look = partial(shows_canary_of, session, profile, profile, digest_key)
+    return bool(profile.canary) and await session.once_per_connection(profile.canary_name, look)
 
 
 async def found_under(

@@ -32,10 +32,6 @@ SESSIONS: Final = 4
 """How many connections to one address are used at once."""
 
 
-CANARY_NOT_SEEN: Final = "canary_not_seen"
-"""The reason for a server that answers, but does not show its canary."""
-
-
 @dataclass(frozen=True, slots=True)
 class VerifyResult:
     """The result for one copy: ``reason`` is a fixed word, empty for a proven copy.
@@ -61,7 +57,7 @@ UNREAD: Final = VerifyResult("not_readable", answered=False)
 """The result on a server that cannot be asked: it is silent, or a certificate or a password is missing."""
 UNSETTLED: Final = VerifyResult("unsettled")
 """The result for a copy of unknown outcome: its identifier is not known."""
-NO_CANARY: Final = VerifyResult(CANARY_NOT_SEEN)
+NO_CANARY: Final = VerifyResult(canaries.CANARY_NOT_SEEN)
 
 
 @dataclass(frozen=True, slots=True)

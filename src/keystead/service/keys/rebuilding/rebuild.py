@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from keystead.core.keys.model import Orphan
 from keystead.core.keys.rebuilding import FoundObject, inventory
-from keystead.service.keys.looking.verify import CANARY_NOT_SEEN
+from keystead.service.keys.looking.canaries import CANARY_NOT_SEEN
 from keystead.service.keys.orphans.scan import has_other_owner
 from keystead.service.keys.rebuilding.import_keys import KEYS_AT_ONCE, KeyImporter, known_of
 from keystead.service.keys.rebuilding.inventory import Contents, ContentsReader

@@ -23,6 +23,7 @@ from keystead.core.keys.destroying import ACTIVE
 from keystead.core.keys.model import Copy, KeyForm, Presence
 from keystead.core.keys.writing import SETTLED, UNSETTLED
 from keystead.core.secret import Secret
+from keystead.service.keys.looking.canaries import CANARY_NOT_SEEN, shows_own_canary
 from keystead.service.ports.objects import Fault, KeyServerFault
 from keystead.service.ports.store import StoreError
 
@@ -194,12 +195,17 @@ class AttemptCopies:
     async def _write_at(self, target: Target, endpoint: Endpoint, *, look_first: bool) -> None:
         """Write a copy at one address and verify it. With ``look_first``, look there for the attempt's object first.
 
+        Nothing is sent unless the address shows the server's canary on this very connection: another machine there may
+        have a certificate that we trust.
+
         If the outcome of a write is unknown, look for the object once, on another connection.
         """
         try:
             async with self._objects.session(endpoint, timeout_s=target.limit_s) as session:
                 if look_first and await self._verify_existing(session, target, endpoint):
                     return
+                if not await shows_own_canary(session, target.profile, self.writing.digest_key):
+                    raise KeyServerFault(Fault.UNREACHABLE, CANARY_NOT_SEEN)
                 material = await self._register(session, target, endpoint)
                 await self._verify(session, endpoint, material)
         except KeyServerFault:
