@@ -37,7 +37,12 @@ WORDS: Final[Mapping[str, Word]] = {
         "the server does not show the canary, the object that we wrote there to recognise the server",
         "Another server answers at the address, or the server no longer shows our objects to us: check address, port"
         " and user. After a change of the client certificate, check that the new one belongs to the same client and may"
-        " read the objects of the old one. If the server was replaced or wiped, remove it and add it again.",
+        " read the objects of the old one. A server that was wiped is learned again after an hour if it kept its key"
+        " pair; otherwise use `external confirm-server`. Or remove it and add it again.",
+    ),
+    "look_failed": Word(
+        "the node's check of the server failed for a fault of the node itself, so the state is unknown",
+        "Look at the log of Keystead, and report the fault.",
     ),
     "different_material": Word("the server returned other bytes than the key's", _MATERIAL),
     "not_readable": Word(
