@@ -421,8 +421,8 @@ def _found(answer: Response, nothing: Response | None, owned: Owned, nobodys: Ow
     if answer.status == 403:
         return "forbidden"
     if answer.status >= 500:
-        unreadable = str(errors.VOLUME_KEY_NOT_RESTORED.code)  # no key server answers here
-        return "served" if answer.body["error"]["code"] == unreadable else "broken"
+        unreadable = errors.KEY_NOT_READ.text  # no key server answers here
+        return "served" if answer.body["error"]["message"] == unreadable else "broken"
     if nothing is not None and _plain(answer, owned) == _plain(nothing, nobodys):
         return "missing"
     return "served" if answer.status in {200, 201, 202, 400, 409} else f"status {answer.status}"

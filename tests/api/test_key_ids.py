@@ -124,7 +124,7 @@ async def test_keys_are_restored_into_memory(served: Served, node: str, pykmip_g
     for server in pykmip_group.primaries[:2]:
         server.kill()
     assert (await reader.post(f"{served.url}/{gold}/retrieve")).status == 200
-    assert_error(await reader.post(f"{served.url}/{plain}/retrieve"), errors.VOLUME_KEY_NOT_RESTORED)
+    assert_error(await reader.post(f"{served.url}/{plain}/retrieve"), errors.KEY_NOT_READ)
     failed = await served.api.admin.post(f"{url}?return_timeout=60")
     assert_error(failed, errors.VOLUME_KEY_NOT_RESTORED)
 

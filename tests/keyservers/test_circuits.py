@@ -65,12 +65,22 @@ def test_one_time_out_opens_it(circuit: Circuit) -> None:
 
 
 def test_an_open_one_may_be_tried_anew(circuit: Circuit, clock: Clock) -> None:
-    """An explicit new try is let in during the pause; success closes the circuit, failure doubles the pause."""
+    """An explicit new try is let in during the pause; success closes the circuit, failure leaves the pause as it is."""
     opened(circuit)
+    for slow in (False, True) * QUICK_FAILURES:
+        leave = circuit.enter(anew=True)
+        assert leave is not None
+        assert leave.valid
+        leave.failed("connection_refused", slow=slow)
+        leave.end()
+        assert is_open(circuit)
+    clock.now += FIRST_PAUSE_S
+    trial = entered(circuit)
     leave = circuit.enter(anew=True)
     assert leave is not None
-    assert leave.valid
-    leave.failed("connection_refused", slow=False)
+    leave.end()
+    assert circuit.enter() is None  # because the trial still runs
+    trial.failed("connection_refused", slow=False)
     clock.now += FIRST_PAUSE_S
     assert is_open(circuit)
     leave = circuit.enter(anew=True)

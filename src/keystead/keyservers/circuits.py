@@ -27,20 +27,23 @@ SAMPLES: Final = 64
 class Permission:
     """The permission of one session to use an address. A ``trial`` finds out whether the address works again.
 
+    A session that entered ``anew`` is a further trial during the pause. If it fails, the pause stays as it is.
+
     Call :meth:`succeeded` for each complete answer, :meth:`failed` for each failure of the address, and :meth:`end`
     when the session is over.
     """
 
-    __slots__ = ("_circuit", "_trial")
+    __slots__ = ("_anew", "_circuit", "_trial")
 
-    def __init__(self, circuit: Circuit, *, trial: bool) -> None:
+    def __init__(self, circuit: Circuit, *, trial: bool = False, anew: bool = False) -> None:
         self._circuit = circuit
         self._trial = trial
+        self._anew = anew
 
     @property
     def valid(self) -> bool:
         """True if the address may still be used. Another session may have opened the circuit since."""
-        return self._trial or not self._circuit.open
+        return self._anew or self._trial or not self._circuit.open
 
     def succeeded(self) -> None:
         """Close the circuit, because the address answered."""
@@ -63,6 +66,7 @@ class Circuit:
     """The circuit breaker of one address: closed (the address is used) or open (it is not used).
 
     After a pause, an open circuit lets in one trial at a time. Each failed trial doubles the pause, from 1 to 30 s.
+    Sessions that enter anew do not count as such trials: however often they fail, the next trial comes no later.
     ``reason`` is the reason of the last failure. ``clock`` returns seconds of a monotonic clock.
     """
 
@@ -79,9 +83,9 @@ class Circuit:
         return bool(self._backoff.pause_s) and (self._trying or not self._backoff.is_over(self._clock()))
 
     def enter(self, *, anew: bool = False) -> Permission | None:
-        """Let a session in, or return None. With ``anew``, let the session in as a trial even during the pause."""
-        if self.open and not anew:
-            return None
+        """Let a session in, or return None. With ``anew``, let the session in even while the circuit is open."""
+        if self.open:
+            return Permission(self, anew=True) if anew else None
         self._trying = bool(self._backoff.pause_s)
         return Permission(self, trial=self._trying)
 
@@ -94,7 +98,7 @@ class Circuit:
         if trial:
             self._trying = False
             self._backoff.failed(self._clock())
-        elif not self._backoff.pause_s:  # failures of sessions that entered before the circuit opened do not count
+        elif not self._backoff.pause_s:  # an open circuit counts trials only
             self._failures += QUICK_FAILURES if slow else 1
             if self._failures >= QUICK_FAILURES:
                 self._backoff.failed(self._clock())

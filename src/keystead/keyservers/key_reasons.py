@@ -52,6 +52,10 @@ WORDS: Final[Mapping[str, Word]] = {
         "it is not known yet whether the server took the copy, and the server does not find the copy by its name",
         "Wait for the next round of the keeper (half a minute), and send the same call again.",
     ),
+    "detached": Word(
+        "a removed key server may still have a copy of the key, and it is not asked",
+        "`external detached show` lists such servers. Give the server up if it never comes back.",
+    ),
     "not_proven_in_time": Word("the copy was not read in the time that the call has", _AGAIN),
     "not_reached": Word(
         "nothing was sent: the server's profile is not known yet",

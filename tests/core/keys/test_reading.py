@@ -18,6 +18,8 @@ from keystead.core.keys.reading import (
     check_readable,
     in_order,
     key_server_of,
+    no_server_has,
+    not_askable,
     not_asked,
     not_restored,
     proven_on,
@@ -164,6 +166,48 @@ def test_domains_take_turns() -> None:
     domain_of = {each.uuid: "one" if each.address.host in "abc" else "two" for each in servers}
     order = in_order(sources([copy(each) for each in servers], servers), domain_of, lambda _: FIT)
     assert "".join(source.server.address.host for source in order) == "axbycz"
+
+
+UNSENT = copy(B, Presence.MISSING, ids=())
+
+
+@pytest.mark.parametrize(
+    ("copies", "silent", "lost"),
+    [
+        ([copy(A), copy(B)], "", True),
+        ([copy(A, Presence.MISSING), copy(B, Presence.UNKNOWN), copy(B, DIFFERENT, 2)], "", True),
+        ([copy(A), copy(B, Presence.DESTROYED)], "", True),
+        ([copy(A), copy(B, attempt=2), UNSENT], "", True),
+        ([copy(A, Presence.DESTROYED)], "", True),
+        ([copy(A), copy(B)], "a", False),
+        ([copy(A), copy(B)], "x", False),
+        ([copy(A), copy(B)], "b", False),
+        ([copy(A), UNSENT], "", False),
+        ([copy(A), copy(B, Presence.SENT, ids=())], "", False),
+        ([copy(A), copy(A, Presence.UNKNOWN, 2, ids=())], "", False),
+        ([copy(A), copy(C)], "", False),
+    ],
+    ids=[
+        "all deny it",
+        "all deny what was in doubt",
+        "another copy was destroyed",
+        "a later attempt wrote what an earlier one had not sent",
+        "nothing is left",
+        "the primary is silent",
+        "the secondary is silent",
+        "another server is silent",
+        "a server that was never sent it",
+        "Register was not answered",
+        "another attempt's copy on a server that denies the first",
+        "a server was removed",
+    ],
+)
+def test_a_key_is_lost_if_all_who_should_have_it_deny_it(copies: list[Copy], silent: str, lost: bool) -> None:
+    """A key is lost only if every address of every server that should have it denies it. A has the secondary x."""
+    found = sources(copies, [with_secondaries(A, "x"), B])
+    denied = {source for source in found if (source.host or source.server.address.host) != silent}
+    assert no_server_has(copies, found, denied) is lost
+    assert lost or silent or len(not_askable(copies, found)) == 1
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from keystead.core.keys.model import Key
     from keystead.core.model import Svm
     from keystead.service.keys.reading.restore import Restoration, Restored
+    from keystead.service.ports.process import Clock
     from tests.service.worlds.keys import KeyNode, KeyWorld
 
 MATERIAL = bytes(range(64))
@@ -99,11 +100,14 @@ async def reading(
     database: str | None = None,
     limits: FetchLimits = LIMITS,
     restoring: Mapping[str, int] | None = None,
+    clock: Clock | None = None,
 ) -> AsyncIterator[ReadingNode]:
-    """Open a node that reads; ``restoring`` are options of KeyRestorer."""
+    """Open a node that reads; ``restoring`` are options of KeyRestorer, ``clock`` is that of circuits and trials."""
     node = await world.node(database)
+    if clock is not None:
+        node.objects._clock = clock.monotonic
     cache = KeyCache(most)
-    fetcher = Fetcher(node.store, node.objects, node.endpoints, world.clock, node.uuid, limits)
+    fetcher = Fetcher(node.store, node.objects, node.endpoints, clock or world.clock, node.uuid, limits)
     spool = ReadSpool(world.home.data / "reads.spool", world.home.keyring.mac)
     audit = ReadAudit(node.store, node.audit, spool, world.clock, fail_closed=fail_closed)
     audit.start()

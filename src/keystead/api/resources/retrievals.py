@@ -98,7 +98,7 @@ async def _retrieve(request: Request, _: dict[str, Any], query: WriteQuery) -> A
     return Reply(200, render(RETRIEVALS, _SHOWN, found, hal=request.hal))
 
 
-_CODES = (errors.VOLUME_KEY_NOT_RESTORED, errors.TOO_BUSY, errors.INVALID_VALUE)
+_CODES = (errors.VOLUME_KEY_NOT_RESTORED, errors.KEY_NOT_READ, errors.TOO_BUSY, errors.INVALID_VALUE)
 _OPERATION = acting(RETRIEVALS, _retrieve, Form.ACT, "Retrieve the material of a volume key", _CODES, _EXPLAIN)
 
 PATHS: Paths = {f"{COLLECTION}/{{key_id}}/retrieve": {"POST": replace(_OPERATION, octets=True)}}

@@ -86,6 +86,8 @@ ADVICE: Final[Mapping[ErrorKind, str]] = {
     keys.CLIENT_CERTIFICATE_REFUSED: _PROBE,
     keys.TLS_ENGINE: _PROBE,
     keys.NETWORK: _PROBE,
+    kept.KEY_NOT_READ: "Send the same call again, after the seconds of `Retry-After`. If it lasts, repair the key"
+    " servers that the arguments name: see [the reasons](reasons.md).",
     kept.KEY_TAG_INVALID: _TAG,
     kept.KEY_TAG_BLANKS: _TAG,
     kept.AUTH_KEY_LIMIT: "Delete authentication keys that nothing needs.",

@@ -8,6 +8,14 @@ from __future__ import annotations
 
 from keystead.core.errors.table import row
 
+KEY_NOT_READ = row(
+    262145,
+    503,
+    "The key servers cannot return the key now. Retry the request later.",
+    "No key server returned the key, but the key may exist: a key server that should have it was silent, refused, did"
+    " not show its canary, returned other bytes, or could not be asked. For accounts of the cluster, the arguments name"
+    " each server and the reason.",
+)
 AUTH_KEY_LIMIT = row(
     65536048,
     400,
@@ -46,7 +54,8 @@ AUTH_KEY_NOT_RESTORED = row(
     65536083,
     500,
     "Internal error. Failed to restore the authentication key.",
-    "No key server returned this authentication key with the material that it was created with.",
+    "Read: all key servers that should have this authentication key answered, and none has it. Restore: none of the key"
+    " servers that were asked returned this authentication key with the material that it was created with.",
 )
 SOLE_COPY = row(
     65536700,
@@ -61,7 +70,8 @@ VOLUME_KEY_NOT_RESTORED = row(
     65536855,
     500,
     "Internal error. Failed to restore the volume encryption key.",
-    "No key server returned this volume key with the material that it was created with.",
+    "Read: all key servers that should have this volume key answered, and none has it. Restore: none of the key"
+    " servers that were asked returned this volume key with the material that it was created with.",
 )
 NOT_AN_AUTH_KEY = row(
     65536860,

@@ -117,10 +117,42 @@ _TIERS = 3
 """How many parts of a rank are tiers."""
 
 
+def not_askable(copies: Iterable[Copy], found: Iterable[Source]) -> list[Copy]:
+    """Return the copies that may exist and cannot be asked for: no source leads to them.
+
+    Their server was removed, or their identifiers are not known. A copy that never was there (``missing``, without
+    identifiers) does not count if its server is asked for another copy. ``found`` are all sources of the key. Called
+    after a fetch that no server answered with the key.
+    """
+    asked = {source.server.uuid for source in found}
+    return [
+        copy
+        for copy in copies
+        if copy.presence is not Presence.DESTROYED
+        and not (copy.key_server in asked and (copy.unique_identifiers or copy.presence is Presence.MISSING))
+    ]
+
+
+def no_server_has(copies: Iterable[Copy], found: Collection[Source], denied: Collection[Source]) -> bool:
+    """Return True if no key server has the key: every server that should have it was asked, and each denied it.
+
+    A server counts at all its addresses. ``denied`` are the sources that answered now that the object does not exist.
+    Called after a fetch that no server answered with the key: only then the key counts as lost.
+    """
+    return not not_askable(copies, found) and all(source in denied for source in found)
+
+
 # --- what was tried --------------------------------------------------------------------------------------------------
 
 READ, DIFFERENT, OVERTAKEN, NOT_NEEDED = "read", "different_material", "overtaken", "not_needed"
 """Outcomes besides the reasons of failures. ``overtaken``: another server answered first."""
+
+NO_CANARY, UNSETTLED, DETACHED = "canary_not_seen", "unsettled", "detached"
+"""Reasons why a key may exist on a server that did not return it.
+
+``canary_not_seen``: the server denied the object, and did not show its canary. ``unsettled``: the identifiers of the
+copy are not known. ``detached``: the server was removed.
+"""
 
 AVOIDED = "circuit_open"
 """The outcome of a server that was not asked because it failed lately."""

@@ -178,8 +178,8 @@ class KeyObjects(Protocol):
         """Lend a connection, pooled unless ``fresh``; each operation on it ends within ``timeout_s`` seconds.
 
         Raises KeyServerFault (``unreachable``) when there is none to be had, at once while the address's circuit is
-        open, unless it is to be tried ``anew``. ``exclusive``: nobody else uses the connection, and it is closed
-        afterwards.
+        open. With ``anew`` the address is tried all the same: success closes the circuit, failure changes nothing.
+        ``exclusive``: nobody else uses the connection, and it is closed afterwards.
         """
         ...
 

@@ -269,7 +269,7 @@ async def test_keys_in_memory_are_read_while_every_key_server_is_down(key_world:
     for server in servers:
         await server.__aexit__(None, None, None)
     assert await node.read(kept) == MATERIAL
-    assert (await refused(node, other)).kind is errors.VOLUME_KEY_NOT_RESTORED
+    assert (await refused(node, other)).kind is errors.KEY_NOT_READ
 
 
 async def test_keys_in_memory_are_read_while_the_database_is_away(key_world: KeyWorld, node: ReadingNode) -> None:

@@ -124,7 +124,7 @@ async def test_what_a_node_knows_of_servers_does_not_count(key_world: KeyWorld) 
     for _ in range(4):
         with pytest.raises(OntapError) as refused:
             await fetcher.fetch(key)
-        assert refused.value.kind is errors.VOLUME_KEY_NOT_RESTORED
+        assert refused.value.kind is errors.KEY_NOT_READ
     await servers[0].__aenter__()
     read_context = fetcher.read_context(await key_world.store.read(lambda tx: places_in(tx, manager)))
     assert read_context is not None

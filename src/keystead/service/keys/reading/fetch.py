@@ -11,48 +11,38 @@ at other addresses.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 import structlog
 from cachetools import LRUCache
 
-from keystead.core import events
+from keystead.core import errors, events
 from keystead.core.errors import OntapError
-from keystead.core.key_servers import secondary_addresses
 from keystead.core.keys.digests import agrees
 from keystead.core.keys.model import Presence
-from keystead.core.keys.reading import (
-    DIFFERENT,
-    OVERTAKEN,
-    READ,
-    SourceHealth,
-    Tried,
-    in_order,
-    not_asked,
-    not_restored,
-    sources,
-)
+from keystead.core.keys.reading import DIFFERENT, NO_CANARY, READ, SourceHealth, in_order, not_restored, sources
 from keystead.service.announcing import add_events, cluster_name
+from keystead.service.keys.reading.context import ReadContext
+from keystead.service.keys.reading.race import Race, address_of
+from keystead.service.keys.reading.trials import TRIAL_S, Trials
 from keystead.service.keys.topology import load_topology
 from keystead.service.ports.cluster import ClusterRows, EventRows, ObservationRows
 from keystead.service.ports.configuration import KeyManagerRows
 from keystead.service.ports.keys import CopyRows, KeyRows, TopologyRows
-from keystead.service.ports.objects import KeyServerFault
+from keystead.service.ports.objects import Fault, KeyServerFault
 from keystead.service.ports.store import StoreError
 from keystead.service.probing.prober import NO_IDENTITY
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Mapping, Sequence
+    from collections.abc import Hashable, Sequence
 
     from keystead.core.keys.model import Copy, Key
-    from keystead.core.keys.reading import Source
-    from keystead.core.model import KeyServer
+    from keystead.core.keys.reading import Source, Tried
     from keystead.core.secret import Secret
-    from keystead.core.server_address import ServerAddress
     from keystead.service.keys.topology import Endpoints, ServerTopology
-    from keystead.service.ports.objects import Endpoint, KeyObjects
+    from keystead.service.ports.objects import KeyObjects, ObjectSession
     from keystead.service.ports.process import Clock
     from keystead.service.ports.store import Store
 
@@ -72,6 +62,9 @@ A hedged request goes to the second server when the first exceeds its recent 95t
 
 HEDGES_SAVED = 10.0
 """The most hedged requests that unused shares add up to."""
+
+RETRY_AFTER_S = 1
+"""Seconds after which a key that could not be read is worth another try: a trial of each address begins then."""
 
 READ_CONTEXTS = 64
 """Key managers with a cached read context (LRU)."""
@@ -94,12 +87,13 @@ class Fetched:
 
 @dataclass(frozen=True, slots=True)
 class FetchLimits:
-    """The limits of fetches; see the constants of this module."""
+    """The limits of fetches; see the constants of this module, and of :mod:`.trials`."""
 
     fetch_s: float = FETCH_S
     late_s: float = LATE_S
     hedges_saved: float = HEDGES_SAVED
     read_contexts: int = READ_CONTEXTS
+    trial_s: float = TRIAL_S
 
 
 class Hedges:
@@ -119,19 +113,6 @@ class Hedges:
             return False
         self._tokens -= 1
         return True
-
-
-@dataclass(frozen=True)
-class ReadContext:
-    """The data that reads from a key manager's servers need. ``endpoints`` are by server (uuid) and host."""
-
-    topology: ServerTopology
-    endpoints: Mapping[tuple[str, str], Endpoint]
-    digest_key: Secret = field(repr=False)
-
-    def endpoint(self, source: Source) -> Endpoint:
-        """Return the endpoint of a source."""
-        return self.endpoints[source.server.uuid, source.host]
 
 
 class Fetcher:
@@ -156,22 +137,26 @@ class Fetcher:
         self._contexts: LRUCache[str, tuple[Hashable, ReadContext]] = LRUCache(limits.read_contexts)
         self._late: dict[tuple[str, str], asyncio.Task[Secret | None]] = {}
         self._marking: set[asyncio.Task[None]] = set()
+        self._trials = Trials(objects, clock, limits.trial_s)
 
-    async def fetch(self, key: Key) -> Fetched:
+    async def fetch(self, key: Key, *, anew: bool = False) -> Fetched:
         """Return a key's material from its key servers. Raise OntapError if no server returns it, or StoreError.
 
-        The arguments of the OntapError give the reasons. Called by a read of a key that is not in memory, and by a
-        restore.
+        65536855 or 65536083: no server has the key. 262145 (503): one may have it. The arguments give the reasons.
+
+        Called by a read of a key that is not in memory, and by a restore. A read tries addresses ``anew`` whose
+        circuits are open. A restore does not, because each of its many keys would wait for silent servers.
         """
         context, copies = await self._find(key)
         if context is None:
-            raise OntapError(not_restored(key), arguments=[("reason", UNUSABLE)])
-        race = _Race(key, self.order(context, copies), context)
-        material = await self._run(race)
+            raise _not_read([("reason", UNUSABLE)])
+        race = Race(key, copies, self.order(context, copies), context)
+        material = await self._run(race, anew=anew)
         tried = tuple(race.tried(source, self.health(context, source)) for source in race.order)
-        if material is None:
-            raise OntapError(not_restored(key), arguments=_reasons(tried))
-        return Fetched(material, tried)
+        if material is not None:
+            return Fetched(material, tried)
+        reasons = race.reasons(tried)
+        raise OntapError(not_restored(key), arguments=reasons) if race.lost else _not_read(reasons)
 
     def read_context(self, topology: ServerTopology) -> ReadContext | None:
         """Return a topology's read context. Log an error and return None if a certificate or secret cannot be used.
@@ -219,37 +204,63 @@ class Fetcher:
         return SourceHealth(late or self._objects.circuit_open(endpoint), self._objects.latency_s(endpoint))
 
     async def close(self) -> None:
-        """Cancel the overtaken requests, when the node stops. Wait until they and the marking of copies have ended."""
+        """Cancel the overtaken requests and the trials, when the node stops. Wait until they have ended.
+
+        Wait also until the marking of copies has ended.
+        """
         for task in self._late.values():
             task.cancel()
         if rest := {*self._late.values(), *self._marking}:
             await asyncio.wait(rest)
+        await self._trials.close()
 
     # --- one fetch ---
 
-    async def _run(self, race: _Race) -> Secret | None:
+    async def _run(self, race: Race, *, anew: bool) -> Secret | None:
         """Ask the servers until one returns the material. Return None if none does, or if time is over."""
         self._hedges.count()
         try:
             async with asyncio.timeout(self._limits.fetch_s):
-                return await self._ask_in_order(race)
+                return await self._ask_in_order(race) or await self._wait_for_late(race, anew=anew)
         except TimeoutError:
             return None
         finally:
             self._keep_overtaken(race)
 
-    async def _ask_in_order(self, race: _Race) -> Secret | None:
-        """Ask the servers in order, the next when one failed or is slow. Return the material, None if all failed."""
+    async def _ask_in_order(self, race: Race) -> Secret | None:
+        """Ask the servers in order, the next when one failed or is slow. Return the material if one returned it."""
         for source in race.order:
-            race.running[asyncio.create_task(self._ask(race, source))] = source
+            race.start(source, self._ask(race, source))
             await self._wait(race, source)
             if race.found is not None:
-                return race.found
-        while race.running and race.found is None:
-            await race.step(None)
+                break
         return race.found
 
-    async def _wait(self, race: _Race, source: Source) -> None:
+    async def _wait_for_late(self, race: Race, *, anew: bool) -> Secret | None:
+        """Wait for the requests that still run. Return the material, or None if all failed.
+
+        With ``anew``, try the paused addresses meanwhile: at once, and again while a slow server does not answer.
+        """
+        if anew:
+            self._ask_paused(race)
+        while race.running and race.found is None:
+            if not await race.step(self._limits.late_s) and anew:
+                self._ask_paused(race)
+        return race.found
+
+    def _ask_paused(self, race: Race) -> None:
+        """Begin to ask the paused addresses, all at once. An address where this runs already is left out."""
+        for source in race.paused - set(race.running.values()):
+            race.start(source, self._ask_after_trial(race, source))
+
+    async def _ask_after_trial(self, race: Race, source: Source) -> Secret | None:
+        """Ask a paused address if it passes a trial. Return as :meth:`_ask` does."""
+        if not await self._trials.passed(race.context.endpoint(source)):
+            return None
+        race.paused.discard(source)
+        return await self._ask(race, source)
+
+    async def _wait(self, race: Race, source: Source) -> None:
         """Wait until a request ends, or until the next server is to be asked, too.
 
         For the first server the wait may be shorter: its recent 95th percentile, if the hedge budget allows that.
@@ -260,15 +271,19 @@ class Fetcher:
             return
         await race.step(self._limits.late_s)
 
-    async def _ask(self, race: _Race, source: Source) -> Secret | None:
+    async def _ask(self, race: Race, source: Source) -> Secret | None:
         """Ask one server. Return the material if it agrees with the digest, else None, also if the server fails."""
         endpoint = race.context.endpoint(source)
         race.began[source] = asyncio.get_running_loop().time()
+        if self._objects.circuit_open(endpoint):  # then the session fails at once
+            race.paused.add(source)
         try:
             async with self._objects.session(endpoint, timeout_s=endpoint.target.timeout_s) as session:
-                material = await session.get(source.copy.unique_identifiers)
+                material = await _get(session, race.context, source)
         except KeyServerFault as fault:
             race.end(source, fault.reason)
+            if fault.fault is Fault.NOT_FOUND:
+                race.denied.add(source)
             return None
         if agrees(race.context.digest_key, race.key.uuid, material, race.key.digest):
             race.end(source, READ)
@@ -277,7 +292,7 @@ class Fetcher:
         self.report_different(race.key, source)
         return None
 
-    def _keep_overtaken(self, race: _Race) -> None:
+    def _keep_overtaken(self, race: Race) -> None:
         """Let overtaken requests run on in the background, at most one at each address. Cancel the others."""
         for task, source in race.running.items():
             address = source.server.uuid, source.host
@@ -326,48 +341,36 @@ class Fetcher:
             log.warning("copy not marked as different", key=key.key_id, why=str(error))
 
 
-class _Race:
-    """One fetch: the sources in order, the running requests and the material found. Times are loop times."""
-
-    def __init__(self, key: Key, order: Sequence[Source], context: ReadContext) -> None:
-        self.key = key
-        self.order = order
-        self.context = context
-        self.running: dict[asyncio.Task[Secret | None], Source] = {}
-        self.began: dict[Source, float] = {}
-        self.found: Secret | None = None
-        self._ended: dict[Source, tuple[str, float]] = {}
-
-    async def step(self, limit_s: float | None) -> bool:
-        """Wait until a request ends, at most ``limit_s`` seconds (None: no limit). Return True if one ended."""
-        done, _ = await asyncio.wait(self.running, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            del self.running[task]
-            self.found = self.found or task.result()
-        return bool(done)
-
-    def end(self, source: Source, outcome: str) -> None:
-        """Record the outcome of the request to a source."""
-        self._ended[source] = outcome, self._elapsed_ms(source)
-
-    def tried(self, source: Source, health: SourceHealth) -> Tried:
-        """Return what happened at a source, for the explanation of the read."""
-        server = str(address_of(source.server, source.host))
-        if source in self._ended:
-            return Tried(server, source.host, *self._ended[source])
-        if source in self.began:
-            return Tried(server, source.host, OVERTAKEN, self._elapsed_ms(source))
-        return Tried(server, source.host, not_asked(health, source.copy.presence))
-
-    def _elapsed_ms(self, source: Source) -> float:
-        return round((asyncio.get_running_loop().time() - self.began[source]) * 1000, 3)
+def _not_read(reasons: Sequence[tuple[str, str]]) -> OntapError:
+    """Return the error for a key that no server returned, although it may exist."""
+    return OntapError(errors.KEY_NOT_READ, arguments=reasons, retry_after=RETRY_AFTER_S)
 
 
-def address_of(server: KeyServer, host: str) -> ServerAddress:
-    """Return the address of a server's primary (empty ``host``), or of one of its secondaries."""
-    if not host:
-        return server.address
-    return dict(zip(server.secondary_key_servers, secondary_addresses(server), strict=True))[host]
+async def _get(session: ObjectSession, context: ReadContext, source: Source) -> Secret:
+    """Return the material of a copy. Raise KeyServerFault.
+
+    It is ``not_found`` only from a server that shows its canary in the same session. Another may hide its objects.
+    """
+    try:
+        return await session.get(source.copy.unique_identifiers)
+    except KeyServerFault as fault:
+        if fault.fault is Fault.NOT_FOUND and not await _shows_canary(session, context, source):
+            raise KeyServerFault(Fault.REFUSED, NO_CANARY) from fault
+        raise
+
+
+async def _shows_canary(session: ObjectSession, context: ReadContext, source: Source) -> bool:
+    """Return True if a server returns its canary, or has none yet. Raise KeyServerFault if it does not answer."""
+    profile = context.topology.profiles.get(source.server.uuid)
+    if profile is None or not profile.canary:
+        return True
+    try:
+        material = await session.get(profile.canary)
+    except KeyServerFault as fault:
+        if not fault.fault.answered:
+            raise
+        return False
+    return agrees(context.digest_key, profile.key_server, material, profile.canary_digest)
 
 
 def _topology(tx: Rows, key: Key) -> ServerTopology:
@@ -392,8 +395,3 @@ def _set_different(tx: Rows, copy: Copy) -> bool:
             tx.put_copies([replace(row, presence=Presence.DIFFERENT)], new=False)
             return True
     return False
-
-
-def _reasons(tried: Sequence[Tried]) -> list[tuple[str, str]]:
-    """Return the arguments of the error for a key that no server returned: each server, and its outcome."""
-    return [pair for each in tried for pair in (("server", each.server), ("reason", each.outcome))]

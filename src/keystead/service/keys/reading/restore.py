@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from keystead.service.cluster.jobs import Progress
     from keystead.service.context import Call
     from keystead.service.keys.reading.cache import KeyCache
-    from keystead.service.keys.reading.fetch import Fetcher, ReadContext
+    from keystead.service.keys.reading.context import ReadContext
+    from keystead.service.keys.reading.fetch import Fetcher
     from keystead.service.keys.topology import ServerTopology
     from keystead.service.ports.objects import KeyObjects
     from keystead.service.ports.store import Store

@@ -66,8 +66,8 @@ class KeyReader:
         """Return a key with its material. Raise OntapError, or StoreError if the database is needed and fails.
 
         Called when an API caller asks for a key's material. 4 (404): the call sees no such key of this type. 262185:
-        the key is retired. 65536855 or 65536083: no server returned the key. 262145 (503): the key changed at every
-        try, or the service stops.
+        the key is retired. 65536855 or 65536083: no server has the key. 262145 (503): no server returned the key, but
+        one may have it; or the key changed at every try, or the service stops.
         """
         known = self._cached_row(call, key_manager, key_id)
         for _ in range(TRIES):
@@ -162,7 +162,7 @@ class KeyReader:
             return await asyncio.shield(task)
         except OntapError as error:  # a new error for each caller, because not all may know the reasons
             arguments = error.arguments if call.caller.svm is None and call.scope is None else ()
-            raise OntapError(error.kind, arguments=arguments) from None
+            raise OntapError(error.kind, arguments=arguments, retry_after=error.retry_after) from None
         except asyncio.CancelledError:
             if task.cancelled():
                 raise OntapError(errors.SHUTTING_DOWN, retry_after=RETRY_AFTER_S) from None
@@ -170,7 +170,7 @@ class KeyReader:
 
     async def _fetch(self, key: Key) -> Fetched:
         """Fetch a key from its servers, and cache its material. This is the task that all its readers share."""
-        fetched = await self._fetcher.fetch(key)
+        fetched = await self._fetcher.fetch(key, anew=True)
         self._cache.put(key, fetched.material)
         return fetched
 

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from keystead.core.keys.model import Copy, Key
     from keystead.core.keys.reading import Source
     from keystead.core.secret import Secret
-    from keystead.service.keys.reading.fetch import Fetcher, ReadContext
+    from keystead.service.keys.reading.context import ReadContext
+    from keystead.service.keys.reading.fetch import Fetcher
     from keystead.service.ports.objects import KeyObjects
 
 _ToRead = tuple["Key", "Source"]
