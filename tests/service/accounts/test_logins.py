@@ -316,6 +316,26 @@ async def test_failures_are_forgiven_after_minutes(logins: Logins, clock: HandCl
     assert clock.slept == []
 
 
+@pytest.mark.parametrize(("changed", "slept"), [(False, 2.0), (True, 0.0)])
+async def test_a_change_of_the_account_ends_the_delays(
+    logins: Logins, clock: HandClock, store: SqlStore, changed: bool, slept: float
+) -> None:
+    """Of its own logins only, and for the next login; other accounts still wait."""
+    for number in range(12):
+        await refused(logins, password=f"{number}")
+        await refused(logins, name="carded", password=f"{number}")
+    if changed:
+        found = await store.read(lambda tx: tx.account("admin"))
+        assert found is not None
+        await store.write(lambda tx: tx.put_account(found))
+    clock.slept.clear()
+    await logins.authenticate("admin", PASSWORD, HERE)
+    assert sum(clock.slept) == slept
+    clock.slept.clear()
+    await refused(logins, name="carded")
+    assert clock.slept == [2.0]
+
+
 async def test_failed_logins_are_counted_for_the_audit(logins: Logins, audit: AuditLog, store: SqlStore) -> None:
     """By the name that was tried, never with the password."""
     for _ in range(3):
