@@ -137,6 +137,13 @@ DESTRUCTION_RELEASED: Final = EventKind(
     "The database is in its incarnation {incarnation}, which may destroy what it wrote on key servers.",
 )
 
+PASSWORD_RESET: Final = EventKind(
+    "km.account.passwordreset",
+    "alert",
+    ("vserver", "account"),
+    'The password of account "{account}" of Vserver "{vserver}" was set without a login, by the root key.',
+)
+
 KINDS: Final[Mapping[str, EventKind]] = {
     kind.name: kind
     for kind in (
@@ -152,6 +159,7 @@ KINDS: Final[Mapping[str, EventKind]] = {
         NO_SOLE_COPIES,
         DESTRUCTION_HELD,
         DESTRUCTION_RELEASED,
+        PASSWORD_RESET,
     )
 }
 """All kinds of events, by name."""
