@@ -143,6 +143,18 @@ PASSWORD_RESET: Final = EventKind(
     ("vserver", "account"),
     'The password of account "{account}" of Vserver "{vserver}" was set without a login, by the root key.',
 )
+KEY_READER_GRANTED: Final = EventKind(
+    "km.keyreader.granted",
+    "alert",
+    ("vserver", "account", "change"),
+    'The account "{account}" of Vserver "{vserver}" may read key material, since its change: {change}.',
+)
+FIRST_KEY_READ: Final = EventKind(
+    "km.keyreader.firstread",
+    "alert",
+    ("vserver", "account", "location"),
+    'The account "{account}" of Vserver "{vserver}" read key material for the first time, from "{location}".',
+)
 
 KINDS: Final[Mapping[str, EventKind]] = {
     kind.name: kind
@@ -160,6 +172,8 @@ KINDS: Final[Mapping[str, EventKind]] = {
         DESTRUCTION_HELD,
         DESTRUCTION_RELEASED,
         PASSWORD_RESET,
+        KEY_READER_GRANTED,
+        FIRST_KEY_READ,
     )
 }
 """All kinds of events, by name."""

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from sqlalchemy.sql.compiler import DDLCompiler
     from sqlalchemy.sql.schema import SchemaItem
 
-HEAD = "0007"
+HEAD = "0008"
 """The newest revision in migrations/versions. It is kept here so that a normal start does not import Alembic."""
 
 CLUSTER = ""
@@ -228,6 +228,7 @@ accounts = Table(
     _integer("certificate", server_default="0"),
     _integer("locked", server_default="0"),
     _text("comment", server_default=text("''")),
+    _integer("has_read_keys", server_default="0"),
 )
 
 # Name and value of options that differ from the defaults in keystead.core.model.Options.

@@ -91,6 +91,17 @@ async def test_the_right_password_says_who_calls(logins: Logins, name: str, role
     assert await logins.authenticate(name, PASSWORD, HERE) == Caller(name, role, HERE)
 
 
+async def test_who_has_read_keys_is_known_with_the_next_call(
+    logins: Logins, store: SqlStore, hasher: CountingHasher
+) -> None:
+    """The remembered credential stays valid: no second hash."""
+    assert not (await logins.authenticate("reader", PASSWORD, HERE)).has_read_keys
+    assert await store.write(lambda tx: tx.note_first_read("reader")) is not None
+    assert await store.write(lambda tx: tx.note_first_read("reader")) is None
+    assert (await logins.authenticate("reader", PASSWORD, HERE)).has_read_keys
+    assert hasher.verified == 1
+
+
 @pytest.mark.parametrize(
     ("name", "password"),
     [

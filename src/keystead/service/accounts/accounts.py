@@ -18,6 +18,7 @@ from keystead.core.accounts import (
     check_can_go,
     check_name,
     check_password,
+    key_reading_granted,
     methods_of,
     plan_change,
     plan_create,
@@ -35,7 +36,8 @@ from keystead.service.ports.page import Page
 
 if TYPE_CHECKING:
     from keystead.core.accounts import NewAccount
-    from keystead.core.model import Cluster, Svm
+    from keystead.core.events import EventKind
+    from keystead.core.model import Cluster, Event, Svm
     from keystead.core.secret import Secret
     from keystead.service.audit.log import AuditLog
     from keystead.service.ports.process import Clock
@@ -96,6 +98,7 @@ class Accounts:
                     raise OntapError(errors.DUPLICATE_ENTRY, target="name")
             tx.put_account(account)
             self._audit.succeed(tx, call, f"created account {account.name}, role {account.role}", svm=svm)
+            add_events(tx, self._granted(cluster, None, account))
             return _view(account, cluster)
 
         return await self._store.write(store)
@@ -109,10 +112,12 @@ class Accounts:
             hashed = await self._hash(change.password, name)
 
             def store(tx: Rows) -> None:
-                _locked_cluster(tx)
+                cluster = _locked_cluster(tx)
                 account = _require(tx, call, owner, name).account
-                tx.put_account(plan_change(account, change, hashed, _admins(tx)))
+                changed = plan_change(account, change, hashed, _admins(tx))
+                tx.put_account(changed)
                 self._audit.succeed(tx, call, f"changed account {name}", svm=account.svm)
+                add_events(tx, self._granted(cluster, account, changed))
 
             await self._store.write(store)
 
@@ -151,12 +156,22 @@ class Accounts:
             cluster = _locked_cluster(tx)
             account = _require_owned(tx, name, svm)
             change = AccountChange(methods_of(account) | {PASSWORD}, password=password, locked=False)
-            tx.put_account(plan_change(account, change, hashed, _admins(tx)))
+            changed = plan_change(account, change, hashed, _admins(tx))
+            tx.put_account(changed)
             self._audit.succeed(tx, RESET_CALL, f"reset the password of account {name}", svm=account.svm)
-            values = {"vserver": (account.svm or cluster).name, "account": name}
-            add_events(tx, [events.PASSWORD_RESET.happened(self._node, self._clock.now(), account.svm, values)])
+            announced = self._event(events.PASSWORD_RESET, cluster, account)
+            add_events(tx, [announced, *self._granted(cluster, account, changed)])
 
         await self._store.write(reset)
+
+    def _granted(self, cluster: Cluster, before: Account | None, after: Account) -> list[Event]:
+        """Return the event of a change by which an account may read key material, or none."""
+        change = key_reading_granted(before, after)
+        return [self._event(events.KEY_READER_GRANTED, cluster, after, change=change)] if change else []
+
+    def _event(self, kind: EventKind, cluster: Cluster, account: Account, **more: str) -> Event:
+        values = {"vserver": (account.svm or cluster).name, "account": account.name, **more}
+        return kind.happened(self._node, self._clock.now(), account.svm, values)
 
     async def _hash(self, password: Secret | None, name: str) -> str:
         if password is None:

@@ -99,14 +99,14 @@ class Logins:
             known = self._remembered.get(name) if recall else None
             if known is None or not hmac.compare_digest(known.proof, self._proof(name, known.account, password)):
                 raise failure if isinstance(failure, StoreError) else StoreError("the database is slow") from None
-            return Caller(known.account.name, known.account.role, location, known.account.svm)
+            return Caller.of(known.account, location)
         proof = self._proof(name, account, password)
         if account is not None and not account.locked and self._is_remembered(account, proof):
-            return Caller(account.name, account.role, location, account.svm)
+            return Caller.of(account, location)
         verified = await self._verify_once(name, account, password, location, proof)
         if account is None or not verified:
             raise OntapError(AUTHENTICATION_FAILED)
-        return Caller(account.name, account.role, location, account.svm)
+        return Caller.of(account, location)
 
     def _unchanged(self, name: str) -> Account | None:
         """Return the account's row as it was read before, or None if anything was committed since."""

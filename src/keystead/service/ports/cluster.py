@@ -78,7 +78,17 @@ class AccountRows(Protocol):
         ...
 
     def put_account(self, account: Account) -> None:
-        """Store the account; an existing row's version grows by one, whatever ``account.version`` says."""
+        """Store the account; an existing row's version grows by one, whatever ``account.version`` says.
+
+        Whether an existing account has read keys stays as it is.
+        """
+        ...
+
+    def note_first_read(self, name: str) -> Account | None:
+        """Note that an account has read keys. Return it if that was not noted before, else None.
+
+        The version of its row stays, so that its remembered credentials stay valid.
+        """
         ...
 
     def delete_account(self, name: str) -> None: ...
