@@ -263,6 +263,17 @@ async def test_a_read_id_that_was_changed_breaks_the_chain(reads: Reads, changed
     assert report.broken_at == 1
 
 
+@pytest.mark.parametrize("changed", ["'2020' || substr(key, 5)", "key || '0'", "''"])
+async def test_a_sort_key_that_was_changed_breaks_the_chain(reads: Reads, changed: str) -> None:
+    """Lists are in its order, and the MAC does not cover it: the record is named, and nothing before it."""
+    await reads.read("one")
+    await reads.read("two")
+    reads.execute(f'UPDATE audit_records SET key = {changed} WHERE "index" = 2')  # noqa: S608 - constants
+    (report,) = await verify(reads.store, KEYRING)
+    assert report.broken_at == 2
+    assert str(report).endswith("record 2 was altered: its sort key is not that of its time and place")
+
+
 async def test_an_error_that_quotes_a_read_is_no_read(reads: Reads) -> None:
     """A record of an error whose message quotes a read leaves the chain intact."""
     record = reads.log.success(CALL, audit.read_message("one", "0123456789abcdef"))
