@@ -178,7 +178,7 @@ PASTED = quote(PEM, safe="")
     [
         f"{SVMS}?return_timeout={PASTED}",
         f"{SVMS}?{PASTED}=1",
-        f"{SVMS}?name={PEM[:30].replace(' ', '+')}CANARY",
+        f"{SVMS}?return_timeout={PEM[:30].strip().replace(' ', '+')}CANARY",
         f"{SVMS}?fields={PASTED}",
         f"{SVMS}?order_by={PASTED}",
         f"{SVMS}/{PASTED}",
