@@ -66,7 +66,7 @@ if TYPE_CHECKING:
     from tests.peers.processes import Program
 
 CALL = Call(Caller("admin", Role.ADMIN, ""), "POST", "/")
-READER = Call(Caller("reader", Role.KEY_READER, ""), "POST", "/")
+READER = Call(Caller("reader", Role.KEY_READER, "", has_read_keys=True), "POST", "/")
 PASSWORD = "words and 1 number"  # noqa: S105 - of an account that lives as long as the bench
 KEYS = 10_000
 MANY_KEYS = 100_000

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import pytest
+import structlog
 
 from keystead.core import errors
 from keystead.core.model import Account, Role, Svm
@@ -144,3 +146,52 @@ async def test_a_tunnelled_call_reads_as_the_svm(api: Api, path: str) -> None:
         assert_error(answer, errors.ENTRY_NOT_FOUND, "uuid")
     else:
         assert answer.body["num_records"] == 1
+
+
+async def test_a_denied_read_is_recorded_once_whatever_the_options_say(api: Api) -> None:
+    """Also by HEAD; a read of something that is not there is no denial."""
+    await api.admin.post(SVMS, {"name": "vs0"})
+    (found,) = (await api.admin.get(f"{SVMS}?name=vs0")).body["records"]
+    client = await vsadmin(api, Svm(found["uuid"], found["name"]))
+    for http in (False, True):
+        await api.admin.patch(AUDIT, {"http": http})
+        before = len(await api.audit())
+        assert_error(await client.get(AUDIT), errors.NOT_AUTHORIZED)
+        denied = (await api.audit())[before:]
+        assert [(each.account, each.method, each.path, each.code) for each in denied] == [
+            ("vs0-admin", "GET", AUDIT, "6")
+        ]
+        assert (await client("HEAD", AUDIT)).status == 403
+        assert [each.method for each in (await api.audit())[before:]] == ["GET", "HEAD"]
+    await api.admin.patch(AUDIT, {"http": False})
+    before = len(await api.audit())
+    assert (await client.get(f"{SVMS}/{ABSENT}")).status == 404
+    assert len(await api.audit()) == before
+
+
+PEM = "-----BEGIN EC PRIVATE KEY-----\nCANARY+/canary==\n-----END EC PRIVATE KEY-----\n"
+PASTED = quote(PEM, safe="")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"{SVMS}?return_timeout={PASTED}",
+        f"{SVMS}?{PASTED}=1",
+        f"{SVMS}?return_timeout={PEM[:30].strip().replace(' ', '+')}CANARY",
+        f"{SVMS}?fields={PASTED}",
+        f"{SVMS}?order_by={PASTED}",
+        f"{SVMS}/{PASTED}",
+        f"/api/no/such/{PASTED}",
+    ],
+    ids=["value", "name", "plus", "fields", "order", "path", "nowhere"],
+)
+async def test_a_private_key_in_a_url_is_masked(api: Api, url: str) -> None:
+    """In records of reads and writes, in their messages, in errors, and in the log."""
+    await api.admin.patch(AUDIT, {"http": True})
+    with structlog.testing.capture_logs() as logs:
+        answers = [await api.admin.get(url), await api.admin.post(url, {"name": "vs0"}), await api.admin.patch(url, {})]
+    records = await api.audit()
+    assert len(records) >= 3
+    assert "CANARY" not in repr(records) + repr(logs)
+    assert not [each for each in answers if each.status >= 400 and b"CANARY" in each.content]

@@ -298,6 +298,8 @@ TAMPERED = {
     "removed": 'DELETE FROM audit_records WHERE "index" = 2',
     "cut off the end": 'DELETE FROM audit_records WHERE "index" = 4',
     "read id of no read": "UPDATE audit_records SET read_id = '0123456789abcdef' WHERE \"index\" = 2",
+    "sort key of another time": "UPDATE audit_records SET key = '2020' || substr(key, 5) WHERE \"index\" = 2",
+    "no sort key": "UPDATE audit_records SET key = '' WHERE \"index\" = 4",
     "head moved": 'UPDATE audit_heads SET "index" = 2, mac = (SELECT mac FROM audit_records WHERE "index" = 2)',
 }
 

@@ -13,6 +13,7 @@ from keystead.core.accounts import (
     check_can_go,
     check_name,
     check_password,
+    key_reading_granted,
     methods_of,
     plan_change,
     plan_create,
@@ -200,3 +201,28 @@ def test_what_every_account_may_change() -> None:
     assert AccountChange(password=PASSWORD).only_password
     assert not AccountChange().only_password
     assert not AccountChange(password=PASSWORD, comment="x").only_password
+
+
+READER = Account("joe", Role.KEY_READER, "hash")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        (None, READER, "created"),
+        (None, replace(READER, svm=SVM), "created"),
+        (None, ADMIN, ""),
+        (replace(READER, role=Role.READONLY), READER, "role"),
+        (READER, replace(READER, role=Role.READONLY), ""),
+        (READER, replace(READER, password_hash="other"), "password"),
+        (READER, replace(READER, password_hash="", certificate=True), "login by certificate"),
+        (replace(READER, certificate=True), READER, ""),
+        (replace(READER, locked=True), READER, "unlocked"),
+        (READER, replace(READER, locked=True, comment="c"), ""),
+        (replace(ADMIN, locked=True), replace(READER, password_hash="other"), "role, password, unlocked"),
+        (ADMIN, replace(ADMIN, password_hash="other"), ""),
+    ],
+)
+def test_who_may_read_keys_now(before: Account | None, after: Account, expected: str) -> None:
+    """A key-reader that is new, or in which somebody gets another way in; less than before is no grant."""
+    assert key_reading_granted(before, after) == expected

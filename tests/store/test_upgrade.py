@@ -93,6 +93,7 @@ async def test_rows_of_the_first_schema(old_url: str) -> None:
         (manager,) = await store.read(lambda tx: tx.page(KeyManager, Page()))
         (server,) = await store.read(lambda tx: tx.key_servers("km-1"))
         records = await store.read(lambda tx: tx.page(AuditRecord, Page()))
+        places = await store.read(lambda tx: tx.audit_places("n1", 0, 9))
         options = await store.read(lambda tx: tx.options())
         svms = await store.read(lambda tx: tx.page(Svm, Page().within(uuid="svm-2")))
     finally:
@@ -100,6 +101,7 @@ async def test_rows_of_the_first_schema(old_url: str) -> None:
     assert account == Account("admin", Role.ADMIN, "hash", 3)
     assert (manager.policy, manager.configuration_name, server.tls_server_name) == ("", "default", "")
     assert [(record.index, record.role, record.svm_uuid) for record in records] == [(2, "", ""), (1, "", "")]
+    assert places == {record.index: audit.place(record) for record in records}
     assert options == Options()
     assert svms == (Svm("svm-2", "B"),)
 
@@ -177,3 +179,24 @@ async def test_attempts_that_were_aborted_before(old_url: str) -> None:
     )
     found = await _upgraded(old_url, "0005", lambda tx: tx.attempts(["k"]))
     assert [each.expired for each in found] == [True, False]
+
+
+async def test_accounts_that_had_read_keys_before(old_url: str) -> None:
+    """Their next read is not their first; that of others is, whatever else is recorded of them."""
+    account = "'{name}', 'key-reader', 'hash', 1"
+    record = replace(samples.audit_record(1), account="reader", read_id="0123456789abcdef")
+    other = replace(samples.audit_record(2), account="other")
+    _fill(
+        old_url,
+        "0007",
+        *(
+            f"INSERT INTO accounts (name, role, password_hash, version) VALUES ({account.format(name=name)})"  # noqa: S608
+            for name in ("reader", "other")
+        ),
+        *(
+            insert(tables.audit_records).values(columns_of(tables.audit_records, each) | {"key": audit.place(each)})
+            for each in (record, other)
+        ),
+    )
+    found = await _upgraded(old_url, "0007", lambda tx: tx.page(Account, Page()))
+    assert {each.name: each.has_read_keys for each in found} == {"admin": False, "other": False, "reader": True}

@@ -128,7 +128,8 @@ class Process:
             AttemptSettlement(context), self.keeping, epoch_markers, destroying, OrphanScan(context), self.learner
         )
         self.rounds = KeyRounds(context, Leases(store, clock, self.uuid), parts)
-        self.reads = ReadAudit(store, self.audit, ReadSpool(data / f"{self.uuid}.spool", home.keyring.mac), clock)
+        spool = ReadSpool(data / f"{self.uuid}.spool", home.keyring.mac)
+        self.reads = ReadAudit(store, self.audit, spool, clock, self.uuid)
         fetcher = Fetcher(store, objects, endpoints, clock, self.uuid)
         self.reader = KeyReader(store, fetcher, KeyCache(CACHED), self.reads)
         guard = RemovalGuard(store, objects, endpoints, clock)

@@ -1,4 +1,4 @@
-"""The outermost layer: it turns every failure into ONTAP's error body and records each refused write once.
+"""The outermost layer: it turns every failure into ONTAP's error body. It records refused writes and all denials once.
 
 The caller learns nothing about an unexpected exception. The log gets its types and the places in the code, but not its
 text, because an exception may quote secrets.
@@ -17,6 +17,7 @@ from keystead.api.hal import Reply, wants_arguments, wants_links, wants_pretty
 from keystead.api.request import ALLOW, CALLER, call_of, raw_path
 from keystead.core import errors
 from keystead.core.access import READS
+from keystead.core.audit import cleaned
 from keystead.core.errors import OntapError
 from keystead.service.cluster.svms import svm_of
 from keystead.service.ports.store import StorageError, StoreError
@@ -64,7 +65,7 @@ class ErrorBoundary:
             log.error(  # noqa: TRY400 - a traceback's last line is the exception's text
                 "unexpected error",
                 method=scope["method"],
-                path=raw_path(scope),
+                path=cleaned(raw_path(scope)),
                 **log_fields_of(error),
             )
             refusal = error_for_unexpected(error)
@@ -86,19 +87,25 @@ class ErrorBoundary:
 
     async def _record_read(self, scope: Scope, error: OntapError | None) -> None:
         """Record a read by a known caller, if the options of the audit log ask for it."""
-        if scope["method"] in READS and CALLER in scope:
+        if scope["method"] in READS and CALLER in scope and not _is_denial(error):
             await self._audit.answered(call_of(scope, scope[CALLER]), error)
 
     async def _record(self, scope: Scope, error: OntapError) -> None:
-        """Record the refusal of a write by a known caller. If this fails, log the failure and keep the answer."""
-        if scope["method"] in READS or CALLER not in scope or error.recorded:
+        """Record the refusal of a write, or a denial, of a known caller. If this fails, log it and keep the answer."""
+        wanted = scope["method"] not in READS or _is_denial(error)
+        if not wanted or CALLER not in scope or error.recorded:
             return
         try:
             await self._audit.refuse(call_of(scope, scope[CALLER]), error)
         except Exception as failure:  # noqa: BLE001 - logged; the caller still gets the answer
             log.error(  # noqa: TRY400 - as above
-                "refusal not recorded", path=raw_path(scope), code=error.kind.code, **log_fields_of(failure)
+                "refusal not recorded", path=cleaned(raw_path(scope)), code=error.kind.code, **log_fields_of(failure)
             )
+
+
+def _is_denial(error: OntapError | None) -> bool:
+    """Return True if the caller's role does not allow the call. Such a read is recorded whatever the options say."""
+    return error is not None and error.kind is errors.NOT_AUTHORIZED
 
 
 def error_for_unexpected(error: Exception) -> OntapError:

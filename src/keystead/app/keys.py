@@ -146,7 +146,7 @@ def key_work(world: Dependencies, rules: EgressRules, settings: Settings) -> Key
     cache = KeyCache(settings.cached_keys)
     fetcher = Fetcher(store, objects, endpoints, clock, node)
     spool = ReadSpool(settings.data / SPOOL_FILE, world.sealer.mac)
-    reads = ReadAudit(store, audit, spool, clock, fail_closed=settings.fail_closed)
+    reads = ReadAudit(store, audit, spool, clock, node, fail_closed=settings.fail_closed)
     reader = KeyReader(store, fetcher, cache, reads)
     reports = KeyReports(store, world.signer, clock, node)
     rounds = KeyRounds(context, Leases(store, clock, node), parts, look=incarnations.look)

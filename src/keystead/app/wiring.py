@@ -122,7 +122,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         watching = Watching(store, gateway, prover, observing, clock, node, keys.keeper.kick)
         configuration = ConfigurationContext(store, prover, keyring, audit, keys.guard, keys.identity, keys.changed)
         services = Services(
-            accounts=Accounts(store, hasher, audit),
+            accounts=Accounts(store, hasher, audit, clock, node),
             audit=audit,
             audit_messages=AuditMessages(store, audit),
             certificate_logins=CertificateLogins(store, clock, audit),

@@ -29,6 +29,7 @@ INTERRUPTED = 130  # 128 + SIGINT, as in shells
         "backup": "keystead.cli.backup:backup",
         "restore": "keystead.cli.backup:restore",
         "key-manager": "keystead.cli.backup:key_manager",
+        "account": "keystead.cli.account:account",
         "kmip": "keystead.cli.kmip:kmip",
         "security": "keystead.cli.security:security",
         "vserver": "keystead.cli.vserver:vserver",

@@ -136,6 +136,24 @@ def check_can_go(account: Account, others: Iterable[Account]) -> None:
         raise OntapError(errors.LAST_ADMIN)
 
 
+def key_reading_granted(before: Account | None, after: Account) -> str:
+    """Return the words for changes by which somebody may read key material who could not before, else an empty text.
+
+    ``before`` is None for a new account.
+    """
+    if after.role is not Role.KEY_READER:
+        return ""
+    if before is None:
+        return "created"
+    changes = {
+        "role": before.role is not after.role,
+        "password": bool(after.password_hash) and after.password_hash != before.password_hash,
+        "login by certificate": after.certificate and not before.certificate,
+        "unlocked": before.locked and not after.locked,
+    }
+    return ", ".join(name for name, changed in changes.items() if changed)
+
+
 def methods_of(account: Account) -> frozenset[str]:
     """Return the methods by which an account may log in."""
     return frozenset(

@@ -15,9 +15,10 @@ from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
 from keystead.core.model import AuditHead
+from keystead.core.secret import holds_private_key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from keystead.core.model import AuditRecord
 
@@ -59,7 +60,12 @@ def masked_input(body: bytes) -> str:
 
 
 def cleaned(text: str, limit: int = TEXT_LIMIT) -> str:
-    """Return the caller's text as one line that any database and terminal takes, cut at ``limit`` characters."""
+    """Return the caller's text as one line that any database and terminal takes, cut at ``limit`` characters.
+
+    Mask a text that contains a private key, as a path or an error may.
+    """
+    if holds_private_key(text):
+        return MASK
     shown = text[:limit]
     if not shown.isprintable():
         shown = "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in shown)
@@ -84,7 +90,7 @@ def _masked(value: Any) -> Any:
 
 def _short(text: str) -> str:
     """Mask a string that contains a PEM private key, wherever the string is; cut a long string."""
-    if "PRIVATE KEY" in text:
+    if holds_private_key(text):
         return MASK
     return text if len(text) <= TEXT_LIMIT else f"{text[:TEXT_LIMIT]}… ({len(text)} characters)"
 
@@ -158,6 +164,13 @@ def follow(node: str, records: Iterable[AuditRecord], last: tuple[int, bytes], m
             raise BrokenChainError(index, "was altered: its read_id is not the one in its message")
         previous = record.mac
     return index, previous
+
+
+def check_places(records: Iterable[AuditRecord], places: Mapping[int, str]) -> None:
+    """Raise BrokenChainError at the first record whose stored sort key, in ``places``, is not the one that it gives."""
+    for record in records:
+        if places.get(record.index) != place(record):
+            raise BrokenChainError(record.index, "was altered: its sort key is not that of its time and place")
 
 
 def check_end(node: str, last: tuple[int, bytes], head: AuditHead | None, mac: Mac) -> None:

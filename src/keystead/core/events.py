@@ -155,6 +155,25 @@ DESTRUCTION_RELEASED: Final = EventKind(
     "The database is in its incarnation {incarnation}, which may destroy what it wrote on key servers.",
 )
 
+PASSWORD_RESET: Final = EventKind(
+    "km.account.passwordreset",
+    "alert",
+    ("vserver", "account"),
+    'The password of account "{account}" of Vserver "{vserver}" was set without a login, by the root key.',
+)
+KEY_READER_GRANTED: Final = EventKind(
+    "km.keyreader.granted",
+    "alert",
+    ("vserver", "account", "change"),
+    'The account "{account}" of Vserver "{vserver}" may read key material, since its change: {change}.',
+)
+FIRST_KEY_READ: Final = EventKind(
+    "km.keyreader.firstread",
+    "alert",
+    ("vserver", "account", "location"),
+    'The account "{account}" of Vserver "{vserver}" read key material for the first time, from "{location}".',
+)
+
 KINDS: Final[Mapping[str, EventKind]] = {
     kind.name: kind
     for kind in (
@@ -172,6 +191,9 @@ KINDS: Final[Mapping[str, EventKind]] = {
         NO_SOLE_COPIES,
         DESTRUCTION_HELD,
         DESTRUCTION_RELEASED,
+        PASSWORD_RESET,
+        KEY_READER_GRANTED,
+        FIRST_KEY_READ,
     )
 }
 """All kinds of events, by name."""

@@ -249,7 +249,8 @@ class Account:
     """An account that may log in. ``version`` changes with every change of its row. Names are unique in the cluster.
 
     ``svm`` is None for a cluster account. ``password_hash`` is empty for an account without password. ``certificate``
-    says that a client certificate may log in if its common name is the account's name.
+    says that a client certificate may log in if its common name is the account's name. ``has_read_keys`` says that a
+    read of key material by it was announced.
     """
 
     name: str
@@ -260,6 +261,7 @@ class Account:
     certificate: bool = False
     locked: bool = False
     comment: str = ""
+    has_read_keys: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hmac
 from typing import NoReturn, final
+from urllib.parse import unquote_plus
 
 
 @final
@@ -41,3 +42,8 @@ class Secret:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a Secret is not pickled")
+
+
+def holds_private_key(text: str) -> bool:
+    """Return True if a text holds a private key in PEM, as it is or percent-encoded."""
+    return "PRIVATE KEY" in unquote_plus(text).upper()

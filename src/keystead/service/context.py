@@ -9,18 +9,27 @@ from keystead.core import errors
 from keystead.core.errors import OntapError
 
 if TYPE_CHECKING:
-    from keystead.core.model import Role, Svm
+    from keystead.core.model import Account, Role, Svm
     from keystead.service.ports.page import Page
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """An authenticated account and the address it calls from. ``svm`` is None for a cluster account."""
+    """An authenticated account and the address it calls from. ``svm`` is None for a cluster account.
+
+    ``has_read_keys`` may be False although the account has just read its first key.
+    """
 
     account: str
     role: Role
     location: str
     svm: Svm | None = None
+    has_read_keys: bool = False
+
+    @classmethod
+    def of(cls, account: Account, location: str) -> Caller:
+        """Return the caller that an account is, at an address."""
+        return cls(account.name, account.role, location, account.svm, account.has_read_keys)
 
 
 @dataclass(frozen=True, slots=True)

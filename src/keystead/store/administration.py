@@ -53,6 +53,11 @@ _UPDATE_ACCOUNT = (
         version=tables.accounts.c.version + 1,
     )
 )
+_NOTE_FIRST_READ = (
+    update(tables.accounts)
+    .where(tables.accounts.c.name == bindparam("n"), tables.accounts.c.has_read_keys == 0)
+    .values(has_read_keys=1)
+)
 _DELETE_ACCOUNT = delete(tables.accounts).where(tables.accounts.c.name == bindparam("n"))
 _OPTIONS = select(tables.options)
 _OPTION_DEFAULTS = asdict(Options())
@@ -110,6 +115,9 @@ class AdministrationRows(Statements):
         bound = dict(zip("nrpsclt", row.values(), strict=True))
         if not self.reconfigure(_UPDATE_ACCOUNT, bound):
             self.change(insert(tables.accounts), row | {"version": account.version})
+
+    def note_first_read(self, name: str) -> Account | None:
+        return self.account(name) if self.change(_NOTE_FIRST_READ, {"n": name}) else None
 
     def delete_account(self, name: str) -> None:
         self.reconfigure(_DELETE_ACCOUNT, {"n": name})

@@ -13,7 +13,7 @@ from keystead.store import tables
 from keystead.store.statements import Statements, columns_of, storing
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
 _heads = tables.audit_heads.c
 _AUDIT_HEAD = select(_heads.node, _heads.index, _heads.mac, _heads.head_mac).where(_heads.node == bindparam("n"))
@@ -39,6 +39,13 @@ _AUDIT_RECORDS = (
     .limit(bindparam("most"))
 )
 
+_AUDIT_PLACES = (
+    select(tables.audit_records.c.index.label("number"), tables.audit_records.c.key)
+    .where(and_(tables.audit_records.c.node == bindparam("n"), tables.audit_records.c.index > bindparam("after")))
+    .order_by(tables.audit_records.c.index)
+    .limit(bindparam("most"))
+)
+
 
 class AuditRows(Statements):
     """The rows of the audit chains."""
@@ -57,6 +64,10 @@ class AuditRows(Statements):
     def audit_records(self, node: str, after: int, limit: int) -> tuple[AuditRecord, ...]:
         bound = {"n": node, "after": after, "most": limit}
         return self.all(_AUDIT_RECORDS, bound, lambda row: AuditRecord(**row._mapping))
+
+    def audit_places(self, node: str, after: int, limit: int) -> Mapping[int, str]:
+        bound = {"n": node, "after": after, "most": limit}
+        return dict(self.all(_AUDIT_PLACES, bound, lambda row: (row.number, row.key)))
 
     def recorded_reads(self, node: str, read_ids: Collection[str]) -> frozenset[str]:
         bound = {"n": node, "ids": list(read_ids)}

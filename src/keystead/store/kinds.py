@@ -199,6 +199,7 @@ def _account(row: Row[Any], _: tuple[str, ...]) -> Account:
         certificate=bool(row.certificate),
         locked=bool(row.locked),
         comment=row.comment,
+        has_read_keys=bool(row.has_read_keys),
     )
 
 

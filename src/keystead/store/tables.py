@@ -228,6 +228,7 @@ accounts = Table(
     _integer("certificate", server_default="0"),
     _integer("locked", server_default="0"),
     _text("comment", server_default=text("''")),
+    _integer("has_read_keys", server_default="0"),
 )
 
 # Name and value of options that differ from the defaults in keystead.core.model.Options.

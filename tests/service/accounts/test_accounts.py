@@ -6,13 +6,15 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
+from sqlalchemy import text
 
 from keystead.core import errors
 from keystead.core.accounts import AccountChange, NewAccount
 from keystead.core.errors import OntapError
-from keystead.core.model import Account
+from keystead.core.model import Account, Event
 from keystead.core.secret import Secret
 from keystead.service.ports.page import Page
+from keystead.service.ports.store import StoreError
 from tests.service.conftest import CALL
 
 if TYPE_CHECKING:
@@ -87,3 +89,39 @@ async def test_changes_and_refusals_name_the_accounts_svm(world: World) -> None:
         ("vs1", "created account joe-smith, role vsadmin"),
         ("vs1", "deleted account joe-smith"),
     ]
+
+
+async def test_a_grant_of_key_reading_is_announced_with_the_change(world: World) -> None:
+    """For each owner, once for each way in; refused changes announce nothing."""
+    svm = await world.services.svms.create(CALL, "vs1")
+    accounts = world.services.accounts
+    reader = NewAccount("vs1-reader", frozenset({"certificate"}), owner_name="vs1", role="key-reader")
+    await accounts.create(CALL, reader)
+    await accounts.create(CALL, new("joe-smith"))
+    await accounts.change(CALL, None, "joe-smith", AccountChange(role="key-reader", password=Secret("another-1")))
+    await accounts.change(CALL, None, "joe-smith", AccountChange(comment="nothing new"))
+    with pytest.raises(OntapError):
+        await accounts.change(CALL, None, "joe-smith", AccountChange(password=Secret("short")))
+    await accounts.reset_password("vs1-reader", "vs1", PASSWORD)
+    found = await world.store.read(lambda tx: tx.page(Event, Page()))
+    assert [(each.name, each.svm, dict(each.parameters)) for each in sorted(found, key=lambda event: event.index)] == [
+        ("km.keyreader.granted", svm, {"vserver": "vs1", "account": "vs1-reader", "change": "created"}),
+        (
+            "km.keyreader.granted",
+            None,
+            {"vserver": "keystead", "account": "joe-smith", "change": "role, password"},
+        ),
+        ("km.account.passwordreset", svm, {"vserver": "vs1", "account": "vs1-reader"}),
+        ("km.keyreader.granted", svm, {"vserver": "vs1", "account": "vs1-reader", "change": "password"}),
+    ]
+    assert {each.severity for each in found} == {"alert"}
+
+
+async def test_a_grant_that_cannot_be_announced_is_none(world: World) -> None:
+    """Change and event are one transaction."""
+    with world.open.store.database.writer.begin() as connection:
+        connection.execute(text("ALTER TABLE events RENAME TO gone"))
+    reader = NewAccount("reader", frozenset({"password"}), role="key-reader", password=PASSWORD)
+    with pytest.raises(StoreError):
+        await world.services.accounts.create(CALL, reader)
+    assert await world.store.read(lambda tx: tx.account("reader")) is None

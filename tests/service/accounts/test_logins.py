@@ -91,6 +91,17 @@ async def test_the_right_password_says_who_calls(logins: Logins, name: str, role
     assert await logins.authenticate(name, PASSWORD, HERE) == Caller(name, role, HERE)
 
 
+async def test_who_has_read_keys_is_known_with_the_next_call(
+    logins: Logins, store: SqlStore, hasher: CountingHasher
+) -> None:
+    """The remembered credential stays valid: no second hash."""
+    assert not (await logins.authenticate("reader", PASSWORD, HERE)).has_read_keys
+    assert await store.write(lambda tx: tx.note_first_read("reader")) is not None
+    assert await store.write(lambda tx: tx.note_first_read("reader")) is None
+    assert (await logins.authenticate("reader", PASSWORD, HERE)).has_read_keys
+    assert hasher.verified == 1
+
+
 @pytest.mark.parametrize(
     ("name", "password"),
     [
@@ -314,6 +325,26 @@ async def test_failures_are_forgiven_after_minutes(logins: Logins, clock: HandCl
     clock.advance(301)
     await refused(logins)
     assert clock.slept == []
+
+
+@pytest.mark.parametrize(("changed", "slept"), [(False, 2.0), (True, 0.0)])
+async def test_a_change_of_the_account_ends_the_delays(
+    logins: Logins, clock: HandClock, store: SqlStore, changed: bool, slept: float
+) -> None:
+    """Of its own logins only, and for the next login; other accounts still wait."""
+    for number in range(12):
+        await refused(logins, password=f"{number}")
+        await refused(logins, name="carded", password=f"{number}")
+    if changed:
+        found = await store.read(lambda tx: tx.account("admin"))
+        assert found is not None
+        await store.write(lambda tx: tx.put_account(found))
+    clock.slept.clear()
+    await logins.authenticate("admin", PASSWORD, HERE)
+    assert sum(clock.slept) == slept
+    clock.slept.clear()
+    await refused(logins, name="carded")
+    assert clock.slept == [2.0]
 
 
 async def test_failed_logins_are_counted_for_the_audit(logins: Logins, audit: AuditLog, store: SqlStore) -> None:

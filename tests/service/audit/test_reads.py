@@ -14,11 +14,12 @@ from sqlalchemy.exc import DBAPIError
 
 from keystead.core import audit
 from keystead.core.keys.model import KeyState
-from keystead.core.model import Role
+from keystead.core.model import Account, Cluster, Event, Role
 from keystead.service.audit.log import AuditLog, begin, verify
 from keystead.service.audit.reads import ReadAudit, ReadLimits
 from keystead.service.audit.spool import ReadSpool
 from keystead.service.context import Call, Caller
+from keystead.service.ports.page import Page
 from keystead.service.ports.store import StoreError
 from tests.service.worlds.basics import KEYRING, HandClock
 from tests.store import keys, samples
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from keystead.core.keys.model import Key
-    from keystead.core.model import AuditRecord
+    from keystead.core.model import AuditRecord, Svm
     from keystead.service.audit.spool import Piece
     from keystead.store import SqlStore
 
@@ -68,7 +69,7 @@ class Reads:
         self.clock = HandClock()
         self.log = AuditLog(store, KEYRING, self.clock, NODE)
         self.spool = FaultySpool(folder / "reads.spool", KEYRING.mac)
-        self.audit = ReadAudit(store, self.log, self.spool, self.clock, fail_closed=fail_closed, limits=limits)
+        self.audit = ReadAudit(store, self.log, self.spool, self.clock, NODE, fail_closed=fail_closed, limits=limits)
 
     async def read(self, *names: str) -> None:
         """Read keys at once; those that there are not yet are made."""
@@ -95,6 +96,11 @@ class Reads:
         """Execute a statement, without the store."""
         with self.store.database.writer.begin() as connection:
             connection.execute(text(statement))
+
+    async def announced(self) -> list[tuple[str, str, Svm | None]]:
+        """Return the name, the account and the SVM of each event."""
+        found = await self.store.read(lambda tx: tx.page(Event, Page()))
+        return [(each.name, dict(each.parameters)["account"], each.svm) for each in found]
 
     async def recorded(self) -> list[str]:
         """Return the keys whose reads are in the chain, in order, each found by its id; the chain is intact."""
@@ -255,6 +261,17 @@ async def test_a_read_id_that_was_changed_breaks_the_chain(reads: Reads, changed
     reads.execute("UPDATE audit_records SET read_id = '1' WHERE \"index\" = 1")
     (report,) = await verify(reads.store, KEYRING)
     assert report.broken_at == 1
+
+
+@pytest.mark.parametrize("changed", ["'2020' || substr(key, 5)", "key || '0'", "''"])
+async def test_a_sort_key_that_was_changed_breaks_the_chain(reads: Reads, changed: str) -> None:
+    """Lists are in its order, and the MAC does not cover it: the record is named, and nothing before it."""
+    await reads.read("one")
+    await reads.read("two")
+    reads.execute(f'UPDATE audit_records SET key = {changed} WHERE "index" = 2')  # noqa: S608 - constants
+    (report,) = await verify(reads.store, KEYRING)
+    assert report.broken_at == 2
+    assert str(report).endswith("record 2 was altered: its sort key is not that of its time and place")
 
 
 async def test_an_error_that_quotes_a_read_is_no_read(reads: Reads) -> None:
@@ -436,3 +453,75 @@ async def test_a_failure_that_nobody_waits_for_is_no_fault(store: SqlStore, tmp_
     gc.collect()
     await asyncio.sleep(0)
     assert unhandled == []
+
+
+FIRST = ("km.keyreader.firstread", "reader", None)
+AFTER_FIRST = replace(CALL, caller=replace(CALL.caller, has_read_keys=True))
+
+
+async def add_readers(store: SqlStore) -> None:
+    """Store the account of these calls, and one of an SVM."""
+    await store.write(
+        lambda tx: (
+            tx.put_cluster(Cluster("c", "keystead")),
+            tx.put_account(Account("reader", Role.KEY_READER, "hash")),
+            tx.put_account(Account("svm-reader", Role.KEY_READER, "hash", svm=samples.SVM)),
+        )
+    )
+
+
+async def test_the_first_read_of_an_account_is_announced_once(reads: Reads) -> None:
+    """With the record, for each account: whatever node reads next, together or alone, and not again after a lock."""
+    await add_readers(reads.store)
+    of_svm = replace(CALL, caller=Caller("svm-reader", Role.KEY_READER, "192.0.2.3", samples.SVM))
+    key = await reads.key("one")
+    assert all(await asyncio.gather(*(reads.audit.keep(call, key) for call in (CALL, CALL, of_svm, CALL))))
+    assert sorted(await reads.announced(), key=str) == sorted([FIRST, (FIRST[0], "svm-reader", samples.SVM)], key=str)
+    account = await reads.store.read(lambda tx: tx.account("reader"))
+    assert account == Account("reader", Role.KEY_READER, "hash", has_read_keys=True)
+    await reads.store.write(lambda tx: tx.put_account(replace(account, locked=True, has_read_keys=False)))
+    await reads.read("two")
+    assert len(await reads.announced()) == 2
+    await reads.store.write(lambda tx: tx.delete_account("reader"))
+    await add_readers(reads.store)
+    await reads.read("three")
+    assert len(await reads.announced()) == 3
+
+
+async def test_a_read_after_the_first_looks_at_no_account(reads: Reads) -> None:
+    """Its transaction has no statement about accounts or events."""
+    await add_readers(reads.store)
+    key = await reads.key("one")
+    statements: list[str] = []
+
+    def executed(_c: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        statements.append(statement)
+
+    event.listen(reads.store.database.writer, "before_cursor_execute", executed)
+    assert await reads.audit.keep(AFTER_FIRST, key)
+    assert not [each for each in statements if "accounts" in each or "events" in each]
+    assert statements
+    assert await reads.audit.keep(CALL, key)
+    assert [each for each in statements if "accounts" in each]
+
+
+async def test_a_first_read_that_was_spooled_is_announced_by_the_merge(reads: Reads) -> None:
+    """Once, although its record may have been stored."""
+    await add_readers(reads.store)
+    reads.lose_database()
+    await reads.read("one", "two")
+    assert await reads.announced() == []
+    reads.find_database()
+    assert await reads.merged() == ["one", "two"]
+    await reads.read("three")
+    assert await reads.announced() == [FIRST]
+
+
+async def test_a_first_read_of_a_key_that_has_changed_is_none(reads: Reads) -> None:
+    """It is neither recorded nor announced, and the next one is the first."""
+    await add_readers(reads.store)
+    key = await reads.key("one")
+    assert not await reads.audit.keep(CALL, replace(key, version=9))
+    assert await reads.announced() == []
+    assert await reads.audit.keep(CALL, key)
+    assert await reads.announced() == [FIRST]

@@ -109,7 +109,7 @@ async def reading(
     cache = KeyCache(most)
     fetcher = Fetcher(node.store, node.objects, node.endpoints, clock or world.clock, node.uuid, limits)
     spool = ReadSpool(world.home.data / "reads.spool", world.home.keyring.mac)
-    audit = ReadAudit(node.store, node.audit, spool, world.clock, fail_closed=fail_closed)
+    audit = ReadAudit(node.store, node.audit, spool, world.clock, node.uuid, fail_closed=fail_closed)
     audit.start()
     reader = KeyReader(node.store, fetcher, cache, audit)
     restorer = KeyRestorer(node.store, node.objects, fetcher, cache, node.audit, node.uuid, **(restoring or {}))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from keystead.core import errors
 from keystead.core.errors import OntapError
 from keystead.core.query.fields import parse_fields
+from keystead.core.secret import holds_private_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -84,7 +85,9 @@ class Catalogue:
 
 
 def quoted(text: object) -> str:
-    """Return the caller's text as an error may repeat it: short, and only with printable characters."""
+    """Return the caller's text as an error may repeat it: short, only with printable characters, no private key."""
     shown = str(text)
+    if holds_private_key(shown):
+        return "***"
     clean = "".join(character if character.isprintable() else "\ufffd" for character in shown[:QUOTE_LIMIT])
     return clean if len(shown) <= QUOTE_LIMIT else f"{clean}..."

@@ -1,36 +1,54 @@
-"""Use cases of accounts: create, read, change, delete, and set an account's own password.
+"""Use cases of accounts: create, read, change, delete, and set or reset a password.
 
 Cluster administrators write accounts. Every account sees itself and may change its own password. An account of an SVM
 sees no other account. An account that a caller does not see is answered like one that does not exist.
+
+A reset needs no login: the operator who makes it holds the data directory and the root key.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
-from keystead.core import errors
-from keystead.core.accounts import AccountChange, check_can_go, check_name, check_password, plan_change, plan_create
+from keystead.core import errors, events
+from keystead.core.accounts import (
+    PASSWORD,
+    AccountChange,
+    check_can_go,
+    check_name,
+    check_password,
+    key_reading_granted,
+    methods_of,
+    plan_change,
+    plan_create,
+)
 from keystead.core.errors import OntapError
 from keystead.core.model import Account, Role
 from keystead.service.accounts.logins import is_plausible
+from keystead.service.announcing import add_events
 from keystead.service.cluster.svms import about_svm, named_svm
+from keystead.service.context import Call, Caller
 from keystead.service.loading import require_cluster
-from keystead.service.ports.cluster import AccountRows, AuditRows, ClusterRows
+from keystead.service.ports.cluster import AccountRows, AuditRows, ClusterRows, EventRows
 from keystead.service.ports.configuration import ListRows, SvmRows
 from keystead.service.ports.page import Page
 
 if TYPE_CHECKING:
     from keystead.core.accounts import NewAccount
-    from keystead.core.model import Cluster, Svm
+    from keystead.core.events import EventKind
+    from keystead.core.model import Cluster, Event, Svm
     from keystead.core.secret import Secret
     from keystead.service.audit.log import AuditLog
-    from keystead.service.context import Call
+    from keystead.service.ports.process import Clock
     from keystead.service.ports.sealing import PasswordHasher
     from keystead.service.ports.store import Store
 
+RESET_CALL: Final = Call(Caller("", Role.ADMIN, ""), "", "keystead account reset-password")
+"""The caller for the audit record: nobody logs in to a data directory."""
 
-class Rows(SvmRows, ListRows, ClusterRows, AccountRows, AuditRows, Protocol):
+
+class Rows(SvmRows, ListRows, ClusterRows, AccountRows, AuditRows, EventRows, Protocol):
     """The rows that this module reads and writes."""
 
 
@@ -45,10 +63,12 @@ class AccountView:
 class Accounts:
     """The accounts of the cluster and its SVMs."""
 
-    def __init__(self, store: Store[Rows], hasher: PasswordHasher, audit: AuditLog) -> None:
+    def __init__(self, store: Store[Rows], hasher: PasswordHasher, audit: AuditLog, clock: Clock, node: str) -> None:
         self._store = store
         self._hasher = hasher
         self._audit = audit
+        self._clock = clock
+        self._node = node
 
     async def page(self, call: Call, page: Page) -> tuple[AccountView, ...]:
         """Return a slice of the accounts that the caller sees, by name."""
@@ -78,6 +98,7 @@ class Accounts:
                     raise OntapError(errors.DUPLICATE_ENTRY, target="name")
             tx.put_account(account)
             self._audit.succeed(tx, call, f"created account {account.name}, role {account.role}", svm=svm)
+            add_events(tx, self._granted(cluster, None, account))
             return _view(account, cluster)
 
         return await self._store.write(store)
@@ -91,10 +112,12 @@ class Accounts:
             hashed = await self._hash(change.password, name)
 
             def store(tx: Rows) -> None:
-                _locked_cluster(tx)
+                cluster = _locked_cluster(tx)
                 account = _require(tx, call, owner, name).account
-                tx.put_account(plan_change(account, change, hashed, _admins(tx)))
+                changed = plan_change(account, change, hashed, _admins(tx))
+                tx.put_account(changed)
                 self._audit.succeed(tx, call, f"changed account {name}", svm=account.svm)
+                add_events(tx, self._granted(cluster, account, changed))
 
             await self._store.write(store)
 
@@ -119,6 +142,36 @@ class Accounts:
         if view is None or owner_uuid not in {None, view.owner.uuid} or owner_name not in {None, view.owner.name}:
             raise OntapError(errors.USER_NOT_FOUND, target="name")
         await self.change(call, view.owner.uuid, name, AccountChange(password=password))
+
+    async def reset_password(self, name: str, svm: str | None, password: Secret) -> None:
+        """Set the password of an account, and unlock it. It may log in by password from then on.
+
+        Called by ``keystead account reset-password``. ``svm`` is the name of the account's SVM, None for a cluster
+        account. Raises 1261218 if this owner has no such account, or the rule that the password breaks.
+        """
+        await self._store.read_few(lambda tx: _require_owned(tx, name, svm))
+        hashed = await self._hash(password, name)
+
+        def reset(tx: Rows) -> None:
+            cluster = _locked_cluster(tx)
+            account = _require_owned(tx, name, svm)
+            change = AccountChange(methods_of(account) | {PASSWORD}, password=password, locked=False)
+            changed = plan_change(account, change, hashed, _admins(tx))
+            tx.put_account(changed)
+            self._audit.succeed(tx, RESET_CALL, f"reset the password of account {name}", svm=account.svm)
+            announced = self._event(events.PASSWORD_RESET, cluster, account)
+            add_events(tx, [announced, *self._granted(cluster, account, changed)])
+
+        await self._store.write(reset)
+
+    def _granted(self, cluster: Cluster, before: Account | None, after: Account) -> list[Event]:
+        """Return the event of a change by which an account may read key material, or none."""
+        change = key_reading_granted(before, after)
+        return [self._event(events.KEY_READER_GRANTED, cluster, after, change=change)] if change else []
+
+    def _event(self, kind: EventKind, cluster: Cluster, account: Account, **more: str) -> Event:
+        values = {"vserver": (account.svm or cluster).name, "account": account.name, **more}
+        return kind.happened(self._node, self._clock.now(), account.svm, values)
 
     async def _hash(self, password: Secret | None, name: str) -> str:
         if password is None:
@@ -165,6 +218,14 @@ def _find(tx: Rows, call: Call, name: str) -> AccountView | None:
     seen = is_plausible(name) and (call.caller.svm is None or name == call.caller.account)
     account = tx.account(name) if seen else None
     return _view(account, cluster) if account is not None and call.sees(account.svm) else None
+
+
+def _require_owned(tx: Rows, name: str, svm: str | None) -> Account:
+    """Return the account of the SVM with this name, of the cluster if it is None. Raises 1261218 if there is none."""
+    account = tx.account(name) if is_plausible(name) else None
+    if account is None or svm != (account.svm.name if account.svm else None):
+        raise OntapError(errors.USER_NOT_FOUND, target="name")
+    return account
 
 
 def _require(tx: Rows, call: Call, owner: str | None, name: str) -> AccountView:

@@ -61,7 +61,7 @@ class CertificateLogins:
         if known is not None:
             account, authority = await self._store.read_few(lambda tx: _of_proof(tx, known))
             if account is not None and self._vouches(authority, account) and known.proof.holds(self._clock.now()):
-                return Caller(account.name, account.role, location, account.svm)
+                return Caller.of(account, location)
             self._proven.pop(digest, None)
         return await self._prove(digest, chain, location)
 
@@ -93,7 +93,7 @@ class CertificateLogins:
             self._audit.login_failed(name, location, account)
             raise OntapError(AUTHENTICATION_FAILED) from None
         self._proven[digest] = _Proven(account.name, proof)
-        return Caller(account.name, account.role, location, account.svm)
+        return Caller.of(account, location)
 
     def _vouches(self, authority: Certificate | None, account: Account) -> bool:
         """Return True if the CA is still installed for the account's owner, and the account logs in by certificate."""

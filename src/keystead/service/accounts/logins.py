@@ -5,7 +5,7 @@ row. Every login compares this version, so that a changed account must show its 
 metrics, or a key, does without the row when the database fails.
 
 Failed logins delay the next login of the same account and address, before the hash. Nobody is locked out, and a
-remembered credential is never delayed.
+remembered credential is never delayed. A change of the account, as by a new password, ends the delays.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ FORGIVEN_S = 300.0
 FIRST_DELAY_S = 0.1
 LONGEST_DELAY_S = 2.0
 ENTRIES = 4096
-"""Most credentials that are remembered, and most pairs of account and address with counted failures.
+"""Most credentials that are remembered, and most accounts, each with an address, with counted failures.
 
 The oldest go first.
 """
@@ -80,7 +80,7 @@ class Logins:
         self._process_key = os.urandom(32)
         self._remembered: TTLCache[str, _Remembered] = TTLCache(entries, REMEMBERED_S, timer=clock.monotonic)
         self._rows: TTLCache[str, _Row] = TTLCache(entries, REMEMBERED_S, timer=clock.monotonic)
-        self._failures: TTLCache[tuple[str, str], int] = TTLCache(entries, FORGIVEN_S, timer=clock.monotonic)
+        self._failures: TTLCache[tuple[str, str, int], int] = TTLCache(entries, FORGIVEN_S, timer=clock.monotonic)
         self._verifying: dict[tuple[str, bytes], asyncio.Task[bool]] = {}
         self._dummy_hash = ""
 
@@ -99,14 +99,14 @@ class Logins:
             known = self._remembered.get(name) if recall else None
             if known is None or not hmac.compare_digest(known.proof, self._proof(name, known.account, password)):
                 raise failure if isinstance(failure, StoreError) else StoreError("the database is slow") from None
-            return Caller(known.account.name, known.account.role, location, known.account.svm)
+            return Caller.of(known.account, location)
         proof = self._proof(name, account, password)
         if account is not None and not account.locked and self._is_remembered(account, proof):
-            return Caller(account.name, account.role, location, account.svm)
+            return Caller.of(account, location)
         verified = await self._verify_once(name, account, password, location, proof)
         if account is None or not verified:
             raise OntapError(AUTHENTICATION_FAILED)
-        return Caller(account.name, account.role, location, account.svm)
+        return Caller.of(account, location)
 
     def _unchanged(self, name: str) -> Account | None:
         """Return the account's row as it was read before, or None if anything was committed since."""
@@ -145,7 +145,7 @@ class Logins:
 
         A login takes the same time if there is no such account, or if the account has no password.
         """
-        guesser = (name[:NAME_LIMIT], location)
+        guesser = (name[:NAME_LIMIT], location, account.version if account else 0)
         failures = self._failures.get(guesser) or 0
         if failures:
             await self._sleep(delay_s(failures))

@@ -21,7 +21,7 @@ from keystead.service.ports.cluster import AuditRows, ClusterRows
 from keystead.service.ports.store import StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from keystead.core.errors import OntapError
@@ -330,9 +330,10 @@ async def _verify_node(store: Store[Rows], sealer: Sealer, node: str, page: int)
     last = (0, b"")
     while True:
         after = last[0]
-        records, head = await store.read(lambda tx: _page(tx, node, after, page))  # noqa: B023 - called before the loop goes on
+        records, places, head = await store.read(lambda tx: _page(tx, node, after, page))  # noqa: B023 - called before the loop goes on
         try:
             last = audit.follow(node, records, last, sealer.mac)
+            audit.check_places(records, places)
             if after == 0 and (not records or records[0].message != INITIALISED):
                 raise audit.BrokenChainError(1, "is missing: it is written when a node is initialised")
             if len(records) < page:
@@ -342,5 +343,7 @@ async def _verify_node(store: Store[Rows], sealer: Sealer, node: str, page: int)
             return ChainReport(node, broken.index - 1, broken.index, broken.reason)
 
 
-def _page(tx: AuditRows, node: str, after: int, page: int) -> tuple[tuple[AuditRecord, ...], AuditHead | None]:
-    return tx.audit_records(node, after, page), tx.audit_head(node)
+def _page(
+    tx: AuditRows, node: str, after: int, page: int
+) -> tuple[tuple[AuditRecord, ...], Mapping[int, str], AuditHead | None]:
+    return tx.audit_records(node, after, page), tx.audit_places(node, after, page), tx.audit_head(node)

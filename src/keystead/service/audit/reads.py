@@ -19,7 +19,9 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import structlog
 
-from keystead.service.ports.cluster import AuditRows
+from keystead.service.announcing import add_events
+from keystead.service.audit.first_reads import first_reads
+from keystead.service.ports.cluster import AccountRows, AuditRows, ClusterRows, EventRows
 from keystead.service.ports.keys import KeyRows
 from keystead.service.ports.store import StoreError
 
@@ -49,15 +51,16 @@ TOGETHER = 500
 """Most records of one commit, and of one piece of the spool."""
 
 
-class Rows(AuditRows, KeyRows, Protocol):
+class Rows(AuditRows, AccountRows, ClusterRows, EventRows, KeyRows, Protocol):
     """The rows that this module reads and writes."""
 
 
 class _Waiting(NamedTuple):
-    """A read that waits for its record."""
+    """A read that waits for its record. ``first`` is True if it may be the first of its account."""
 
     key: Key
     record: AuditRecord
+    first: bool
     kept: asyncio.Future[bool]
 
 
@@ -79,6 +82,7 @@ class ReadAudit:
         audit: AuditLog,
         spool: ReadSpool,
         clock: Clock,
+        node: str,
         *,
         fail_closed: bool = False,
         limits: ReadLimits = ReadLimits(),
@@ -89,6 +93,7 @@ class ReadAudit:
         self._audit = audit
         self._spool = spool
         self._clock = clock
+        self._node = node
         self._waiting: list[_Waiting] = []
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -114,7 +119,7 @@ class ReadAudit:
         record = self._audit.read(call, key.key_id, secrets.token_hex(8), svm=key.svm)
         kept: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         kept.add_done_callback(_mark_retrieved)
-        self._waiting.append(_Waiting(key, record, kept))
+        self._waiting.append(_Waiting(key, record, not call.caller.has_read_keys, kept))
         self._wake.set()
         return kept
 
@@ -193,8 +198,11 @@ class ReadAudit:
     def _compare_and_append(self, tx: Rows, group: Sequence[_Waiting]) -> list[bool]:
         now = tx.key_standings({each.key.key_id for each in group})
         unchanged = [now.get(each.key.key_id) == each.key.standing for each in group]
-        if records := [each.record for each, same in zip(group, unchanged, strict=True) if same]:
-            self._audit.append(tx, *records)
+        reads = [each for each, same in zip(group, unchanged, strict=True) if same]
+        announced = first_reads(tx, [each.record for each in reads if each.first], self._node, self._clock.now())
+        if reads:
+            self._audit.append(tx, *(each.record for each in reads))
+        add_events(tx, announced)
         return unchanged
 
     def _database_failed(self, error: Exception) -> None:
@@ -228,9 +236,11 @@ class ReadAudit:
             self._place = 0
             self._merge_from = self._clock.monotonic() + self._limits.away_s
 
-    def _append_unrecorded(self, tx: AuditRows, piece: Piece) -> None:
+    def _append_unrecorded(self, tx: Rows, piece: Piece) -> None:
+        announced = first_reads(tx, piece.records, self._node, self._clock.now())
         if records := self._audit.unrecorded(tx, piece.records):
             self._audit.append(tx, *records)
+        add_events(tx, announced)
 
 
 def _mark_retrieved(kept: asyncio.Future[bool]) -> None:

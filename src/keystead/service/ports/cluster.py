@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Hashable, Iterable, Sequence
+    from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
     from datetime import datetime
 
     from keystead.core.keys.model import (
@@ -78,7 +78,17 @@ class AccountRows(Protocol):
         ...
 
     def put_account(self, account: Account) -> None:
-        """Store the account; an existing row's version grows by one, whatever ``account.version`` says."""
+        """Store the account; an existing row's version grows by one, whatever ``account.version`` says.
+
+        Whether an existing account has read keys stays as it is.
+        """
+        ...
+
+    def note_first_read(self, name: str) -> Account | None:
+        """Note that an account has read keys. Return it if that was not noted before, else None.
+
+        The version of its row stays, so that its remembered credentials stay valid.
+        """
         ...
 
     def delete_account(self, name: str) -> None: ...
@@ -152,6 +162,10 @@ class AuditRows(Protocol):
         ...
 
     def audit_records(self, node: str, after: int, limit: int) -> tuple[AuditRecord, ...]: ...
+
+    def audit_places(self, node: str, after: int, limit: int) -> Mapping[int, str]:
+        """Return the stored sort key of each of those records, by index."""
+        ...
 
     def recorded_reads(self, node: str, read_ids: Collection[str]) -> frozenset[str]:
         """Return those of the read ids that records in a node's chain have."""
