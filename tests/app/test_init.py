@@ -8,6 +8,7 @@ import os
 import shutil
 import sqlite3
 import subprocess
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,7 +22,7 @@ from keystead.sealing import Argon2Hasher
 from keystead.settings import Settings, SettingsError
 from keystead.store import open_store
 from keystead.store.upgrade import is_empty
-from tests.peers.keystead import EGRESS, PASSWORD, Installation
+from tests.peers.keystead import PASSWORD, Installation
 from tests.peers.killing import Harness
 
 if TYPE_CHECKING:
@@ -91,11 +92,11 @@ def test_init_without_a_terminal_writes_the_password_to_a_file_and_is_idempotent
 
 def test_init_says_whether_key_servers_may_be_on_this_host(tmp_path: Path) -> None:
     """One line: they are refused, or the networks that are allowed."""
-    refused = Installation(tmp_path / "data", settings={"egress_allow": ""}).run("init").stdout
-    allowed = Installation(tmp_path / "data").run("init").stdout
-    assert "key servers on this host are refused" in refused
-    assert "KEYSTEAD_EGRESS_ALLOW" in refused
-    assert f"key servers may also be in {EGRESS}: setting egress_allow" in allowed
+    settings = Settings(data=tmp_path / "data")
+    refused = initialise(settings, PASSWORD.encode(), terminal=False)
+    allowed = initialise(replace(settings, egress_allow=("127.0.0.0/8", "::1")), None, terminal=False)
+    assert "key servers on this host are refused: to use them, list their network in KEYSTEAD_EGRESS_ALLOW" in refused
+    assert "key servers may also be in 127.0.0.0/8,::1: setting egress_allow" in allowed
 
 
 @pytest.mark.parametrize(
