@@ -8,6 +8,7 @@ import os
 import shutil
 import sqlite3
 import subprocess
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -87,6 +88,15 @@ def test_init_without_a_terminal_writes_the_password_to_a_file_and_is_idempotent
     assert "its password is unchanged" in second.stdout
     assert contents(installation.data) == before
     assert admin_has(Settings(data=installation.data), password)
+
+
+def test_init_says_whether_key_servers_may_be_on_this_host(tmp_path: Path) -> None:
+    """One line: they are refused, or the networks that are allowed."""
+    settings = Settings(data=tmp_path / "data")
+    refused = initialise(settings, PASSWORD.encode(), terminal=False)
+    allowed = initialise(replace(settings, egress_allow=("127.0.0.0/8", "::1")), None, terminal=False)
+    assert "key servers on this host are refused: to use them, list their network in KEYSTEAD_EGRESS_ALLOW" in refused
+    assert "key servers may also be in 127.0.0.0/8,::1: setting egress_allow" in allowed
 
 
 @pytest.mark.parametrize(

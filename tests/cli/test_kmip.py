@@ -71,7 +71,7 @@ def test_egress_rules_hold_here_too(probe: Any, server: fault.FaultServer) -> No
     """Without the exception loopback is refused, and the setting that allows it is named."""
     result = probe(f"127.0.0.1:{server.port}", KEYSTEAD_EGRESS_ALLOW="")
     assert result.exit_code == 1
-    assert "address_not_allowed" in result.stdout
+    assert "address_not_allowed, rule loopback" in result.stdout
     assert "KEYSTEAD_EGRESS_ALLOW" in result.stdout
     assert server.accepted == 0
 

@@ -18,10 +18,11 @@ ACCEPTED = ProbeResult(
 )
 
 
-def refused(stage: str, reason: str, server: ServerAddress = SERVER) -> ProbeResult:
+def refused(stage: str, reason: str, server: ServerAddress = SERVER, rule: str | None = None) -> ProbeResult:
     """Return a failure of a stage."""
     stages = (StageResult(stage, "failed", 2.0),)
-    return ProbeResult(SERVER, errors.NETWORK, stage, reason, server, stages, {"address": "192.0.2.1:5696"})
+    learned = {"address": "192.0.2.1:5696"}
+    return ProbeResult(SERVER, errors.NETWORK, stage, reason, server, stages, learned, rule=rule)
 
 
 def test_a_record_says_all() -> None:
@@ -56,7 +57,31 @@ def test_a_coarse_record_says_code_and_stage() -> None:
 
 def test_an_address_that_is_not_allowed_looks_like_a_name_that_leads_nowhere() -> None:
     """The two results are equal, so that an SVM's account cannot map a network that it may not reach."""
-    assert refused("egress", "address_not_allowed").coarse() == refused("resolve", "name_not_resolved").coarse()
+    forbidden = refused("egress", "address_not_allowed", rule="own_address")
+    assert forbidden.coarse() == refused("resolve", "name_not_resolved").coarse()
+
+
+@pytest.mark.parametrize("address", ["10.0.0.5", "[fd00::5]:5697"])
+def test_of_a_forbidden_ip_address_the_stage_is_told(address: str) -> None:
+    """It is refused by egress, whichever rule refuses it. No lookup can have failed."""
+    server = ServerAddress.parse(address)
+    first, second = (
+        refused("egress", "address_not_allowed", server, rule).coarse() for rule in ("own_address", "link_local")
+    )
+    assert first == second
+    assert first.record() == {
+        "server": "ks1.example.com:5696",
+        "accepted": False,
+        "code": "66060341",
+        "stage": "egress",
+        "failed_server": str(server),
+    }
+
+
+def test_the_rule_is_for_accounts_of_the_cluster() -> None:
+    """A full record names the egress rule beside the reason."""
+    record = refused("egress", "address_not_allowed", rule="own_address").record()
+    assert (record["reason"], record["rule"]) == ("address_not_allowed", "own_address")
 
 
 @pytest.mark.parametrize(

@@ -109,3 +109,12 @@ def test_not_a_server_name(wrong: object) -> None:
     """A TLS server name is refused by the rules of a host in ``server``."""
     with pytest.raises(ValueError, match=r"."):
         server_name(wrong)
+
+
+@pytest.mark.parametrize(
+    ("text", "is_ip"),
+    [("10.0.0.5", True), ("10.0.0.5:1", True), ("[fd00::5]", True), ("ks1.example.com", False), ("5.example", False)],
+)
+def test_a_host_is_an_ip_address_or_a_name(text: str, is_ip: bool) -> None:
+    """Only a full dotted quad and an IPv6 address are no names."""
+    assert ServerAddress.parse(text).is_ip is is_ip

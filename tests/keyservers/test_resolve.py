@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from keystead.keyservers.egress import EgressRules
+from keystead.keyservers.egress import OWN, EgressRules
 from keystead.keyservers.resolve import AddressNotAllowedError, NameNotResolvedError, Resolver
 from keystead.kmip.transport.connect import Address
 
@@ -80,6 +80,17 @@ async def test_one_forbidden_address_refuses_the_answer(addresses: tuple[str, ..
     """An answer that mixes allowed and forbidden addresses is refused as a whole."""
     with pytest.raises(AddressNotAllowedError):
         await resolve(Resolver(EgressRules(), getaddrinfo=answers(*addresses)), "kms.example")
+
+
+@pytest.mark.parametrize("addresses", [("10.0.0.5",), ("10.0.0.1", "10.0.0.5")])
+async def test_an_own_address_is_refused_for_a_new_server(addresses: tuple[str, ...]) -> None:
+    """A new server may not have this host's address, and the error names the rule. A stored server may."""
+    resolver = Resolver(EgressRules(), getaddrinfo=answers(*addresses), is_own=lambda each: str(each) == "10.0.0.5")
+    found = await resolver.look_up("kms.example", 5696)
+    resolver.check(found)
+    with pytest.raises(AddressNotAllowedError) as caught:
+        resolver.check(found, new=True)
+    assert caught.value.rule is OWN
 
 
 async def test_a_forbidden_literal_is_refused() -> None:

@@ -62,6 +62,7 @@ def initialise(settings: Settings, password_file: bytes | None, *, terminal: boo
             _check_not_lost(settings)
             lines += [upgrade(settings), *_root_key(settings), *_certificate(settings.data, host)]
             lines += asyncio.run(_rows(settings, given, terminal=terminal))
+            lines += [_egress(settings)]
     except (SealError, StoreError) as error:
         raise CannotStart(str(error)) from None
     except OSError as error:
@@ -164,6 +165,13 @@ def _write_new(path: Path, content: bytes, mode: int) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
+
+
+def _egress(settings: Settings) -> str:
+    """Return the line that says whether key servers may be on this host."""
+    if settings.egress_allow:
+        return f"key servers may also be in {','.join(settings.egress_allow)}: setting egress_allow"
+    return "key servers on this host are refused: to use them, list their network in KEYSTEAD_EGRESS_ALLOW"
 
 
 async def _rows(settings: Settings, given: Secret | None, *, terminal: bool) -> list[str]:

@@ -52,13 +52,13 @@ class Refused(click.ClickException):
         field = f" (field {target})" if target and not arguments and target not in self.message else ""
         lines = [f"Error {self.error.get('code')}: {self.message}{field}"]
         advised: set[str] = set()
-        of_server = False  # the last line names a server, so stage and reason belong to that line
+        server_line = 0  # the line that names a server, to which stage, reason and rule belong
         for argument in arguments:
             name, text = argument.get("code"), argument.get("message")
-            of_server = name == "server" or (of_server and name in {"stage", "reason"})
-            if of_server and name != "server":
-                lines[-1] += f"{',' if name == 'reason' else ':'} {name} {text}"
+            if server_line and name in {"stage", "reason", "rule"}:
+                lines[server_line] += f"{':' if name == 'stage' else ','} {name} {text}"
             else:
+                server_line = len(lines) if name == "server" else 0
                 lines.append(f"  {text}" if name == "server" else f"  {name}: {text}")
             if name == "reason" and text not in advised:
                 advised.add(text)

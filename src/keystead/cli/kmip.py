@@ -203,7 +203,7 @@ def _show(result: ProbeResult) -> None:
         stages.add_row(
             Text(f"  {mark} {stage.stage}", style),
             Text(elapsed, "dim", justify="right"),
-            Text(result.reason or "" if stage.state == "failed" else "", style),
+            Text(_cause(result) if stage.state == "failed" else "", style),
         )
     console.print(Text(f"Key server {result.server}", "bold"))
     console.print(stages)
@@ -214,6 +214,10 @@ def _show(result: ProbeResult) -> None:
         return
     console.print(Text(f"Refused: {result.error.code} {result.error.text}", "bold red"))
     console.print(Text(ADVICE[result.reason or ""]))
+
+
+def _cause(result: ProbeResult) -> str:
+    return f"{result.reason}, rule {result.rule}" if result.rule else result.reason or ""
 
 
 def _show_learned(console: Console, learned: Any) -> None:

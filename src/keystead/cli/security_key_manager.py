@@ -352,10 +352,14 @@ def _print_servers(records: list[dict[str, Any]], form: str) -> None:
 
 def _print_dry_run(records: list[dict[str, Any]], form: str) -> None:
     if form == "table":
-        records = [record | {"stage": _failed_stage(record)} for record in records]
+        records = [record | {"stage": _failed_stage(record), "reason": _cause(record)} for record in records]
     print_records(records, ["server", "accepted", "failed_server", "stage", "reason", "code"], form)
     if not all(record.get("accepted") for record in records):
         click.get_current_context().exit(REFUSED)
+
+
+def _cause(record: dict[str, Any]) -> str | None:
+    return f"{record['reason']}, rule {record['rule']}" if "rule" in record else record.get("reason")
 
 
 def _failed_stage(record: dict[str, Any]) -> str | None:

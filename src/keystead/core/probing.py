@@ -48,6 +48,7 @@ class ProbeTarget:
     """One primary with its secondaries, on the primary's port. ``timeout_s`` bounds the probe of each address.
 
     ``server_name`` is the name to verify, and to send as SNI unless it is an IP address; empty for each host itself.
+    ``stored`` are addresses that the key manager has already: only these may be this host's own.
     """
 
     server: ServerAddress
@@ -56,6 +57,7 @@ class ProbeTarget:
     password: Secret | None = None
     secondaries: tuple[ServerAddress, ...] = ()
     server_name: str = ""
+    stored: frozenset[ServerAddress] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,8 @@ class ProbeResult:
 
     ``error`` is None if all addresses were accepted. Otherwise ``stage`` and ``reason`` (a fixed word) say what failed
     first, and ``failed_server`` at which address. ``certificates`` are those that the primary showed, its own first.
-    ``addresses`` are the results of the single addresses, the primary's first; empty without secondaries.
+    ``addresses`` are the results of the single addresses, the primary's first; empty without secondaries. ``rule`` is
+    the word of the egress rule that refused the address.
     """
 
     server: ServerAddress
@@ -85,6 +88,7 @@ class ProbeResult:
     learned: Mapping[str, object] = field(default_factory=dict)
     certificates: tuple[PeerCertificate, ...] = ()
     addresses: tuple[ProbeResult, ...] = ()
+    rule: str | None = None
 
     @property
     def each(self) -> tuple[ProbeResult, ...]:
@@ -99,10 +103,12 @@ class ProbeResult:
     def coarse(self) -> ProbeResult:
         """Return what accounts of SVMs may know: code and stage, but neither the reason nor what was learned.
 
-        A name of a forbidden address looks like a name without an address.
+        A name of a forbidden address looks like a name without an address. Of a forbidden IP address the stage is told:
+        it needs no lookup, so nothing else can have failed.
         """
-        stage = "resolve" if self.stage == "egress" else self.stage
-        return replace(self, stage=stage, reason=None, stages=(), learned={})
+        forbidden_name = self.stage == "egress" and not (self.failed_server or self.server).is_ip
+        stage = "resolve" if forbidden_name else self.stage
+        return replace(self, stage=stage, reason=None, rule=None, stages=(), learned={})
 
     def record(self) -> dict[str, object]:
         """Return the result for ``?dry_run=true`` and ``keystead kmip probe -o json``. A coarse result is shorter."""
@@ -111,6 +117,8 @@ class ProbeResult:
             record |= {"code": str(self.error.code)} | (
                 {"reason": self.reason} if self.reason else {"stage": self.stage}
             )
+            if self.rule:
+                record["rule"] = self.rule
             if self.failed_server not in {None, self.server}:
                 record["failed_server"] = str(self.failed_server)
         if not self.stages:

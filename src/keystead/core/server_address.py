@@ -37,6 +37,11 @@ class ServerAddress:
     def __str__(self) -> str:
         return _join(self.host, self.port)
 
+    @property
+    def is_ip(self) -> bool:
+        """True if the host is an IP address, False if it is a name."""
+        return ":" in self.host or _NUMERIC.fullmatch(self.host.rpartition(".")[2]) is not None
+
     @classmethod
     def parse(cls, text: str) -> ServerAddress:
         """Parse ``host``, ``host:port``, ``a.b.c.d[:port]``, ``[v6]`` or ``[v6]:port``.

@@ -233,8 +233,9 @@ TABLE: Final[tuple[Row, ...]] = (
 )
 
 ADVICE: Final[Mapping[str, str]] = {
-    "address_not_allowed": "The address is loopback, link-local, multicast or a cloud's metadata service. If the key"
-    " server really is there, list its network in KEYSTEAD_EGRESS_ALLOW (or KEYSTEAD_EGRESS_ONLY).",
+    "address_not_allowed": "An egress rule refuses the address: it is this host's, link-local, multicast or a cloud's"
+    " metadata service, or outside of KEYSTEAD_EGRESS_ONLY. If the key server really is there, list its network in"
+    " KEYSTEAD_EGRESS_ALLOW, and in KEYSTEAD_EGRESS_ONLY if that is set. Then start Keystead again.",
     "name_not_resolved": "Check the spelling of the host name and the DNS servers of the Keystead host.",
     "connection_refused": "The host answers but nothing listens on the port: check the port (KMIP's is 5696) and that"
     " the KMIP service is started.",

@@ -49,7 +49,8 @@ class Gateway:
     ) -> list[ProbeResult]:
         """Probe every target and its secondaries at once. Return one result per target, in order.
 
-        Each address has the target's time limit, but at most ``deadline_s`` seconds.
+        Each address has the target's time limit, but at most ``deadline_s`` seconds. Addresses that the target does not
+        call stored may not be this host's.
         """
         loop = asyncio.get_running_loop()
         end = loop.time() + deadline_s
@@ -57,7 +58,8 @@ class Gateway:
 
         async def probe(target: ProbeTarget, server: ServerAddress) -> ProbeResult:
             limit_s = min(target.timeout_s, end - loop.time())
-            return await Probe(server, target, identity, resolver, self._contexts).run(limit_s)
+            new = server not in target.stored
+            return await Probe(server, target, identity, resolver, self._contexts, new=new).run(limit_s)
 
         async with asyncio.TaskGroup() as group:
             tasks = [
@@ -97,9 +99,10 @@ def _combined(results: Sequence[ProbeResult]) -> ProbeResult:
         reason=refused.reason,
         failed_server=refused.server,
         stages=refused.stages,
+        rule=refused.rule,
     )
 
 
 def _summary(result: ProbeResult) -> dict[str, object]:
-    outcome = {"accepted": result.accepted, "stage": result.stage, "reason": result.reason}
+    outcome = {"accepted": result.accepted, "stage": result.stage, "reason": result.reason, "rule": result.rule}
     return {**{name: value for name, value in outcome.items() if value is not None}, **result.learned}

@@ -56,10 +56,13 @@ async def look_up(resolver: Resolver, server: ServerAddress) -> tuple[Address, .
         raise RefusedError(Symptom("resolve", Event.UNRESOLVED)) from error
 
 
-def check(resolver: Resolver, addresses: Sequence[Address]) -> None:
-    """Raise RefusedError if the egress rules forbid one of the addresses."""
+def check(resolver: Resolver, addresses: Sequence[Address], *, new: bool = False) -> None:
+    """Raise RefusedError, whose cause is the AddressNotAllowedError, if the egress rules forbid one of the addresses.
+
+    ``new``: the server's address is not stored yet.
+    """
     try:
-        resolver.check(addresses)
+        resolver.check(addresses, new=new)
     except AddressNotAllowedError as error:
         raise RefusedError(Symptom("egress", Event.FORBIDDEN)) from error
 

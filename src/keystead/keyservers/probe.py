@@ -20,6 +20,7 @@ from keystead.keyservers.conversation import Conversation
 from keystead.keyservers.failures import classify, stage_of
 from keystead.keyservers.learned import certificate_facts, peer_certificates
 from keystead.keyservers.opening import RefusedError
+from keystead.keyservers.resolve import AddressNotAllowedError
 from keystead.keyservers.symptoms import Event, Symptom, kmip_symptom, tls_symptom
 from keystead.kmip.transport.connect import connect_tcp
 from keystead.kmip.transport.tls import TLSError, handshake
@@ -49,7 +50,8 @@ class Probe:
     """A probe of one address, a primary's or a secondary's. Run it once.
 
     With ``keep``, the connection of an accepted server stays open. It is ``kept`` afterwards, and the caller must close
-    it. The caller reports refusals of such a probe, so this class logs them at debug level only.
+    it. The caller reports refusals of such a probe, so this class logs them at debug level only. With ``new``, the
+    address is not stored yet, so it may not be one of this host's.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class Probe:
         contexts: Contexts,
         *,
         keep: bool = False,
+        new: bool = False,
     ) -> None:
         self._server = server
         self._server_name = opening.name_of(server, target)
@@ -75,6 +78,7 @@ class Probe:
         self._learned: dict[str, object] = {}
         self._chain: Sequence[bytes] = ()
         self._keep = keep
+        self._new = new
         self.kept: Client | None = None
 
     async def run(self, limit_s: float) -> ProbeResult:
@@ -94,7 +98,7 @@ class Probe:
         with self._timing("resolve"):
             addresses = await opening.look_up(self._resolver, self._server)
         with self._timing("egress"):
-            opening.check(self._resolver, addresses)
+            opening.check(self._resolver, addresses, new=self._new)
         self._stage = "tls"
         context = self._own_context()
         with self._timing("connect"):
@@ -242,6 +246,7 @@ class Probe:
             self._stages_until(stage),
             self._learned,
             peer_certificates(self._chain),
+            rule=cause.rule.word if isinstance(cause, AddressNotAllowedError) else None,
         )
 
     def _stages_until(self, failed: str) -> tuple[StageResult, ...]:

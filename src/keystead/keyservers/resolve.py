@@ -13,12 +13,13 @@ import socket
 import threading
 from typing import TYPE_CHECKING, Any, Final
 
+from keystead.keyservers.own_addresses import is_own
 from keystead.kmip.transport.connect import Address
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from keystead.keyservers.egress import EgressRules
+    from keystead.keyservers.egress import EgressRules, IPAddress, Rule
 
 LOOKUPS: Final = 32
 """The most lookups at a time. A hanging lookup counts until the system's resolver gives up (seconds to a minute)."""
@@ -31,7 +32,11 @@ class NameNotResolvedError(Exception):
 
 
 class AddressNotAllowedError(Exception):
-    """At least one of the host's addresses is refused by the egress rules."""
+    """At least one of the host's addresses is refused by the egress rules. ``rule`` is the rule that refuses it."""
+
+    def __init__(self, address: str, rule: Rule) -> None:
+        super().__init__(f"{address}: {rule.word}")
+        self.rule = rule
 
 
 class Resolver:
@@ -43,10 +48,12 @@ class Resolver:
         *,
         lookups: int = LOOKUPS,
         getaddrinfo: Callable[..., Answer] = socket.getaddrinfo,  # type: ignore[assignment]
+        is_own: Callable[[IPAddress], bool] = is_own,
     ) -> None:
         self._rules = rules
         self._places = asyncio.Semaphore(lookups)
         self._getaddrinfo = getaddrinfo
+        self._is_own = is_own
 
     async def look_up(self, host: str, port: int) -> tuple[Address, ...]:
         """Return all addresses of ``host``, in the system's order. Call :meth:`check` before you use any of them.
@@ -59,10 +66,16 @@ class Resolver:
             raise NameNotResolvedError
         return addresses
 
-    def check(self, addresses: Sequence[Address]) -> None:
-        """Raise AddressNotAllowedError if one of the addresses is forbidden, even if others are allowed."""
-        if not all(self._rules.permits(address.sockaddr[0]) for address in addresses):
-            raise AddressNotAllowedError
+    def check(self, addresses: Sequence[Address], *, new: bool = False) -> None:
+        """Raise AddressNotAllowedError if one of the addresses is forbidden, even if others are allowed.
+
+        ``new``: the host is not stored yet as a key server, so it may not be this host either.
+        """
+        for address in addresses:
+            text = address.sockaddr[0]
+            rule = self._rules.refusal(text, self._is_own) if new else self._rules.refusal(text)
+            if rule is not None:
+                raise AddressNotAllowedError(text, rule)
 
     async def _ask(self, host: str, port: int) -> tuple[Address, ...]:
         await self._places.acquire()

@@ -199,6 +199,7 @@ DRY_RUNS = Resource(
                 ("accepted", BOOLEAN, "Whether the server and its secondaries passed every stage."),
                 ("code", TEXT, "The error code for adding the server; left out if it is accepted."),
                 ("reason", TEXT, "The reason of the failure: a word of [reasons](reasons.md)."),
+                ("rule", TEXT, "The egress rule that refuses the address: a word of [egress rules](reasons.md)."),
                 ("stage", one_of(*STAGES), "The failed stage, shown instead of the reason."),
                 ("failed_server", TEXT, "The secondary that failed."),
                 ("learned", OBJECT, "The versions, certificates and vendor that were found, by address."),

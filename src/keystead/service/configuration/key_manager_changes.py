@@ -106,7 +106,7 @@ class KeyManagerChanges:
             with about_svm(state.key_manager.svm):
                 if plan.proves and state.servers:
                     results = await self._context.prover.probe(
-                        call, plan.key_manager, plan.certificates, state.servers, ends
+                        call, plan.key_manager, plan.certificates, state.servers, ends, stored=state.servers
                     )
                     unreached = await self._unreached(state, plan, change, results, keys_end)
                     if not unreached:

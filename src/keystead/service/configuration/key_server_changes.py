@@ -122,7 +122,9 @@ class KeyServerChanges:
             return ProbedPlan(state, plan)
         if earlier is not None and earlier.holds_for(state, plan):
             return replace(earlier, state=state, plan=plan)
-        results = await self._context.prover.probe(call, state.key_manager, state.certificates, plan.rows, ends)
+        results = await self._context.prover.probe(
+            call, state.key_manager, state.certificates, plan.rows, ends, stored=state.servers
+        )
         return ProbedPlan(state, plan, results, probed=True)
 
     async def _prove_keys(self, call: Call, proof: ProbedPlan, ends: float) -> ProbedPlan:

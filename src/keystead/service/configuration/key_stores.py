@@ -61,7 +61,7 @@ class KeyStores:
         """
         state, planned = await self._store.read(lambda tx: _planned(tx, call, uuid, enabled=enabled))
         with about_svm(planned.svm):
-            results = await self._prover.probe(call, planned, state.certificates, state.servers)
+            results = await self._prover.probe(call, planned, state.certificates, state.servers, stored=state.servers)
             found = first_failure(results)
             if found is not None:
                 raise OntapError(errors.SERVERS_UNAVAILABLE, arguments=found[1].arguments)

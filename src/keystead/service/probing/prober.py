@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from keystead.core.errors import OntapError
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
     from keystead.service.probing.observations import Observations
     from keystead.service.probing.queue import ProbeQueue
 
-COARSE_S = 1.0  # an SVM's account hears of a failed name only after whole seconds, because the time would tell more
+COARSE_S = 1.0  # an SVM's account hears of a refused name or address only after whole seconds: the time tells more
+BEFORE_CONNECT = frozenset({"egress", "resolve"})
 TOLERANCE = 0.1  # fraction of a server's time that a probe may lack without notice
 IMMEDIATE_S = 1.0  # seconds for a server with the stored timeout 0 ("fail at once")
 
@@ -64,20 +66,23 @@ class ServerProber:
         certificates: Mapping[str, Certificate],
         servers: Sequence[KeyServer],
         ends: float | None = None,
+        *,
+        stored: Sequence[KeyServer] = (),
     ) -> list[ProbeResult]:
         """Probe all servers and their secondaries at once. Return one result per server, in order.
 
-        ``servers`` are rows as they are stored, or will be: with sealed passwords. ``ends`` is the :attr:`deadline` of
-        a call that may have to probe again. Raises 262145 (503) if the turn came so late that a server which failed had
-        less than its time. An account of an SVM gets coarse results, and an answer time that tells no more than they
-        do.
+        ``servers`` are rows as they are stored, or will be: with sealed passwords. ``stored`` are those of the key
+        manager before the call: all other addresses may not be this host's. ``ends`` is the :attr:`deadline` of a call
+        that may have to probe again. Raises 262145 (503) if the turn came so late that a server which failed had less
+        than its time. An account of an SVM gets coarse results, and an answer time that tells no more than they do.
         """
         identity = self.identity(key_manager, certificates)
+        known = frozenset(each for server in stored for each in (server.address, *secondary_addresses(server)))
         account, svm = call.caller.account, call.caller.svm
 
         async def probe_all(left_s: float) -> list[ProbeResult]:
             ends = asyncio.get_running_loop().time() + left_s
-            targets = [self.target(server, left_s) for server in servers]
+            targets = [replace(self.target(server, left_s), stored=known) for server in servers]
             results = await self._gateway.probe_all(targets, identity, left_s, account=account)
             wanted_s = max((_timeout_s(server, self._queue.deadline_s) for server in servers), default=0.0)
             if left_s < wanted_s - wanted_s * TOLERANCE and not all(result.accepted for result in results):
@@ -89,7 +94,7 @@ class ServerProber:
         if svm is None:
             return results
         coarse = [result.coarse() for result in results]
-        if any(result.stage == "resolve" for result in coarse):
+        if any(result.stage in BEFORE_CONNECT for result in coarse):
             await asyncio.sleep((began - asyncio.get_running_loop().time()) % COARSE_S)
         return coarse
 
@@ -137,7 +142,7 @@ def raise_first_failure(request: AddRequest | ModifyRequest, results: Sequence[P
 def first_failure(results: Sequence[ProbeResult]) -> tuple[int, OntapError] | None:
     """Return the first failure and its index, or None.
 
-    Its arguments name every failed server, with its stage and, if known, its reason.
+    Its arguments name every failed server, with its stage and, if known, its reason and the egress rule.
     """
     failed = [(index, result, result.error) for index, result in enumerate(results) if result.error is not None]
     if not failed:
@@ -149,6 +154,7 @@ def first_failure(results: Sequence[ProbeResult]) -> tuple[int, OntapError] | No
             ("server", str(result.failed_server or result.server)),
             ("stage", result.stage or ""),
             ("reason", result.reason or ""),
+            ("rule", result.rule or ""),
         )
         if pair[1]
     ]
