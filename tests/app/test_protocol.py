@@ -111,11 +111,21 @@ def test_complete_headers_have_a_limit_too(service: Service, headers: str, statu
         "NOSUCH /api/cluster HTTP/1.1\r\nHost: x",
         "POST /api/svm/svms HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nTransfer-Encoding: chunked",
         f"GET /api/{'x' * 66000} HTTP/1.1\r\nHost: x",
+        "GET /healthz HTTP/1.1",
+        "GET /healthz HTTP/1.1\r\nHost: x\r\nhost: x",
+        "GET /healthz HTTP/1.0\r\nHost: x\r\nHost: y",
+        "GET /healthz HTTP/1.1\r\nHost: x\r\nAuthorization: Basic eA==\r\nauthorization: Basic eA==",
+        "GET /healthz HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: h2c",
     ],
     ids=[
         "an unknown method",
         "two framings",
         "a long url",
+        "no host",
+        "two hosts",
+        "two hosts in HTTP/1.0",
+        "two credentials",
+        "an upgrade without host",
     ],
 )
 def test_what_is_no_request_is_answered_in_plain_text(service: Service, head: str) -> None:

@@ -1,8 +1,8 @@
-"""HTTP/1.1 on one connection (RFC 9112): uvicorn's protocol, with bounds and two rules that it lacks.
+"""HTTP/1.1 on one connection (RFC 9112): uvicorn's protocol, with bounds and rules that it lacks.
 
 Requests are bounded in size and time, because a client may send them before it has logged in. An Upgrade is ignored
-(RFC 9110, 7.8). An answer that comes before the whole request closes the connection. The protocol knows nothing of the
-app's answers.
+(RFC 9110, 7.8). An answer that comes before the whole request closes the connection. A request without a Host, or with
+two, is refused (RFC 9112, 3.2), and so is one with two credentials. The protocol knows nothing of the app's answers.
 """
 
 from __future__ import annotations
@@ -125,11 +125,15 @@ class HttpProtocol(HttpToolsProtocol):
 
         A head with an Upgrade is not given, because it is parsed again without the Upgrade.
 
-        Raises ValueError (answer 400) if the head is too large, or for CONNECT.
+        Raises ValueError (answer 400) if the head is too large or ambiguous, or for CONNECT.
         """
         size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
         if size > self.header_bytes or len(self.headers) > self.header_count:
             raise ValueError("too large")
+        names = [name for name, _ in self.headers]
+        hosts = names.count(b"host")
+        if hosts > 1 or names.count(b"authorization") > 1 or (not hosts and self.parser.get_http_version() != "1.0"):
+            raise ValueError("no host, or what counts is not clear")
         if self.parser.should_upgrade():
             if self.parser.get_method() == b"CONNECT":
                 raise ValueError("no proxy")
