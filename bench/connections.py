@@ -65,10 +65,10 @@ def _measure(service: Service, call: Client, path: str, count: int) -> tuple[lis
     """Return the seconds of so many logins, each on a connection of its own, and of so many reads on one."""
     logins, reads = [], []
     for _ in range(count):
-        began = time.perf_counter()
         with service.client("reader", PASSWORD, source=SOURCE) as fresh:
+            began = time.perf_counter()
             fresh.get("/cluster")
-        logins.append(time.perf_counter() - began)
+            logins.append(time.perf_counter() - began)
         began = time.perf_counter()
         answer = call("POST", path)
         reads.append(time.perf_counter() - began)
