@@ -11,6 +11,7 @@ import datetime as dt
 import ipaddress
 import os
 import re
+import signal
 import socket
 import threading
 from typing import TYPE_CHECKING
@@ -28,7 +29,7 @@ from keystead.app.proxy_protocol import START_BYTES, ProxyHeaderError, client_na
 from keystead.settings import SettingsError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from starlette.types import ASGIApp
 
@@ -141,8 +142,10 @@ class Server(uvicorn.Server):
         connections: Connections,
         proxies: TrustedProxies,
         on_stop: Callable[[], None],
+        on_unusable: Callable[[str], Awaitable[None]],
     ) -> None:
         super().__init__(config)
+        self._on_unusable = on_unusable
         self._contexts = contexts
         self._connections = connections
         self._proxies = proxies
@@ -153,7 +156,9 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start to listen, then write the ready line, plain and alone, to standard output."""
         await super().startup([])
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._contexts.look_now)
         self._accepting = [asyncio.create_task(self._accept(listening)) for listening in sockets or []]
+        self._accepting.append(asyncio.create_task(self._contexts.follow(self._on_unusable)))
         for listening in sockets or []:
             host, port = listening.getsockname()[:2]
             shown = f"[{host}]" if ":" in host else host
@@ -274,6 +279,7 @@ def server(
     connections: Connections,
     proxies: TrustedProxies,
     on_stop: Callable[[], None],
+    on_unusable: Callable[[str], Awaitable[None]],
 ) -> Server:
     """Make the HTTPS server of an app."""
     config = uvicorn.Config(
@@ -290,4 +296,4 @@ def server(
         timeout_keep_alive=75,
     )
     config.load()
-    return Server(config, contexts, connections, proxies, on_stop)
+    return Server(config, contexts, connections, proxies, on_stop, on_unusable)

@@ -38,6 +38,7 @@ from keystead.service.cluster.health import Health
 from keystead.service.cluster.incarnations import Incarnations
 from keystead.service.cluster.info import ClusterInfo
 from keystead.service.cluster.jobs import Jobs
+from keystead.service.cluster.listener_certificate import ListenerCertificate
 from keystead.service.cluster.svms import Svms
 from keystead.service.configuration.certificates import Certificates
 from keystead.service.configuration.context import ConfigurationContext
@@ -238,17 +239,19 @@ async def _serve(settings: Settings, address: tuple[str, int], proxies: TrustedP
     async with running(settings) as open_:
         try:
             contexts = TlsContexts(settings.data, open_.services.certificate_logins.authorities)
-        except UnusableFilesError as error:
+            own = ListenerCertificate(open_.store, SystemClock(), node_uuid(settings.data))
+            await own.start()
+        except (UnusableFilesError, StoreError) as error:
             raise CannotStart(str(error)) from None
         limits = Limits.of(settings, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
         connections = Connections(limits, open_.services.health.telemetry.refused)
         app = create_app(open_.services, connections.logged_in)
-        server = listener.server(app, contexts, connections, proxies, open_.stop)
+        server = listener.server(app, contexts, connections, proxies, open_.stop, own.announce_unusable)
         try:
             socket = listener.bind(address)
         except OSError as error:
             raise CannotStart(f"cannot listen on {settings.listen}: {error.strerror}") from None
-        open_.monitor.start()
+        open_.monitor.start(lambda: (own.used(contexts.certificate),))
         open_.keys.keeper.start()
         await server.serve([socket])
 

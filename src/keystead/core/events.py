@@ -123,6 +123,13 @@ NO_SOLE_COPIES: Final = EventKind(
     'All keys of Vserver "{vserver}" have proven copies in more than one replication domain.',
 )
 
+LISTENER_UNUSABLE: Final = EventKind(
+    "mgmtgwd.certificate.unusable",
+    "error",
+    ("vserver", "reason"),
+    'The new certificate of the HTTPS listener for Vserver "{vserver}" cannot be used: {reason}. The one before is '
+    "still shown.",
+)
 DESTRUCTION_HELD: Final = EventKind(
     "km.destruction.held",
     "alert",
@@ -150,6 +157,7 @@ KINDS: Final[Mapping[str, EventKind]] = {
         CANARY_HIDDEN,
         SOLE_COPIES,
         NO_SOLE_COPIES,
+        LISTENER_UNUSABLE,
         DESTRUCTION_HELD,
         DESTRUCTION_RELEASED,
     )
