@@ -30,6 +30,7 @@ MODULES = (
     "bench.api",
     "bench.lists",
     "bench.keys",
+    "bench.connections",
     "bench.monitor",
     "bench.process",
 )

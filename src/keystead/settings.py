@@ -46,6 +46,23 @@ class Settings:
     listen: str = _setting(
         "Address and port of the HTTPS listener. Port 0: any free port.", "127.0.0.1:8443", flag=True
     )
+    trusted_proxies: tuple[str, ...] = _setting(
+        "Addresses or networks of proxies that begin each connection with a header of the PROXY protocol, version 2."
+        " The client that the header names is counted, logged and audited. Without the header the connection is"
+        " closed.",
+        (),
+    )
+    connections: int = _setting(
+        "Connections of clients at the same time, in all. Half of the files that the process may open (`ulimit -n`) is"
+        " the most.",
+        1024,
+    )
+    connections_per_address: int = _setting(
+        "How many percent of `connections` one address may use. All IPv6 addresses of a /64 are one.", 25, most=100
+    )
+    connections_reserved: int = _setting(
+        "How many percent of `connections` only addresses may use that have logged in within 15 minutes.", 25, most=90
+    )
     database: str = _setting(
         "Database URL: `postgresql://...`, or empty for SQLite in the data directory. A URL with a password must come"
         " from the environment or the file (mode 0600), not from a flag.",

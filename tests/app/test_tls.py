@@ -17,6 +17,7 @@ from keystead.service.ports.store import StoreError
 from tests.peers.certificates import Authority
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
 CA, OTHER = (Authority(name).pem for name in ("Login CA", "Another CA"))
@@ -171,3 +172,72 @@ async def test_files_that_break_while_it_runs(data: Path, authorities: Authoriti
         (data / name).unlink()
         with pytest.raises(UnusableFilesError, match=f"there is no {data / name}: put it back, or let `keystead init`"):
             TlsContexts(data, authorities)
+
+
+# --- the listener's files ---
+
+
+def put(data: Path, **contents: bytes) -> None:
+    """Replace the listener's files by whole ones, as an operator does it: one after the other."""
+    for name, content in contents.items():
+        (data / "new").write_bytes(content)
+        (data / "new").rename(data / f"tls.{name}")
+
+
+@contextlib.asynccontextmanager
+async def following(contexts: TlsContexts) -> AsyncIterator[asyncio.Queue[str]]:
+    """Follow the files; yield what is announced as unusable."""
+    announced: asyncio.Queue[str] = asyncio.Queue()
+    task = asyncio.create_task(contexts.follow(announced.put))
+    yield announced
+    task.cancel()
+
+
+async def until_shown(contexts: TlsContexts, certificate: bytes) -> None:
+    """Return once new connections see this certificate."""
+    expected = x509.load_pem_x509_certificate(certificate)
+    async with asyncio.timeout(60):
+        while contexts.certificate != expected:  # noqa: ASYNC110 - nothing tells
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("asked", [False, True])
+async def test_a_new_pair_is_taken(data: Path, authorities: Authorities, asked: bool) -> None:
+    """By itself when the files have changed, or at once when it is asked for; the CAs stay."""
+    authorities.now = (CA,)
+    contexts = TlsContexts(data, authorities, look_s=600 if asked else 0.01)
+    before = await contexts.newest()
+    async with following(contexts) as announced:
+        pair = make_certificate("localhost", datetime.now(UTC))
+        put(data, crt=pair[0], key=pair[1])
+        if asked:
+            contexts.look_now()
+        await until_shown(contexts, pair[0])
+        after = await contexts.newest()
+        assert after is not before
+        assert names(after) == ["Login CA"]
+        assert announced.empty() or not asked  # a look may come between the two files
+
+
+@pytest.mark.parametrize("asked", [False, True])
+async def test_what_is_no_pair_is_announced_once(data: Path, authorities: Authorities, asked: bool) -> None:
+    """The one before is shown on, and the pair that comes later is taken."""
+    contexts = TlsContexts(data, authorities, look_s=600 if asked else 0.01)
+    before = await contexts.newest()
+    certificate, key = make_certificate("localhost", datetime.now(UTC))
+    async with following(contexts) as announced, asyncio.timeout(60):
+        put(data, crt=certificate)
+        if asked:
+            contexts.look_now()
+        assert "the key is not the certificate's" in await announced.get()
+        assert await contexts.newest() is before
+        assert contexts.certificate != x509.load_pem_x509_certificate(certificate)
+        (data / KEY_FILE).unlink()
+        if asked:
+            contexts.look_now()
+        assert "there is no" in await announced.get()
+        put(data, key=key)
+        if asked:
+            contexts.look_now()
+        await until_shown(contexts, certificate)
+        assert announced.empty()

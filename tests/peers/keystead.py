@@ -139,9 +139,9 @@ class Service:
         self.kill()
         raise RuntimeError(f"keystead did not start: {self.stderr.read_text()[-2000:]}")
 
-    def client(self, account: str = "admin", password: str = PASSWORD) -> Client:
-        """A client of its own connection."""
-        return Client(self.port, self.installation.data / "tls.crt", account, password)
+    def client(self, account: str = "admin", password: str = PASSWORD, *, source: str = "") -> Client:
+        """A client of its own connection, from an address of this machine (empty: the usual one)."""
+        return Client(self.port, self.installation.data / "tls.crt", account, password, source)
 
     def signal(self, number: int) -> None:
         """Send the process a signal."""
@@ -161,9 +161,11 @@ class Service:
 class Client:
     """A kept-alive HTTPS connection with a Basic credential. One thread at a time."""
 
-    def __init__(self, port: int, ca: Path, account: str, password: str) -> None:
+    def __init__(self, port: int, ca: Path, account: str, password: str, source: str = "") -> None:
         context = ssl.create_default_context(cafile=ca)
-        self.connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=ANSWER_S, context=context)
+        self.connection = http.client.HTTPSConnection(
+            "127.0.0.1", port, timeout=ANSWER_S, context=context, source_address=(source, 0) if source else None
+        )
         credential = base64.b64encode(f"{account}:{password}".encode()).decode()
         self.headers = {"Authorization": f"Basic {credential}"}
 

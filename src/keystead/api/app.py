@@ -22,19 +22,25 @@ from keystead.core import errors
 from keystead.core.errors import OntapError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from keystead.service.services import Services
 
 
-def create_app(services: Services) -> ASGIApp:
-    """Return the ASGI application that serves ``/api`` with the use cases in ``services``."""
+def create_app(services: Services, on_login: Callable[[str], None] = lambda _: None) -> ASGIApp:
+    """Return the ASGI application that serves ``/api`` with the use cases in ``services``.
+
+    ``on_login`` is called with the client's address for each request that is authenticated.
+    """
     health = services.health
     routes = [Route(path, Endpoint(services, operations)) for path, operations in PATHS.items()]
     routes.append(Route(METRICS, MetricsPage(health.telemetry)))
     router = Router(routes, redirect_slashes=False, default=_no_such_path)
     tunnelling = Tunnelling(router, services.svms)
-    pages = DocsPages(HealthPages(Authentication(tunnelling, services.logins, services.certificate_logins), health))
+    authentication = Authentication(tunnelling, services.logins, services.certificate_logins, on_login)
+    pages = DocsPages(HealthPages(authentication, health))
     return Counted(ErrorBoundary(_Paths(pages), services.audit), health.telemetry)
 
 

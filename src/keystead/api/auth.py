@@ -19,7 +19,7 @@ from keystead.core.errors import OntapError
 from keystead.core.secret import Secret
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -34,8 +34,11 @@ JSON_TYPES = {b"application/json", b"application/hal+json"}
 class Authentication:
     """Middleware that stores the caller in the scope, or raises 6691623 (401) or 6 (403)."""
 
-    def __init__(self, app: ASGIApp, logins: Logins, certificate_logins: CertificateLogins) -> None:
+    def __init__(
+        self, app: ASGIApp, logins: Logins, certificate_logins: CertificateLogins, on_login: Callable[[str], None]
+    ) -> None:
         self._app = app
+        self._on_login = on_login
         self._logins = logins
         self._certificate_logins = certificate_logins
 
@@ -43,6 +46,7 @@ class Authentication:
         """Authenticate the caller, check that the role allows the call, and pass the request on."""
         if scope["type"] == "http":
             caller = scope[CALLER] = await self._caller(scope)
+            self._on_login(caller.location)
             if not is_allowed(caller.role, scope["method"], scope["path"]):
                 raise OntapError(errors.NOT_AUTHORIZED)
             check_origin(scope)

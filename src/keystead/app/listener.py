@@ -11,7 +11,7 @@ import datetime as dt
 import ipaddress
 import os
 import re
-import resource
+import signal
 import socket
 import threading
 from typing import TYPE_CHECKING
@@ -23,14 +23,18 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from keystead.app.connections import PROXY_HEADER
 from keystead.app.protocol import HttpProtocol
+from keystead.app.proxy_protocol import START_BYTES, ProxyHeaderError, client_named, rest_bytes
 from keystead.settings import SettingsError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from starlette.types import ASGIApp
 
+    from keystead.app.connections import Connections, Place, TrustedProxies
+    from keystead.app.proxy_protocol import Client
     from keystead.app.tls import TlsContexts
 
 log = structlog.get_logger(__name__)
@@ -40,7 +44,6 @@ GRACE_S = 3  # of the 5 s that a stop may take; then unanswered requests are can
 IDLE_S = 1  # for idle clients to notice the end of their connection
 LAST_ANSWERS_S = 0.5  # for cancelled requests to send their answers
 STOP_S = 4.5  # then the process ends, even if something hangs (a locked database)
-CONNECTIONS = 1024  # at most half of the descriptors, because database and key servers need the rest
 BACKLOG = 1024
 _HOST_NAME = re.compile(r"(?=.{1,253}\Z)[\w-]{1,63}(\.[\w-]{1,63})*\.?", re.ASCII)
 
@@ -123,26 +126,39 @@ def bind(address: tuple[str, int]) -> socket.socket:
 class Server(uvicorn.Server):
     """uvicorn's server with a bound on connections. It writes a ready line, and tells the services of a stop at once.
 
-    It accepts connections itself, because a loop's own server cannot count the connections that are in their handshake.
+    It accepts connections itself, because a loop's own server cannot count the connections that are in their handshake,
+    and does not read what a proxy sends before it.
     """
 
     handshake_s = 15.0
+    proxy_header_s = 5.0
     close_s = 5.0
     """Seconds for the peer to agree to the end of its connection (TLS close_notify)."""
 
-    def __init__(self, config: uvicorn.Config, contexts: TlsContexts, on_stop: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        contexts: TlsContexts,
+        connections: Connections,
+        proxies: TrustedProxies,
+        on_stop: Callable[[], None],
+        on_unusable: Callable[[str], Awaitable[None]],
+    ) -> None:
         super().__init__(config)
+        self._on_unusable = on_unusable
         self._contexts = contexts
+        self._connections = connections
+        self._proxies = proxies
         self._on_stop = on_stop
-        self._limit = min(CONNECTIONS, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)
-        self._full = False
         self._handshakes: set[asyncio.Task[None]] = set()
         self._accepting: list[asyncio.Task[None]] = []
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start to listen, then write the ready line, plain and alone, to standard output."""
         await super().startup([])
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._contexts.look_now)
         self._accepting = [asyncio.create_task(self._accept(listening)) for listening in sockets or []]
+        self._accepting.append(asyncio.create_task(self._contexts.follow(self._on_unusable)))
         for listening in sockets or []:
             host, port = listening.getsockname()[:2]
             shown = f"[{host}]" if ":" in host else host
@@ -152,36 +168,57 @@ class Server(uvicorn.Server):
                 log.warning("the ready line cannot be written", reason=error.strerror)
 
     async def _accept(self, listening: socket.socket) -> None:
-        """Accept connections for ever. Connections beyond the limit are closed before they cost a handshake."""
+        """Accept connections for ever. Connections beyond a limit are closed before they cost a handshake."""
         loop = asyncio.get_running_loop()
         while True:
             try:
-                accepted, _ = await loop.sock_accept(listening)
+                accepted, peer = await loop.sock_accept(listening)
             except OSError as error:  # because the peer has gone, or no descriptor is left
                 log.warning("a connection cannot be accepted", reason=error.strerror)
                 await asyncio.sleep(0.1)
                 continue
-            was_full, self._full = self._full, len(self._handshakes) + len(self.server_state.connections) >= self._limit
-            if self._full:
+            by_proxy = peer[0] in self._proxies
+            place = (self._connections.enter_by_proxy if by_proxy else self._connections.enter)(peer[0])
+            if place is None:
                 accepted.close()
-                if not was_full:
-                    log.warning("too many connections: new ones are closed", limit=self._limit)
                 continue
-            handshake = loop.create_task(self._shake_hands(accepted))
+            handshake = loop.create_task(
+                (self._ask_proxy if by_proxy else self._shake_hands)(accepted, peer[:2], place)
+            )
             self._handshakes.add(handshake)
             handshake.add_done_callback(self._handshakes.discard)
 
-    async def _shake_hands(self, accepted: socket.socket) -> None:
+    async def _ask_proxy(self, accepted: socket.socket, proxy: Client, unnamed: Place) -> None:
+        """Read whose connection it is, and count it as the client's before its handshake."""
+        client = await self._client_named(accepted, proxy)
+        unnamed.leave()
+        place = self._connections.enter(client[0]) if client else None
+        if client and place:
+            await self._shake_hands(accepted, client, place)
+        else:
+            accepted.close()
+
+    async def _client_named(self, accepted: socket.socket, proxy: Client) -> Client | None:
+        """Return the client that a proxy names, or the proxy itself; None if its header is not sound or late."""
+        try:
+            async with asyncio.timeout(self.proxy_header_s):
+                return await _read_client(accepted) or proxy
+        except (ProxyHeaderError, OSError) as error:  # also TimeoutError
+            self._connections.refuse(proxy[0], PROXY_HEADER, why=str(error) or "timed out")
+            return None
+
+    async def _shake_hands(self, accepted: socket.socket, client: Client, place: Place) -> None:
         """Do the TLS handshake, and give the connection to a protocol of its own."""
-        context = await self._contexts.newest()
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError), contextlib.ExitStack() as failed:
+            failed.callback(place.leave)
             await asyncio.get_running_loop().connect_accepted_socket(
-                lambda: HttpProtocol(self.config, self.server_state, self.lifespan.state),
+                lambda: HttpProtocol(self.config, self.server_state, self.lifespan.state, client, place.leave),
                 accepted,
-                ssl=context,
+                ssl=await self._contexts.newest(),
                 ssl_handshake_timeout=self.handshake_s,
                 ssl_shutdown_timeout=self.close_s,
             )
+            failed.pop_all()  # because the protocol leaves the place
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End services that could hold a request for long, then let uvicorn finish the rest."""
@@ -199,6 +236,23 @@ class Server(uvicorn.Server):
         for connection in list(self.server_state.connections):
             if connection.transport.is_closing():
                 connection.transport.abort()
+
+
+async def _read_client(accepted: socket.socket) -> Client | None:
+    """Read a proxy's header, and not a byte more, because TLS follows it. Raises ProxyHeaderError, OSError.
+
+    Return the client that it names, or None if the connection is the proxy's own.
+    """
+    start = await _received(accepted, START_BYTES)
+    return client_named(start, await _received(accepted, rest_bytes(start)))
+
+
+async def _received(accepted: socket.socket, count: int) -> bytes:
+    """Return so many bytes, or fewer if the peer sends no more."""
+    loop, received = asyncio.get_running_loop(), b""
+    while len(received) < count and (part := await loop.sock_recv(accepted, count - len(received))):
+        received += part
+    return received
 
 
 async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
@@ -219,7 +273,14 @@ def _leave() -> None:
     os._exit(0)
 
 
-def server(app: ASGIApp, contexts: TlsContexts, on_stop: Callable[[], None]) -> Server:
+def server(
+    app: ASGIApp,
+    contexts: TlsContexts,
+    connections: Connections,
+    proxies: TrustedProxies,
+    on_stop: Callable[[], None],
+    on_unusable: Callable[[str], Awaitable[None]],
+) -> Server:
     """Make the HTTPS server of an app."""
     config = uvicorn.Config(
         app,
@@ -235,4 +296,4 @@ def server(app: ASGIApp, contexts: TlsContexts, on_stop: Callable[[], None]) -> 
         timeout_keep_alive=75,
     )
     config.load()
-    return Server(config, contexts, on_stop)
+    return Server(config, contexts, connections, proxies, on_stop, on_unusable)

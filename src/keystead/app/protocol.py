@@ -1,8 +1,8 @@
-"""HTTP/1.1 on one connection (RFC 9112): uvicorn's protocol, with bounds and two rules that it lacks.
+"""HTTP/1.1 on one connection (RFC 9112): uvicorn's protocol, with bounds and rules that it lacks.
 
 Requests are bounded in size and time, because a client may send them before it has logged in. An Upgrade is ignored
-(RFC 9110, 7.8). An answer that comes before the whole request closes the connection. The protocol knows nothing of the
-app's answers.
+(RFC 9110, 7.8). An answer that comes before the whole request closes the connection. A request without a Host, or with
+two, is refused (RFC 9112, 3.2), and so is one with two credentials. The protocol knows nothing of the app's answers.
 """
 
 from __future__ import annotations
@@ -14,11 +14,17 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Callable
     from ssl import SSLObject
+
+    from uvicorn.config import Config
+    from uvicorn.server import ServerState
+
+    from keystead.app.proxy_protocol import Client
 
 
 class HttpProtocol(HttpToolsProtocol):
-    """One connection, from its TLS handshake to its end."""
+    """One connection of ``peer``, from its TLS handshake to its end, when ``on_end`` is called."""
 
     header_s = 15.0
     """Seconds from the connection, or from a request's first byte, until its headers are complete."""
@@ -34,8 +40,17 @@ class HttpProtocol(HttpToolsProtocol):
     The app's own limit for a body is lower, but does not count chunks and trailers.
     """
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        peer: Client,
+        on_end: Callable[[], None],
+    ) -> None:
+        super().__init__(config, server_state, app_state)
+        self._peer = peer  # not always the transport's, which may be a proxy
+        self._on_end = on_end
         self._headers_due = False  # True while a request has begun and its headers are not complete
         self._received = 0  # bytes since the piece of data in which the request began
         self._keep_alive = False  # as the request asked
@@ -45,12 +60,14 @@ class HttpProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the timer for the first request."""
         super().connection_made(transport)
+        self.client = self._peer
         self._client_chain = client_chain(transport.get_extra_info("ssl_object"))
         self._start_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop the timer."""
         self._stop_timer()
+        self._on_end()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -108,11 +125,15 @@ class HttpProtocol(HttpToolsProtocol):
 
         A head with an Upgrade is not given, because it is parsed again without the Upgrade.
 
-        Raises ValueError (answer 400) if the head is too large, or for CONNECT.
+        Raises ValueError (answer 400) if the head is too large or ambiguous, or for CONNECT.
         """
         size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
         if size > self.header_bytes or len(self.headers) > self.header_count:
             raise ValueError("too large")
+        names = [name for name, _ in self.headers]
+        hosts = names.count(b"host")
+        if hosts > 1 or names.count(b"authorization") > 1 or (not hosts and self.parser.get_http_version() != "1.0"):
+            raise ValueError("no host, or what counts is not clear")
         if self.parser.should_upgrade():
             if self.parser.get_method() == b"CONNECT":
                 raise ValueError("no proxy")

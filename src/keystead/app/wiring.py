@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from keystead.app import core_dumps, listener, logs
 from keystead.app.clock import SystemClock
+from keystead.app.connections import Connections, Limits, TrustedProxies
 from keystead.app.incarnation import DataDirectory
 from keystead.app.keys import Dependencies, key_work
 from keystead.app.opening import CannotStart, opened
@@ -37,6 +38,7 @@ from keystead.service.cluster.health import Health
 from keystead.service.cluster.incarnations import Incarnations
 from keystead.service.cluster.info import ClusterInfo
 from keystead.service.cluster.jobs import Jobs
+from keystead.service.cluster.listener_certificate import ListenerCertificate
 from keystead.service.cluster.svms import Svms
 from keystead.service.configuration.certificates import Certificates
 from keystead.service.configuration.context import ConfigurationContext
@@ -197,11 +199,12 @@ def serve(settings: Settings) -> None:
     import uvloop
 
     address = listener.parse_listen(settings.listen)  # first, so that a bad setting is refused at once
+    proxies = TrustedProxies.parse(settings.trusted_proxies)
     logs.configure(settings)
     core_dumps.forbid()
     allow_open_files()
     with served_alone(settings.data):
-        uvloop.run(_serve(settings, address))
+        uvloop.run(_serve(settings, address, proxies))
 
 
 @contextmanager
@@ -234,20 +237,25 @@ def allow_open_files() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, most))
 
 
-async def _serve(settings: Settings, address: tuple[str, int]) -> None:
+async def _serve(settings: Settings, address: tuple[str, int], proxies: TrustedProxies) -> None:
     from keystead.api.app import create_app
 
     async with running(settings) as open_:
         try:
             contexts = TlsContexts(settings.data, open_.services.certificate_logins.authorities)
-        except UnusableFilesError as error:
+            own = ListenerCertificate(open_.store, SystemClock(), node_uuid(settings.data))
+            await own.start()
+        except (UnusableFilesError, StoreError) as error:
             raise CannotStart(str(error)) from None
-        server = listener.server(create_app(open_.services), contexts, open_.stop)
+        limits = Limits.of(settings, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+        connections = Connections(limits, open_.services.health.telemetry.refused)
+        app = create_app(open_.services, connections.logged_in)
+        server = listener.server(app, contexts, connections, proxies, open_.stop, own.announce_unusable)
         try:
             socket = listener.bind(address)
         except OSError as error:
             raise CannotStart(f"cannot listen on {settings.listen}: {error.strerror}") from None
-        open_.monitor.start()
+        open_.monitor.start(lambda: (own.used(contexts.certificate),))
         open_.keys.keeper.start()
         await server.serve([socket])
 

@@ -141,6 +141,13 @@ SERVER_CONFIRMED: Final = EventKind(
     "right one, although it lost what was left there and has another public key: {public_key}.",
 )
 
+LISTENER_UNUSABLE: Final = EventKind(
+    "mgmtgwd.certificate.unusable",
+    "error",
+    ("vserver", "reason"),
+    'The new certificate of the HTTPS listener for Vserver "{vserver}" cannot be used: {reason}. The one before is '
+    "still shown.",
+)
 DESTRUCTION_HELD: Final = EventKind(
     "km.destruction.held",
     "alert",
@@ -189,6 +196,7 @@ KINDS: Final[Mapping[str, EventKind]] = {
         SERVER_CONFIRMED,
         SOLE_COPIES,
         NO_SOLE_COPIES,
+        LISTENER_UNUSABLE,
         DESTRUCTION_HELD,
         DESTRUCTION_RELEASED,
         PASSWORD_RESET,

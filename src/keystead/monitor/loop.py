@@ -64,6 +64,7 @@ class Monitor:
         self._heartbeat = Heartbeat()
         self._watchers: dict[WatchedAddress, tuple[Watcher, asyncio.Task[None]]] = {}
         self._certificates: tuple[UsedCertificate, ...] = ()
+        self._of_listener: Callable[[], Iterable[UsedCertificate]] = tuple
         self._announced: frozenset[Announced] | None = None
         self._marker: Hashable = None
         self._count = 0
@@ -81,8 +82,9 @@ class Monitor:
         )
         metrics.add_source(self._samples)
 
-    def start(self) -> None:
-        """Begin to watch."""
+    def start(self, of_listener: Callable[[], Iterable[UsedCertificate]] = tuple) -> None:
+        """Begin to watch. ``of_listener`` returns the certificates of this node's own listener."""
+        self._of_listener = of_listener
         loops = (
             self._heartbeat.run,
             self._follow,
@@ -220,7 +222,7 @@ class Monitor:
             try:
                 if self._announced is None:
                     self._announced = await self._watching.announced_certificates()
-                used = [*self._certificates, *self._peer_certificates()]
+                used = [*self._certificates, *self._of_listener(), *self._peer_certificates()]
                 self._announced = await self._watching.announce_certificates(used, self._announced)
             except StoreError as failure:
                 log.warning("certificates are not announced yet", why=str(failure))
@@ -264,7 +266,7 @@ class Monitor:
                 days.append((labels, left.total_seconds() / 86_400))
         ours = {
             (each.vserver, each.type, each.common_name, each.serial_number): each.days_left(now)
-            for each in self._certificates
+            for each in (*self._certificates, *self._of_listener())
         }
         names = ("svm", "key_manager", "key_server", "address", "role")
         yield (
@@ -287,7 +289,7 @@ class Monitor:
         )
         yield (
             "keystead_certificate_days_left",
-            "Days until a certificate that a key manager uses expires.",
+            "Days until a certificate that a key manager or the listener uses expires.",
             ("svm", "type", "common_name", "serial_number"),
             tuple(ours.items()),
         )

@@ -71,6 +71,12 @@ class Metrics:
         self._requests = Counter(
             "keystead_http_requests", "Answers, by method and status.", ["method", "status"], registry=self._registry
         )
+        self._refused = Counter(
+            "keystead_connections_refused",
+            "Connections of clients that were closed at once, by the reason.",
+            ["reason"],
+            registry=self._registry,
+        )
 
     def checked(self, seconds: float, *, alive: bool) -> None:
         """Count a light check."""
@@ -95,6 +101,10 @@ class Metrics:
     def answered(self, method: str, status: int) -> None:
         """Count an answer. ``method`` is one that the server knows."""
         self._requests.labels(method, str(status)).inc()
+
+    def refused(self, reason: str) -> None:
+        """Count a connection that was closed at once."""
+        self._refused.labels(reason).inc()
 
     def add_source(self, source: Callable[[], Iterable[Samples]]) -> None:
         """Add a function that returns samples whenever somebody reads the metrics. It is called in the event loop."""

@@ -1,0 +1,70 @@
+"""The listener's certificate is replaced while the service runs, and watched like others."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import ssl
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from tests.peers.certificates import DAY, Authority
+
+if TYPE_CHECKING:
+    from tests.peers.keystead import Client, Installation, Service
+
+OFTEN = {"monitor_probe_interval": "1"}
+
+
+def shown(service: Service) -> str:
+    """Return the certificate that a new connection sees."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with (
+        socket.create_connection(("127.0.0.1", service.port), timeout=60) as plain,
+        context.wrap_socket(plain) as secured,
+    ):
+        der = secured.getpeercert(binary_form=True)
+    assert der is not None
+    return ssl.DER_cert_to_PEM_cert(der)
+
+
+def event(call: Client, name: str) -> dict[str, Any]:
+    """Wait for an event of this name; return its parameters, with its severity."""
+    deadline = time.monotonic() + 60
+    while not (found := call.get(f"/support/ems/events?message.name={name}&fields=*")["records"]):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    values = {each["name"]: each["value"] for each in found[0]["parameters"]}
+    return values | {"severity": found[0]["message"]["severity"]}
+
+
+def test_a_certificate_is_replaced_while_connections_live(installation: Installation) -> None:
+    """New connections see it after SIGHUP, its end is announced, and what cannot be used replaces nothing."""
+    issued = Authority("Listener CA").issue(("127.0.0.1",), common_name="ks1", starts=-60 * DAY, ends=5 * DAY)
+    certificate, key = (installation.data / name for name in ("tls.crt", "tls.key"))
+    with replace(installation, settings=OFTEN).serving() as service, service.client() as call:
+        assert call("GET", "/cluster").status == 200
+        before, connection = shown(service), call.connection.sock
+        for file, content in ((certificate, issued.certificate_pem), (key, issued.key_pem)):
+            file.chmod(0o600)
+            file.write_text(content)
+        service.signal(signal.SIGHUP)
+        deadline = time.monotonic() + 60
+        while (now := shown(service)) == before:
+            assert time.monotonic() < deadline
+        assert now.split() == issued.certificate_pem.split()
+        expiring = event(call, "mgmtgwd.certificate.expiring")
+        assert (expiring["common_name"], expiring["days"], expiring["type"]) == ("ks1", "5", "server")
+        key.write_text("no key")
+        service.signal(signal.SIGHUP)
+        unusable = event(call, "mgmtgwd.certificate.unusable")
+        assert unusable["severity"] == "error"
+        assert "a certificate and its key are expected" in unusable["reason"]
+        assert shown(service) == now
+        call.connection.request("GET", "/metrics", headers=call.headers)
+        text = call.connection.getresponse().read().decode()
+        assert 'keystead_certificate_days_left{common_name="ks1"' in text
+        assert call.connection.sock is connection
+    assert "the listener's certificate is not replaced" in service.stderr.read_text()
