@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from keystead.core import errors
 from keystead.core.probing import ProbeTarget, TlsIdentity
@@ -309,6 +311,14 @@ def not_supported(operation: int) -> Any:
     return {operation: kmip.failure(operation, kmip.NOT_SUPPORTED)}
 
 
+@cache
+def large() -> Credentials:
+    """Return a certificate so large that OpenSSL cannot encode the TLS session, which holds it."""
+    made = SERVER_CA.issue(("localhost", "127.0.0.1", *(f"host-{number:05}.example.com" for number in range(2900))))
+    assert len(made.certificate.public_bytes(Encoding.DER)) > 2**16
+    return made
+
+
 def accepted_cases(version: Versions) -> Iterator[Case]:
     """Unusual servers that must be accepted."""
 
@@ -348,6 +358,7 @@ def accepted_cases(version: Versions) -> Iterator[Case]:
         peer=kmip_server(credentials=old.issue(), versions=version),
         identity=identity(CLIENT, old),
     )
+    yield accepted("a certificate of over 64 KiB", peer=kmip_server(credentials=large(), versions=version))
     yield accepted("RSA", peer=kmip_server(credentials=SERVER_CA.issue(key="rsa"), versions=version))
     context = server_context(SERVER, CLIENT_CA, versions=version)
     yield accepted("IPv6 only", peer=serving(fault.tls(context, kmip.answering()), "::1"), host="::1")

@@ -106,6 +106,17 @@ class Sessions:
             self._kept.popitem(last=False)
 
 
+def session_of(tls: ssl.SSLObject) -> ssl.SSLSession | None:
+    """Return the session of a connection, or None if there is none.
+
+    None, too, for a session that OpenSSL cannot encode, because the peer's certificate has more than 64 KiB.
+    """
+    try:
+        return tls.session
+    except ValueError:
+        return None
+
+
 class Attempt:
     """One connection's use of the cache: the session that it offers, and what to keep of it."""
 
@@ -126,7 +137,7 @@ class Attempt:
 
         In TLS 1.3 the tickets come before that data.
         """
-        session = tls.session
+        session = session_of(tls)
         if session is None or not (session.has_ticket or (session.id and tls.version() == "TLSv1.2")):
             return
         if self.offered is not None and tls.session_reused:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from keystead.kmip.transport.alerts import ALERTS
-from keystead.kmip.transport.sessions import Attempt, Key
+from keystead.kmip.transport.sessions import Attempt, Key, session_of
 from keystead.kmip.ttlv.errors import TransportError
 
 if TYPE_CHECKING:
@@ -199,7 +199,7 @@ class Stream:
     @property
     def evidence(self) -> Evidence:
         """The facts that were seen so far."""
-        session = self._tls.session if self.version == "TLSv1.3" else None
+        session = session_of(self._tls) if self.version == "TLSv1.3" else None
         offered = self._attempt.session if self._attempt else None
         return Evidence(
             spoke_tls=self._early[0] in _RECORD_TYPES and self._early[1:2] in {b"", b"\3"} if self._early else None,
