@@ -48,7 +48,7 @@ async def with_secondary(
     """One primary with a secondary, which shares its objects unless it has a responder of its own."""
     (first_,) = await world.start(1, [primary] if primary else [])
     second = await world.start_secondary(first_, responder)
-    manager = await world.key_manager(first_, secondary_key_servers=(SECONDARY,), create_remove_timeout=2)
+    manager = await world.key_manager(first_, secondary_key_servers=(SECONDARY,), create_remove_timeout=5)
     return first_, second, manager
 
 

@@ -297,7 +297,7 @@ async def test_nobody_has_all_places(key_world: KeyWorld, monkeypatch: pytest.Mo
     """A key manager with slow servers takes at most half of the free places; copies have their own places."""
     monkeypatch.setattr(attempt_work, "SLOTS", 8)
     slow, fast, empty = await key_world.start(3)
-    manager, others = [await key_world.key_manager(server, timeout=10) for server in (slow, fast)]
+    manager, others = [await key_world.key_manager(at, timeout=10, create_remove_timeout=30) for at in (slow, fast)]
     node = await key_world.node()
     answer = asyncio.Event()
     slow.faults[REGISTER] = held_up(answer)
