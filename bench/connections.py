@@ -15,7 +15,7 @@ from bench.row import Row
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tests.peers.keystead import Client, Service
+    from tests.peers.keystead import Service
 
 IDLE = 2000
 SOURCE = "127.0.0.2"
@@ -32,12 +32,11 @@ def others_latency(kind: str) -> Row:
     with home(keys=1, servers=1) as made, made.installation.serving() as service:
         path = f"/security/key-managers/{made.manager}/volume-keys/{made.keys[0]}/retrieve"
         usual, beside = _Times(), _Times()
-        with service.client("reader", PASSWORD, source=SOURCE) as call:
-            _measure(service, call, path, WARM)
-            for _ in range(ROUNDS):
-                usual.add(_measure(service, call, path, CALLS))
-                with _idle(service.port, kind):
-                    beside.add(_measure(service, call, path, CALLS))
+        _measure(service, path, WARM)
+        for _ in range(ROUNDS):
+            usual.add(_measure(service, path, CALLS))
+            with _idle(service.port, kind):
+                beside.add(_measure(service, path, CALLS))
     login, read = (after / before for before, after in zip(usual.p99(), beside.p99(), strict=True))
     usually = ", ".join(f"{1000 * value:.1f} ms" for value in usual.p99())
     return Row(
@@ -61,18 +60,19 @@ class _Times:
         return logins, reads
 
 
-def _measure(service: Service, call: Client, path: str, count: int) -> tuple[list[float], list[float]]:
+def _measure(service: Service, path: str, count: int) -> tuple[list[float], list[float]]:
     """Return the seconds of so many logins, each on a connection of its own, and of so many reads on one."""
     logins, reads = [], []
-    for _ in range(count):
-        with service.client("reader", PASSWORD, source=SOURCE) as fresh:
+    with service.client("reader", PASSWORD, source=SOURCE) as call:
+        for _ in range(count):
+            with service.client("reader", PASSWORD, source=SOURCE) as fresh:
+                began = time.perf_counter()
+                fresh.get("/cluster")
+                logins.append(time.perf_counter() - began)
             began = time.perf_counter()
-            fresh.get("/cluster")
-            logins.append(time.perf_counter() - began)
-        began = time.perf_counter()
-        answer = call("POST", path)
-        reads.append(time.perf_counter() - began)
-        assert answer.status == 200, answer.content
+            answer = call("POST", path)
+            reads.append(time.perf_counter() - began)
+            assert answer.status == 200, answer.content
     return logins, reads
 
 
