@@ -12,6 +12,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.hashes import SHA256
 from sqlalchemy import create_engine, text
 
 from keystead.app.initialise import initialise, upgrade
@@ -78,6 +80,8 @@ def test_init_without_a_terminal_writes_the_password_to_a_file_and_is_idempotent
     assert {each.name for each in installation.data.iterdir()} == MADE
     modes = {each.name: each.stat().st_mode & 0o777 for each in installation.data.iterdir()}
     assert modes == dict.fromkeys(MADE, 0o400) | {"keystead.db": 0o600, "node.uuid": 0o444, "tls.crt": 0o444}
+    certificate = x509.load_pem_x509_certificate((installation.data / "tls.crt").read_bytes())
+    assert certificate.fingerprint(SHA256()).hex() in first.stdout.replace(":", "").lower()
     password = (installation.data / "admin.password").read_text().removesuffix("\n")
     assert len(password) > 20
     assert password not in first.stdout
