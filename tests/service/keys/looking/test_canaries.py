@@ -18,8 +18,8 @@ from keystead.kmip.testing.server import first, reset, silence
 from keystead.kmip.testing.server import held as answered_after
 from keystead.kmip.ttlv.enums import Operation, ResultReason, State
 from keystead.kmip.ttlv.versions import V1_2
-from keystead.service.keys.learning import canary_looks
 from keystead.service.keys.learning.learn import REST_S
+from keystead.service.keys.looking import canaries
 from tests.service.worlds.keepers import Keeping
 from tests.service.worlds.keys import KeyWorld, asked, held
 from tests.service.worlds.learning import OF_PLAIN, domain_count, learned, learner, name, on_sqlite, topology
@@ -387,7 +387,7 @@ async def test_a_canary_that_was_found_where_the_server_is_no_more(
         server.responder.store.forget(identifier)
         server.responder.store.put("renumbered", stored)
     (row,) = found.servers
-    look = canary_looks.found_under
+    look = canaries.found_under
 
     async def and_move(*args: Any) -> tuple[str, ...]:
         ids = await look(*args)
@@ -395,7 +395,7 @@ async def test_a_canary_that_was_found_where_the_server_is_no_more(
         await key_world.store.write(lambda tx: tx.change_key_server(moved))
         return ids
 
-    monkeypatch.setattr(canary_looks, "found_under", and_move)
+    monkeypatch.setattr("keystead.service.keys.learning.canary_looks.found_under", and_move)
     await learning.look_for_canaries(manager)
     assert (await topology(key_world, manager)).profiles == found.profiles
 
