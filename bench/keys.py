@@ -103,7 +103,10 @@ class Home:
 
 @contextlib.contextmanager
 def home(keys: int, servers: int, start: Callable[..., Program] = canned.start) -> Iterator[Home]:
-    """Make an installation which has so many keys, by its rows alone, on key servers that answer."""
+    """Make an installation which has so many keys, by its rows alone, on key servers that answer.
+
+    Servers of canned answers are known already; other servers are learned with the first key.
+    """
     server_ca, client_ca = Authority(), Authority("Client CA")
     own = client(client_ca)
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
@@ -115,11 +118,11 @@ def home(keys: int, servers: int, start: Callable[..., Program] = canned.start) 
             stack.callback(server.stop)
             server.wait_until_ready()
         made = Home(keystead.Installation(folder / "data").init(), str(uuid4()), [], started, folder, own, server_ca)
-        uvloop.run(_prepare(made, keys))
+        uvloop.run(_prepare(made, keys, learned=start is not pykmip.start))
         yield made
 
 
-async def _prepare(made: Home, count: int) -> None:
+async def _prepare(made: Home, count: int, *, learned: bool) -> None:
     async with made.node() as open_:
         install = open_.services.certificates.install
         key = Secret(made.client.key_pem)
@@ -130,10 +133,14 @@ async def _prepare(made: Home, count: int) -> None:
         manager = KeyManager(
             made.manager, None, enabled=True, client_certificate=certificate.uuid, server_ca_certificates=(ca.uuid,)
         )
-        made.keys.extend(await open_.store.write(lambda tx: _store(tx, open_, manager, made.servers, count)))
+        made.keys.extend(
+            await open_.store.write(lambda tx: _store(tx, open_, manager, made.servers, count, learned=learned))
+        )
 
 
-def _store(tx: Transaction, open_: Running, manager: KeyManager, started: list[Program], count: int) -> list[str]:
+def _store(
+    tx: Transaction, open_: Running, manager: KeyManager, started: list[Program], count: int, *, learned: bool
+) -> list[str]:
     """Add rows of keys with one proven copy on each server, its Unique Identifier the key's uuid. Return their ids."""
     now = SystemClock().now()
     incarnation = tx.incarnation()
@@ -146,8 +153,10 @@ def _store(tx: Transaction, open_: Running, manager: KeyManager, started: list[P
     tx.add_key_manager(manager)
     tx.add_key_servers(servers)
     tx.add_digest_key(manager.uuid, open_.sealer.seal(secret, digest_key_context(manager.uuid)))
-    for server in servers:
-        profile = ServerProfile(server.uuid, KeyForm.SECRET_DATA, "", (), b"", now)
+    for server in servers if learned else ():
+        name, canary = str(names.canary_name(incarnation.uuid, server.uuid, 1)), Secret(canned.material(server.uuid))
+        digest = digests.digest(secret, server.uuid, canary)
+        profile = ServerProfile(server.uuid, KeyForm.SECRET_DATA, name, (server.uuid,), digest, now)
         tx.put_profile(replace(profile, batches=True, locate_by_name=True))
     keys = [key(manager.uuid, secret) for _ in range(count)]
     for made in keys:
