@@ -133,6 +133,12 @@ def test_a_callers_text_is_one_clean_line(text: str, expected: str) -> None:
     assert audit.cleaned(text, 10) == expected
 
 
+@pytest.mark.parametrize("text", ["-----BEGIN PRIVATE KEY-----\nMII", "/api?name=-----begin%20ec+private%20key-----"])
+def test_a_text_with_a_private_key_is_masked(text: str) -> None:
+    """It may be pasted into a path, where it is percent-encoded."""
+    assert audit.cleaned(text) == "***"
+
+
 # --- the chain -------------------------------------------------------------------------------------------------------
 
 
@@ -196,6 +202,17 @@ def test_a_read_id_that_is_not_the_one_in_the_message_is_found() -> None:
     for other in (None, "", "0" * 16, READ_ID.upper()):
         with pytest.raises(audit.BrokenChainError, match=r"record 1: .*read_id is not the one in its message"):
             audit.follow(NODE, [replace(read, read_id=other)], (0, b""), mac)
+
+
+def test_a_sort_key_that_is_not_its_records_is_found() -> None:
+    """The sort key is outside of the MAC, so it is computed again: lists are ordered by it."""
+    records, _ = chain(3)
+    places = {record.index: audit.place(record) for record in records}
+    audit.check_places(records, places)
+    for wrong in (places | {2: places[3]}, {1: places[1], 3: places[3]}):
+        with pytest.raises(audit.BrokenChainError, match="sort key") as raised:
+            audit.check_places(records, wrong)
+        assert raised.value.index == 2
 
 
 def test_text_moved_between_fields_is_found() -> None:

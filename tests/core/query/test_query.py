@@ -86,3 +86,4 @@ def test_what_an_error_repeats_is_short_and_printable() -> None:
     assert quoted("x" * 100) == "x" * 100
     assert quoted("x" * 101) == "x" * 100 + "..."
     assert quoted(61) == "61"
+    assert quoted("-----BEGIN PRIVATE KEY-----") == "***"
