@@ -65,6 +65,9 @@ _OF_EVERY_SVM_ACCOUNT = (
 RETRIEVE = "/api/security/key-managers/*/volume-keys/*/retrieve"
 """The path that returns key material: for ``key-reader`` alone. No other role includes it."""
 
+CONFIRM = "/api/security/key-managers/*/key-servers/*/confirm"
+"""The path that says that a key server is the right one: for administrators of the cluster alone."""
+
 _RETRIEVE = RETRIEVE.split("/")
 _NO_MATERIAL = Privilege(RETRIEVE, Access.NONE)
 
@@ -84,7 +87,9 @@ PRIVILEGES = {
     Role.ADMIN: _table(Privilege("/api", Access.ALL), _NO_MATERIAL),
     Role.READONLY: _table(Privilege("/api", Access.READONLY), *_OWN_ACCOUNT),
     Role.VSADMIN: _table(
-        *_OF_EVERY_SVM_ACCOUNT, *(Privilege(path, Access.ALL) for path in _KEY_MANAGEMENT), _NO_MATERIAL
+        *_OF_EVERY_SVM_ACCOUNT,
+        *(Privilege(path, Access.ALL) for path in _KEY_MANAGEMENT),
+        *(Privilege(CONFIRM, Access.NONE), _NO_MATERIAL),
     ),
     Role.VSADMIN_READONLY: _table(
         *_OF_EVERY_SVM_ACCOUNT, *(Privilege(path, Access.READONLY) for path in _KEY_MANAGEMENT)
