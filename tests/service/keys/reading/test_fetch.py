@@ -86,7 +86,7 @@ async def test_one_server_is_asked(key_world: KeyWorld, node: ReadingNode) -> No
 async def test_the_server_that_answers_best_comes_first(key_world: KeyWorld, node: ReadingNode) -> None:
     """Servers are asked in the order of their recent Gets, including those that proved the copies."""
     servers = await key_world.start(2)
-    servers[0].faults[GET] = delay(0.1)
+    servers[0].faults[GET] = delay(1.0)
     key = await node.create(await key_world.key_manager(*servers))
     node.cache.close()
     (first, *_) = await node.explained(key)

@@ -63,6 +63,8 @@ async def test_what_one_secondary_has_for_two_servers_is_lost_with_either(key_wo
     manager = await key_world.key_manager(*addresses, know=False, **STANDBY)
     node = await key_world.node(grace_s=20)
     assert len((await node.learner.ensure(manager)).profiles) == len(addresses)
+    for server in servers[:2]:
+        servers[2].responder.objects.update(server.responder.objects)  # it has their canaries
     on_both = await node.create(manager, "on both")
     for server in servers[:2]:
         await server.__aexit__(None, None, None)

@@ -85,6 +85,7 @@ async def learn(session: ObjectSession, subject: LearningTarget, now: datetime) 
     accepted = True
     for id_ in ids:
         accepted = await _is_accepted(session.activate(id_)) and accepted
+    public_key = session.public_key  # before the quirks, which may cost the connection
     quirks = await session.find_quirks(parts(name, way.form)[0], ids[0])
     return ServerProfile(
         key_server=subject.key_server,
@@ -104,7 +105,7 @@ async def learn(session: ObjectSession, subject: LearningTarget, now: datetime) 
         activates=activates(
             accepted=accepted, state=attributes.state if attributes else "", operations=capabilities.operations
         ),
-        public_key=session.public_key,
+        public_key=public_key,
     )
 
 
