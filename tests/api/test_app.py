@@ -38,7 +38,7 @@ async def test_every_spelling_of_a_path_is_served(api: Api, path: str) -> None:
     "path", ["/", "", "/api", "/api/v1", "/api/v2/cluster", "/api/nosuch", "/cluster", "/api/Cluster"]
 )
 async def test_an_unknown_path_is_code_3(api: Api, path: str) -> None:
-    """What is not there is 404 "API not found", for every method."""
+    """Answer 404 "API not found" for what is not there, for every method."""
     for method in ("GET", "POST", "OPTIONS"):
         error = assert_error(await api.admin(method, path), errors.API_NOT_FOUND)
         assert error["message"] == "API not found"
@@ -207,7 +207,7 @@ async def test_a_malformed_uuid_is_code_2(api: Api, path: str) -> None:
     "text", ["a" * 5000, "%00", "%0a%1b[31m", "%ff%fe", "{uuid}", "43e0c191-dc5c-11e8-9b2c-005056bb017"]
 )
 async def test_a_hostile_path_is_an_error_like_another(api: Api, text: str) -> None:
-    """Whatever stands in a path, in a read or a write."""
+    """Refuse whatever stands in a path, in a read or a write."""
     assert_error(await api.admin.get(f"{SVMS}/{text}"), errors.INVALID_PATH_VALUE, "uuid")
     path = f"/api/security/certificates/{text}"
     assert_error(await api.admin.delete(path), errors.INVALID_PATH_VALUE, "uuid")

@@ -40,7 +40,7 @@ def refusal(data: bytes) -> OntapError:
     ],
 )
 def test_strict_json_is_read(data: bytes) -> None:
-    """What RFC 8259 calls a JSON object is read as json reads it; nothing at all is the empty object."""
+    """Read what RFC 8259 calls a JSON object as json reads it; nothing at all is the empty object."""
     assert parse_object(data) == json.loads(data or b"{}")
 
 
@@ -166,7 +166,7 @@ JSON = st.recursive(
 
 @given(st.dictionaries(TEXTS, JSON))
 def test_any_clean_object_survives(value: dict[str, Any]) -> None:
-    """What a JSON library writes is read back unchanged."""
+    """Read back unchanged what a JSON library writes."""
     assert parse_object(json.dumps(value).encode()) == value
 
 

@@ -258,7 +258,7 @@ def bodies(resource: Resource) -> st.SearchStrategy[dict[str, Any]]:
 
 @given(st.data())
 def test_any_object_is_accepted_or_refused_with_a_target(data: st.DataObject) -> None:
-    """Whatever the values: parsed, or a 4xx that names a place; and the masked copy is always JSON."""
+    """Parse any values, or answer a 4xx that names a place; the masked copy is always JSON."""
     resource = data.draw(st.sampled_from(RESOURCES))
     body = data.draw(bodies(resource))
     json.dumps(masked(resource, body))
@@ -307,7 +307,7 @@ def test_a_field_given_both_ways_is_given_twice(body: Any, target: str) -> None:
 
 
 def test_dotted_names_of_nothing_are_unknown() -> None:
-    """What leads to no declared place, or through an array, stays one unknown name; its value is masked."""
+    """Keep one unknown name for what leads to no declared place, or through an array; mask its value."""
     for name in ("svm.nosuch", "nosuch.name", "external.servers.server", "svm..name", ".", "svm."):
         body = nested(KEY_MANAGERS, {name: CANARY})
         assert body == {name: CANARY}

@@ -129,7 +129,7 @@ async def test_a_field_must_choose(api: Api, method: str, query: str) -> None:
     ],
 )
 async def test_parameters_are_checked(api: Api, query: str, kind: errors.ErrorKind, target: str) -> None:
-    """What a write by query does not take is refused, as everywhere."""
+    """Refuse what a write by query does not take, as everywhere."""
     assert_error(await api.admin.delete(f"{SVMS}?{query}"), kind, target)
     assert_error(await api.admin.patch(f"{SVMS}?{query}", {"name": "b"}), kind, target)
 

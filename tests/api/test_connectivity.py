@@ -101,7 +101,7 @@ async def test_every_node_has_its_say(api: Api, manager: str) -> None:
 
 
 async def test_an_inactive_configuration_has_no_connectivity(api: Api, manager: str) -> None:
-    """What is not enabled is not watched."""
+    """Do not watch what is not enabled."""
 
     def disable(tx: Transaction) -> None:
         found = tx.key_manager(manager)

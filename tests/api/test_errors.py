@@ -182,7 +182,7 @@ def failing(*events: object) -> ASGIApp:
 
 
 async def test_a_fault_of_the_audit_log_changes_no_answer() -> None:
-    """Whatever it raises: logged without its text, and the refusal is answered."""
+    """Log whatever it raises without its text, and answer the refusal."""
     client = AsgiClient(ErrorBoundary(failing(OntapError(errors.KEY_SERVER_LIMIT)), Unwritable()))  # type: ignore[arg-type]
     with capture_logs() as logs:
         assert_error(await client.post("/x"), errors.KEY_SERVER_LIMIT)

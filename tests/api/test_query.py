@@ -149,7 +149,7 @@ def test_what_columns_cannot_answer_is_compared_in_memory(
 
 
 def test_an_order_is_of_columns_and_ends_with_the_lists_own_key() -> None:
-    """What the next page starts with: the values of the order, and what makes the place unique."""
+    """Begin the next page with the values of the order, and what makes the place unique."""
     query = read_get(KEY_MANAGERS, {"order_by": "svm.name desc,enabled"}, single=False)
     assert query.page.order == (Order("svm_name", descending=True), Order("enabled"))
     assert [start.parameter for start in query.starts] == ["start.svm.name", "start.enabled", "start.uuid"]
@@ -345,7 +345,7 @@ def test_the_next_page_carries_every_parameter() -> None:
 
 
 def test_the_next_page_of_an_order_has_the_place_of_every_key() -> None:
-    """What the next page reads back is where the record stands; what is unset is left out."""
+    """Read back where the record stands; what is unset is left out."""
     parameters = {"order_by": "svm.name,scope desc"}
     query = read_get(CERTIFICATES, parameters, single=False)
     for svm in (Svm(UUID, "vs & 0"), None):

@@ -87,7 +87,7 @@ async def test_a_job_that_ends_in_time_is_answered_at_once(api: Api) -> None:
 
 
 async def test_a_post_that_fails_is_rolled_back(api: Api) -> None:
-    """What was created before the failure is deleted again; the job and its results say why."""
+    """Delete again what was created before the failure; the job and its results say why."""
     await api.admin.post(SVMS, {"name": "taken"})
     job, found = await results(api, await api.admin.post(SVMS, of("a1", "a2", "taken", "a3")))
     text = 'POST of record "name: taken" failed. Reason: duplicate entry'
@@ -102,7 +102,7 @@ async def test_a_post_that_fails_is_rolled_back(api: Api) -> None:
 
 
 async def test_a_key_in_the_wrong_place_is_not_repeated(api: Api) -> None:
-    """What names a record in a message is masked as in the audit record."""
+    """Mask what names a record in a message as in the audit record."""
     name = "-----BEGIN PRIVATE KEY-----c4nary"
     await api.admin.post(SVMS, {"name": name})
     job, found = await results(api, await api.admin.post(SVMS, of(name)))
@@ -143,7 +143,7 @@ async def test_a_post_can_go_on(api: Api) -> None:
 
 
 async def test_a_patch_that_fails_is_rolled_back(api: Api) -> None:
-    """What was changed before the failure gets its earlier values back."""
+    """Give back its earlier values to what was changed before the failure."""
     for name in ("a1", "a2"):
         await api.admin.post(SVMS, {"name": name})
     before = await svms(api)
@@ -327,7 +327,7 @@ async def test_a_stop_interrupts_and_takes_nothing_back(api: Api, monkeypatch: p
 
 
 async def test_a_stop_interrupts_a_rollback(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What could not be taken back because the service stops stays, and the job was interrupted."""
+    """Leave what could not be taken back because the service stops; the job was interrupted."""
 
     async def stopping(*_: Any) -> None:
         raise OntapError(errors.SHUTTING_DOWN, retry_after=5)

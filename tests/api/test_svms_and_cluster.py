@@ -65,7 +65,7 @@ async def test_an_absent_svm_is_code_4(api: Api) -> None:
 
 
 async def test_the_cluster_says_its_version(api: Api) -> None:
-    """What every client asks first: all four members, numbers as integers."""
+    """Answer what every client asks first: all four members, numbers as integers."""
     answer = await api.readonly.get("/api/cluster?fields=version")
     assert answer.body == {
         "version": {"full": "Keystead Release 9.18.1", "generation": 9, "major": 18, "minor": 1},

@@ -115,7 +115,7 @@ def test_a_header_is_given_once() -> None:
 
 
 async def test_a_uuid_header_is_one(api: Api) -> None:
-    """What is no uuid is refused by name."""
+    """Refuse by name what is no uuid."""
     answer = await api.admin.get(CERTIFICATES, headers={"x-dot-svm-uuid": "vs1"})
     assert_error(answer, errors.INVALID_FIELD_VALUE, "X-Dot-SVM-UUID")
 

@@ -349,7 +349,7 @@ async def test_a_key_is_retired_and_recovered(served: Served) -> None:
 
 
 async def test_an_svm_retires_its_own_keys_only(served: Served) -> None:
-    """What is another's, or the cluster's, is missing; a query reaches nothing else either."""
+    """Answer that another's key, or the cluster's, is missing; a query reaches nothing else either."""
     vs1 = await served.vsadmin("vs1")
     await served.svm("vs2")
     foreign = [await served.create("vol2", svm={"name": "vs2"}), await served.create("vol3")]

@@ -223,7 +223,7 @@ def assert_tls_refuses(door: Door, credentials: Credentials, version: str = "1.3
 
 
 def test_a_self_signed_certificate_that_is_installed(door: Door) -> None:
-    """What ONTAP's guides make: the certificate itself is the ``client_ca``."""
+    """Log in as ONTAP's guides say: the certificate itself is the ``client_ca``."""
     name = f"self-{uuid4().hex[:8]}"
     own = Authority(name)
     door.install(own.pem)

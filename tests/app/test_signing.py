@@ -74,6 +74,6 @@ def test_a_database_without_the_key_or_without_an_answer_is_named(installation: 
 
 
 def test_the_line_is_the_key(tmp_path: Path) -> None:
-    """What init shows is what a report is checked with."""
+    """Check a report with the key that init shows."""
     line = said(initialise(Settings(data=tmp_path / "data"), b"password of admin", terminal=False))
     assert one_line(line) == line

@@ -83,7 +83,7 @@ def test_every_reference_leads_somewhere_and_every_name_is_one() -> None:
 
 
 def test_every_path_and_method_is_described_and_no_other() -> None:
-    """What is served is what is described: HEAD wherever there is GET, OPTIONS everywhere."""
+    """Serve what is described: HEAD wherever there is GET, OPTIONS everywhere."""
     served = {
         template(path): {*(m.lower() for m in methods), "options"} | ({"head"} if "GET" in methods else set())
         for path, methods in PATHS.items()
@@ -149,7 +149,7 @@ def test_a_tags_limit_is_told(resource: Resource) -> None:
 
 
 def test_the_client_of_these_tests_knows_the_description() -> None:
-    """What DocumentedClient holds answers against: the codes of each operation, nothing for what is not described."""
+    """Hold answers against the codes of each operation, and against nothing for what is not described."""
     for path, method, operation in OPERATIONS:
         found = answers_of(re.sub(r"{[\w:]+}", "x", path), method)
         assert found is not None

@@ -65,7 +65,7 @@ async def test_it_is_read_without_login_and_is_the_same_for_everyone(api: Api, p
 
 
 async def test_the_document_is_the_document(api: Api) -> None:
-    """What is served at /docs/api/openapi.json."""
+    """Return the document that is served at /docs/api/openapi.json."""
     answer = await api.admin.get(PAGES[1], headers=ANONYMOUS)
     assert answer.headers["content-type"] == "application/json"
     assert answer.body == document()

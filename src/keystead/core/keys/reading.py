@@ -147,11 +147,10 @@ def no_server_has(copies: Iterable[Copy], found: Collection[Source], denied: Col
 READ, DIFFERENT, OVERTAKEN, NOT_NEEDED = "read", "different_material", "overtaken", "not_needed"
 """Outcomes besides the reasons of failures. ``overtaken``: another server answered first."""
 
-NO_CANARY, UNSETTLED, DETACHED = "canary_not_seen", "unsettled", "detached"
-"""Reasons why a key may exist on a server that did not return it.
+UNSETTLED, DETACHED = "unsettled", "detached"
+"""Reasons why a key may exist on a server that was not asked.
 
-``canary_not_seen``: the server denied the object, and did not show its canary. ``unsettled``: the identifiers of the
-copy are not known. ``detached``: the server was removed.
+``unsettled``: the identifiers of the copy are not known. ``detached``: the server was removed.
 """
 
 AVOIDED = "circuit_open"

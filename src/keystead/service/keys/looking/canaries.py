@@ -159,15 +159,17 @@ async def found_under(
     The canary is looked for under its identifiers, then under its name. A server that does not find objects by name is
     asked for the identifiers only. The bytes decide. Raises KeyServerFault when the server does not answer.
     """
-    if await _is_canary_of(session, other, other.canary, digest_key):
+    if await returns_canary(session, other, other.canary, digest_key):
         return other.canary
     if not here.locate_by_name:  # because Locate then returns all objects, and each costs a Get Attributes
         return ()
     ids = await _find_by_name(session, other)
-    return ids if await _is_canary_of(session, other, ids, digest_key) else ()
+    return ids if await returns_canary(session, other, ids, digest_key) else ()
 
 
-async def _is_canary_of(session: ObjectSession, other: ServerProfile, ids: tuple[str, ...], digest_key: Secret) -> bool:
+async def returns_canary(
+    session: ObjectSession, other: ServerProfile, ids: tuple[str, ...], digest_key: Secret
+) -> bool:
     """Return True if the objects with these identifiers hold the canary of ``other``. False for no identifiers."""
     material = await _answer_or_none(session.get(ids)) if ids else None
     return material is not None and agrees(digest_key, other.key_server, material, other.canary_digest)

@@ -22,8 +22,9 @@ from keystead.core import errors, events
 from keystead.core.errors import OntapError
 from keystead.core.keys.digests import agrees
 from keystead.core.keys.model import Presence
-from keystead.core.keys.reading import DIFFERENT, NO_CANARY, READ, SourceHealth, in_order, not_restored, sources
+from keystead.core.keys.reading import DIFFERENT, READ, SourceHealth, in_order, not_restored, sources
 from keystead.service.announcing import add_events, cluster_name
+from keystead.service.keys.looking.canaries import CANARY_NOT_SEEN, returns_canary
 from keystead.service.keys.reading.context import ReadContext
 from keystead.service.keys.reading.race import Race, address_of
 from keystead.service.keys.reading.trials import TRIAL_S, Trials
@@ -354,23 +355,12 @@ async def _get(session: ObjectSession, context: ReadContext, source: Source) -> 
     try:
         return await session.get(source.copy.unique_identifiers)
     except KeyServerFault as fault:
-        if fault.fault is Fault.NOT_FOUND and not await _shows_canary(session, context, source):
-            raise KeyServerFault(Fault.REFUSED, NO_CANARY) from fault
-        raise
-
-
-async def _shows_canary(session: ObjectSession, context: ReadContext, source: Source) -> bool:
-    """Return True if a server returns its canary, or has none yet. Raise KeyServerFault if it does not answer."""
-    profile = context.topology.profiles.get(source.server.uuid)
-    if profile is None or not profile.canary:
-        return True
-    try:
-        material = await session.get(profile.canary)
-    except KeyServerFault as fault:
-        if not fault.fault.answered:
+        profile = context.topology.profiles.get(source.server.uuid)
+        if fault.fault is not Fault.NOT_FOUND or profile is None:
             raise
-        return False
-    return agrees(context.digest_key, profile.key_server, material, profile.canary_digest)
+        if not await returns_canary(session, profile, profile.canary, context.digest_key):
+            raise KeyServerFault(Fault.REFUSED, CANARY_NOT_SEEN) from fault
+        raise
 
 
 def _topology(tx: Rows, key: Key) -> ServerTopology:
