@@ -63,7 +63,7 @@ def test_every_reason_about_keys_is_listed() -> None:
         ),
         *(outcome.reason for outcome in (copy_proving.UNREAD, copy_proving.UNSETTLED)),
         *(key_fetching.UNUSABLE, reading.AVOIDED, NO_FREE_CONNECTION),
-        *(reading.NO_CANARY, reading.UNSETTLED, reading.DETACHED),
+        *(reading.UNSETTLED, reading.DETACHED),
         *(attempt_work.NOT_REACHED, attempt_work.LENGTH_NOT_SUPPORTED, key_copying.EXPIRED, key_copying.OVERTAKEN),
     }
     assert said <= WORDS.keys()
