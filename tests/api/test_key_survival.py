@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -58,9 +59,37 @@ async def test_what_would_survive(served: Served, pykmip_group: Group) -> None:
     (servers, keys, key_ids) = losses[2]
     assert (servers, keys, len(key_ids)) == ([first, second], 2, 2)
     assert [("oldest_proof" in loss) for loss in shown["losses"]] == [True, True, False]
+    assert [loss.get("key_names") for loss in shown["losses"][:2]] == [["vol2"], None]
     linked = (await served.api.admin.get(f"{url}?fields=keys")).body
     assert linked == {"keys": 2, "_links": {"self": {"href": url}}}
     assert_error(await (await served.vsadmin("vs1")).get(url), errors.ENTRY_NOT_FOUND, "uuid")
+
+
+async def test_what_survives_now(served: Served, pykmip_group: Group) -> None:
+    """A server that hides its keys counts as lost: its proven copies are away, and it is named with the reason."""
+    await served.create("vol1")
+    first, second = (server.address for server in pykmip_group.primaries[:2])
+
+    def observe(tx: Transaction) -> None:
+        servers = tx.key_servers(served.manager)
+        found = tx.observations([server.uuid for server in servers])
+        shown = zip(sorted(found, key=lambda each: each.key_server != servers[0].uuid), (True, False), strict=True)
+        tx.put_observations([replace(each, keys_visible=visible) for each, visible in shown], new=False)
+
+    await served.api.store.write(observe)
+    shown: dict[str, Any] = (await served.api.admin.get(f"{served.path}/key-survival", headers=PLAIN)).body
+    now = shown["now"]
+    assert now.pop("oldest_proof") <= datetime.now(UTC).isoformat()
+    assert now == {
+        "survives": 0,
+        "at_risk": 1,
+        "domains": [shown["domains"][0]["uuid"]],
+        "away": [{"server": second, "reason": "keys_hidden"}],
+        "unreadable": 0,
+    }
+    (pattern,) = shown["patterns"]
+    assert (pattern["keys"], pattern["key_names"]) == (1, ["vol1"])
+    assert pattern["copies"] == [{"server": first, "state": "proven"}, {"server": second, "state": "proven_away"}]
 
 
 async def test_the_incarnation(served: Served) -> None:

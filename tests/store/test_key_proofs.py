@@ -10,7 +10,7 @@ import pytest
 
 from keystead.core.keys.model import AttemptState, KeyState, Presence, Purpose
 from keystead.core.keys.report import KeyReport, ReportKind
-from keystead.core.keys.survival import KeyGroup
+from keystead.core.keys.survival import CopyMark, KeyGroup, KeyName
 from keystead.service.ports.store import StoreError
 from tests.store import samples
 from tests.store.keys import attempt, copy, key
@@ -35,8 +35,17 @@ def kept(tx: Transaction, uuid: str, *copies: tuple[str, datetime], state: KeySt
 
 def by_servers(groups: tuple[KeyGroup, ...]) -> dict[str, KeyGroup]:
     """Return the groups, by the servers that hold them."""
-    assert len({group.places for group in groups}) == len(groups)
     return {"".join(sorted(frozenset().union(*group.places))): group for group in groups}
+
+
+def named(*uuids: str) -> tuple[KeyName, ...]:
+    """Return what names these keys."""
+    return tuple(KeyName(f"id of {uuid}", f"name of {uuid}") for uuid in uuids)
+
+
+def missing(servers: str) -> dict[str, CopyMark]:
+    """Return the mark of servers without a copy; each is a letter."""
+    return dict.fromkeys(servers, CopyMark.MISSING)
 
 
 def each(**oldest: datetime) -> dict[frozenset[str], datetime]:
@@ -57,14 +66,14 @@ async def test_keys_are_counted_by_the_servers_that_hold_them(filled: SqlStore) 
     await filled.write(fill)
     found = by_servers(await filled.read(lambda tx: tx.key_groups("km-1", ["a", "b", "c", "d"], 2)))
     assert found == {
-        "ab": KeyGroup(frozenset(each(a=NOON, b=NOON)), 3, each(a=NOON, b=EARLIER), ("id of k1", "id of k2")),
-        "c": KeyGroup(frozenset(each(c=NOON)), 1, each(c=EARLIER), ("id of k4",)),
-        "": KeyGroup(frozenset(), 1, {}, ("id of k5",)),
+        "ab": KeyGroup(frozenset(each(a=NOON, b=NOON)), 3, each(a=NOON, b=EARLIER), named("k1", "k2"), missing("cd")),
+        "c": KeyGroup(frozenset(each(c=NOON)), 1, each(c=EARLIER), named("k4"), missing("abd")),
+        "": KeyGroup(frozenset(), 1, {}, named("k5"), missing("abcd")),
     }
     fewer = by_servers(await filled.read(lambda tx: tx.key_groups("km-1", ["a"], 10)))
     assert {holders: group.keys for holders, group in fewer.items()} == {"a": 3, "": 2}
     (none,) = await filled.read(lambda tx: tx.key_groups("km-1", [], 10))
-    assert (none.places, none.keys, len(none.key_ids)) == (frozenset(), 5, 5)
+    assert (none.places, none.keys, len(none.named), none.unproven) == (frozenset(), 5, 5, {})
     assert await filled.read(lambda tx: tx.key_groups("km-2", ["a"], 10)) == ()
 
 
@@ -78,6 +87,34 @@ async def test_only_proven_copies_count(filled: SqlStore, presence: Presence) ->
 
     await filled.write(fill)
     assert set(by_servers(await filled.read(lambda tx: tx.key_groups("km-1", ["a", "b"], 10)))) == {"a"}
+
+
+async def test_keys_whose_copies_lie_alike_are_one_group(filled: SqlStore) -> None:
+    """Of several copies on a server the best counts; a copy that is gone is as good as none."""
+
+    def fill(tx: Transaction) -> None:
+        copies = {
+            "k1": {"b": (Presence.MISSING,), "c": (Presence.SENT, Presence.DIFFERENT)},
+            "k2": {"b": (Presence.DESTROYED,), "c": (Presence.DIFFERENT, Presence.UNKNOWN)},
+            "k3": {"c": (Presence.DIFFERENT,)},
+            "k4": {"b": (Presence.SENT,), "c": (Presence.DIFFERENT,)},
+        }
+        for uuid, found in copies.items():
+            kept(tx, uuid, ("a", NOON))
+            made = [
+                copy(uuid, server, host=f"h{number}", presence=presence)
+                for server, presences in found.items()
+                for number, presence in enumerate(presences)
+            ]
+            tx.put_copies(made, new=True)
+
+    await filled.write(fill)
+    found = await filled.read(lambda tx: tx.key_groups("km-1", ["a", "b", "c"], 10))
+    alike = {"b": CopyMark.MISSING, "c": CopyMark.DIFFERENT}
+    assert [(group.named, group.unproven) for group in found] == [
+        (named("k1", "k2", "k3"), alike),
+        (named("k4"), alike | {"b": CopyMark.UNKNOWN}),
+    ]
 
 
 @pytest.mark.parametrize("state", [AttemptState.PENDING, AttemptState.ABORTED])
@@ -110,7 +147,7 @@ async def test_several_copies_on_a_server_are_one_with_the_latest_proof(filled: 
 
     await filled.write(fill)
     (found,) = await filled.read(lambda tx: tx.key_groups("km-1", ["a", "b"], 10))
-    assert found == KeyGroup(frozenset(each(a=NOON, b=NOON)), 1, each(a=NOON), ("id of k1",))
+    assert found == KeyGroup(frozenset(each(a=NOON, b=NOON)), 1, each(a=NOON), named("k1"))
 
 
 def made(number: int, manager: str = "km-1") -> KeyReport:

@@ -1,4 +1,4 @@
-"""Counts of proven copies by the servers that hold them, and the signed reports of verifications and drills."""
+"""Counts of keys by where their copies are, and the signed reports of verifications and drills."""
 
 # ruff: noqa: D102, SLF001 - the port documents the methods; Row._mapping is SQLAlchemy's public name
 from __future__ import annotations
@@ -13,7 +13,7 @@ from sqlalchemy import and_, bindparam, case, delete, func, insert, select
 from keystead.core.keys.keeping import KEPT_STATES
 from keystead.core.keys.model import AttemptState, Presence
 from keystead.core.keys.report import KeyReport, ReportKind
-from keystead.core.keys.survival import KeyGroup
+from keystead.core.keys.survival import MARK_OF, MARKS, CopyMark, KeyGroup, KeyName
 from keystead.store import tables
 from keystead.store.keys import copy_of
 from keystead.store.statements import Statements, columns_of
@@ -62,34 +62,43 @@ _NEWEST_COPY = (
 )
 
 
+_MARK = case({presence.value: MARKS.index(mark) for presence, mark in MARK_OF.items()}, value=_copies.presence, else_=0)
+
+
 @cache
 def _key_groups(servers: int) -> Select[Any]:
-    """Return a statement that counts keys by which of so many servers (``s0``, ``s1``, ...) hold a proven copy.
+    """Return a statement that counts keys by what is known of their copies on so many servers (``s0``, ``s1``, ...).
 
-    It also returns the first key ids of each group. It is one pass over the keys. For each key it makes a bit per
-    server that holds the key, and the time of the proof. Then it groups by these bits and numbers each group by key id.
+    It also returns the first keys of each group. It is one pass over the keys. For each key it makes a decimal digit
+    per server, the best mark there, and the time of the last proof. Then it groups by these digits and numbers each
+    group by key id.
     """
     numbers = range(servers)
     here = [_copies.key_server == bindparam(f"s{number}") for number in numbers]
+    proven = _copies.presence == Presence.PRESENT.value
     committed = and_(_attempts.key == _keys.uuid, _attempts.state == AttemptState.COMMITTED.value)
-    proven = and_(
-        _copies.key == _attempts.key, _copies.attempt == _attempts.number, _copies.presence == Presence.PRESENT.value
-    )
+    of_attempt = and_(_copies.key == _attempts.key, _copies.attempt == _attempts.number)
+    marks = (func.max(case((here[number], _MARK), else_=0)) * 10**number for number in numbers)
     per_key = (
         select(
             _keys.key_id,
-            reduce(add, (func.max(case((here[number], 2**number), else_=0)) for number in numbers)).label("holders"),
-            *(func.max(case((here[number], _copies.proven))).label(f"proven{number}") for number in numbers),
+            _keys.name,
+            reduce(add, marks).label("marks"),
+            *(
+                func.max(case((and_(here[number], proven), _copies.proven))).label(f"proven{number}")
+                for number in numbers
+            ),
         )
-        .select_from(tables.keys.outerjoin(tables.key_attempts, committed).outerjoin(tables.key_copies, proven))
+        .select_from(tables.keys.outerjoin(tables.key_attempts, committed).outerjoin(tables.key_copies, of_attempt))
         .where(_keys.key_manager == bindparam("k"), _keys.state.in_([state.value for state in KEPT_STATES]))
-        .group_by(_keys.uuid, _keys.key_id)
+        .group_by(_keys.uuid, _keys.key_id, _keys.name)
         .subquery()
     )
-    group = per_key.c.holders
+    group = per_key.c.marks
     ranked = select(
         group,
         per_key.c.key_id,
+        per_key.c.name,
         func.row_number().over(partition_by=group, order_by=per_key.c.key_id).label("place"),
         func.count().over(partition_by=group).label("keys"),
         *(
@@ -97,7 +106,7 @@ def _key_groups(servers: int) -> Select[Any]:
             for number in numbers
         ),
     ).subquery()
-    return select(ranked).where(ranked.c.place <= bindparam("limit")).order_by(ranked.c.holders, ranked.c.place)
+    return select(ranked).where(ranked.c.place <= bindparam("limit")).order_by(ranked.c.marks, ranked.c.place)
 
 
 class KeyProofRows(Statements):
@@ -107,7 +116,7 @@ class KeyProofRows(Statements):
         asked = servers or ("",)
         bound = {"k": key_manager, "limit": limit} | {f"s{number}": uuid for number, uuid in enumerate(asked)}
         rows = self.all(_key_groups(len(asked)), bound, lambda row: row)
-        return tuple(_key_group(asked, holders, list(group)) for holders, group in groupby(rows, attrgetter("holders")))
+        return tuple(_key_group(servers, marks, list(group)) for marks, group in groupby(rows, attrgetter("marks")))
 
     def newest_copy(self, key_server: str, host: str) -> Copy | None:
         return self.one(_NEWEST_COPY, {"s": key_server, "h": host}, copy_of)
@@ -123,15 +132,17 @@ class KeyProofRows(Statements):
         return self.one(_REPORT, {"k": key_manager, "u": uuid}, _report)
 
 
-def _key_group(servers: Sequence[str], holders: int, rows: Sequence[Row[Any]]) -> KeyGroup:
-    """Return one group of keys from its first rows. ``holders`` has one bit per server, in the order of ``servers``."""
+def _key_group(servers: Sequence[str], digits: int, rows: Sequence[Row[Any]]) -> KeyGroup:
+    """Return one group of keys from its first rows. ``digits`` are the marks, the first server's last."""
     first = rows[0]._mapping
+    marks = {uuid: MARKS[digits // 10**number % 10] for number, uuid in enumerate(servers)}
     oldest = {uuid: first[f"oldest{number}"] for number, uuid in enumerate(servers)}
     return KeyGroup(
-        places=frozenset(frozenset({uuid}) for number, uuid in enumerate(servers) if holders >> number & 1),
+        places=frozenset(frozenset({uuid}) for uuid, mark in marks.items() if mark is CopyMark.PROVEN),
         keys=int(first["keys"]),
         oldest={frozenset({uuid}): time for uuid, time in oldest.items() if time is not None},
-        key_ids=tuple(row.key_id for row in rows),
+        named=tuple(KeyName(row.key_id, row.name) for row in rows),
+        unproven={uuid: mark for uuid, mark in marks.items() if mark is not CopyMark.PROVEN},
     )
 
 

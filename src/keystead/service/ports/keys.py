@@ -230,9 +230,9 @@ class ReportRows(Protocol):
     """Proofs of keys, counted, and reports of verifications and drills."""
 
     def key_groups(self, key_manager: str, servers: Sequence[str], limit: int) -> tuple[KeyGroup, ...]:
-        """Return the committed and retired keys in groups: those with proven copies on the same of these servers.
+        """Return the committed and retired keys in groups: their copies lie alike on these servers.
 
-        Only copies of committed attempts count. Each group has its first ``limit`` key ids.
+        Only copies of committed attempts count. Each group names its first ``limit`` keys by key id.
         """
         ...
 

@@ -9,13 +9,18 @@ import pytest
 
 from keystead.core import errors
 from keystead.core.errors import OntapError
+from keystead.core.keys.away import Away
 from keystead.core.keys.model import Presence
+from keystead.core.keys.survival import CopyMark, KeyName
+from keystead.core.model import Observation, State
 from keystead.service.context import Call
 from keystead.service.keys.reporting.survival import KeySurvival
 from tests.service.worlds.keys import CALL, SECONDARY, STANDBY, KeyWorld, full, on_sqlite
+from tests.store.samples import NOON
 
 if TYPE_CHECKING:
     from keystead.core.keys.survival import Survival
+    from keystead.service.ports.store import Transaction
 
 
 def lost(found: Survival) -> dict[str, int]:
@@ -34,12 +39,12 @@ async def test_keys_are_lost_with_all_the_servers_that_hold_them(key_world: KeyW
     partly = await node.create(manager, "partly")
     found = await KeySurvival(key_world.store).survival(CALL, manager)
     assert [domain.servers for domain in found.domains] == [(f"127.0.0.1:{server.port}",) for server in servers]
-    assert (found.keys, found.now.keys, found.sole, found.survives) == (2, 0, 0, 1)
+    assert (found.keys, found.unproven.keys, found.sole, found.survives) == (2, 0, 0, 1)
     assert lost(found) == {"01": 1, "012": 2}
-    named = {loss.key_ids for loss in found.losses if loss.keys}
-    assert named == {(partly.key_id,), tuple(each.key_id for each in (partly, everywhere))}
+    first, second = (KeyName(key.key_id, key.name) for key in (partly, everywhere))
+    assert {loss.named for loss in found.losses if loss.keys} == {(first,), (first, second)}
     proven = [copy.proven for key in (everywhere, partly) for copy in await key_world.copies(key.uuid) if copy.proven]
-    assert found.now.oldest_proof == min(proven)
+    assert found.unproven.oldest_proof == min(proven)
 
 
 @on_sqlite
@@ -78,19 +83,43 @@ async def test_what_one_secondary_has_for_two_servers_is_lost_with_either(key_wo
     said = await KeySurvival(key_world.store).survival(CALL, manager)
     assert [domain.servers for domain in said.domains] == [(address,) for address in addresses]
     assert (said.keys, said.sole, said.survives, lost(said)) == (2, 1, 0, {"0": 1, "1": 1, "01": 2})
-    assert said.losses[0].key_ids == said.losses[1].key_ids == (key.key_id,)
-    assert said.now.oldest_proof == min(copy.proven for copy in await key_world.copies(on_both.uuid) if copy.proven)
+    assert said.losses[0].named == said.losses[1].named == (KeyName(key.key_id, key.name),)
+    assert said.unproven.oldest_proof == min(
+        copy.proven for copy in await key_world.copies(on_both.uuid) if copy.proven
+    )
 
 
 @on_sqlite
 async def test_what_is_not_proven_any_more_is_lost_already(key_world: KeyWorld) -> None:
-    """Of a key whose copies are all unknown, ``now`` says so."""
+    """A key whose copies are all unknown counts as lost."""
     manager = await key_world.key_manager(*await key_world.start(2))
     key = await (await key_world.node()).create(manager)
     unknown = [replace(copy, presence=Presence.UNKNOWN) for copy in await key_world.copies(key.uuid)]
     await key_world.store.write(lambda tx: tx.put_copies(unknown, new=False))
     found = await KeySurvival(key_world.store).survival(CALL, manager)
-    assert (found.now.keys, found.now.key_ids, found.survives) == (1, (key.key_id,), 0)
+    assert (found.unproven.keys, found.unproven.named, found.survives) == (1, (KeyName(key.key_id, key.name),), 0)
+
+
+@on_sqlite
+async def test_what_survives_now(key_world: KeyWorld) -> None:
+    """A server that was lost, and one that hides its keys, have failed already; their proven copies are away."""
+    manager = await key_world.key_manager(*await key_world.start(4))
+    key = await (await key_world.node()).create(manager)
+    servers = (await key_world.topology(manager)).servers
+    said = zip(servers, [State.AVAILABLE] * 3 + [State.NOT_RESPONDING], [True, True, False, True], strict=True)
+
+    def observe(tx: Transaction) -> None:
+        node = tx.nodes()[0].uuid
+        seen = [Observation(node, each.uuid, "", state, NOON, keys_visible=visible) for each, state, visible in said]
+        tx.put_observations(seen, new=True)
+
+    await key_world.store.write(observe)
+    found = await KeySurvival(key_world.store).survival(CALL, manager)
+    assert found.now.away == {servers[2].uuid: Away.KEYS_HIDDEN, servers[3].uuid: Away.NOT_RESPONDING}
+    assert (found.survives, found.now.survives, found.now.at_risk, found.now.unreadable.keys) == (3, 1, 1, 0)
+    (pattern,) = found.patterns
+    assert pattern.named == (KeyName(key.key_id, key.name),)
+    assert [mark for _, mark in pattern.marks] == [CopyMark.PROVEN] * 2 + [CopyMark.PROVEN_AWAY] * 2
 
 
 @on_sqlite

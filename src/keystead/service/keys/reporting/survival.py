@@ -1,14 +1,19 @@
-"""Report which keys would survive the loss of which key servers, by stored proofs: no server is asked."""
+"""Report which keys can be read now, and which would survive the loss of which key servers.
+
+The report rests on stored proofs and observations: no server is asked.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Protocol
 
+from keystead.core.keys.away import away
 from keystead.core.keys.guarding import without_aborted
 from keystead.core.keys.keeping import KEPT_STATES
-from keystead.core.keys.survival import MAX_KEY_IDS, KeyGroupCounter, has_shared_addresses, survival
+from keystead.core.keys.survival import MAX_NAMED, KeyGroupCounter, has_shared_addresses, survival
 from keystead.service.keys.topology import load_topology
 from keystead.service.loading import require_key_manager
+from keystead.service.ports.cluster import NodeRows, ObservationRows
 from keystead.service.ports.configuration import KeyManagerRows
 from keystead.service.ports.keys import AttemptRows, CopyRows, KeyRows, ReportRows, TopologyRows
 
@@ -25,7 +30,9 @@ KEYS_PER_READ: Final = 256
 """How many keys are counted at a time, where the store cannot count them."""
 
 
-class Rows(TopologyRows, KeyManagerRows, KeyRows, AttemptRows, CopyRows, ReportRows, Protocol):
+class Rows(
+    TopologyRows, KeyManagerRows, KeyRows, AttemptRows, CopyRows, ReportRows, NodeRows, ObservationRows, Protocol
+):
     """The rows that this module reads and writes."""
 
 
@@ -43,24 +50,26 @@ class KeySurvival:
 
         def work(tx: Rows) -> Survival:
             topology = load_topology(tx, require_key_manager(tx, call, key_manager))
-            return survival(topology.servers, topology.domain_of, _key_groups(tx, topology))
+            seen = tx.observations([server.uuid for server in topology.servers])
+            now_away = away(topology.servers, seen, tx.nodes())
+            return survival(topology.servers, topology.domain_of, _key_groups(tx, topology), now_away)
 
         return await self._store.read(work)
 
 
 def _key_groups(tx: Rows, topology: ServerTopology) -> Sequence[KeyGroup]:
-    """Return the keys of a key manager in groups: those of one group have proven copies on the same servers.
+    """Return the keys of a key manager in groups: the copies of those in one group lie alike.
 
     The database counts the keys. If servers share addresses, they are counted here, because then it matters at which
     address a copy is.
     """
     if has_shared_addresses(topology.servers):
         return _count_keys(tx, topology).groups
-    return tx.key_groups(topology.key_manager.uuid, [server.uuid for server in topology.servers], MAX_KEY_IDS)
+    return tx.key_groups(topology.key_manager.uuid, [server.uuid for server in topology.servers], MAX_NAMED)
 
 
 def _count_keys(tx: Rows, topology: ServerTopology) -> KeyGroupCounter:
-    """Count a key manager's committed and retired keys, page by page, by the addresses with their proven copies."""
+    """Count a key manager's committed and retired keys, page by page, by where their copies are."""
     counted, after = KeyGroupCounter(), ""
     while keys := tx.keys_in(topology.key_manager.uuid, KEPT_STATES, after, KEYS_PER_READ):
         after = keys[-1].uuid
@@ -69,5 +78,5 @@ def _count_keys(tx: Rows, topology: ServerTopology) -> KeyGroupCounter:
         for copy in without_aborted(tx.copies(uuids), tx.attempts(uuids)):
             copies[copy.key].append(copy)
         for key in keys:
-            counted.count(key.key_id, copies[key.uuid], topology.domain_of, topology.servers)
+            counted.count(key, copies[key.uuid], topology.servers)
     return counted
