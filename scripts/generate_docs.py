@@ -12,10 +12,10 @@ import click
 
 from keystead.api.description.reference import reference
 from keystead.cli.main import cli
-from keystead.core.errors import ADVICE, NOT_RAISED, TABLE
+from keystead.core.errors import ADVICE, NOT_RAISED, TABLE, probe_reasons
+from keystead.core.errors.key_reasons import WORDS
 from keystead.core.keys.transitions import COPY_TRANSITIONS, KEY_TRANSITIONS
 from keystead.keyservers import egress, failures
-from keystead.keyservers.key_reasons import WORDS
 from keystead.settings import ENVIRONMENT_PREFIX, Settings
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def reasons_page() -> str:
     lines += ["| stage | condition | reason | code | what to do |", "|---|---|---|---|---|"]
     lines += [
         f"| {row.stage} | {_cell(row.condition)} | `{row.reason}` | {row.error.code} |"
-        f" {_cell(failures.ADVICE[row.reason])} |"
+        f" {_cell(probe_reasons.ADVICE[row.reason])} |"
         for row in failures.TABLE
     ]
     lines += ["", "## Egress rules", ""]

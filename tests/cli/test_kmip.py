@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from cryptography.hazmat.primitives import serialization
 
 from keystead.cli.kmip import kmip
-from keystead.keyservers.failures import ADVICE
+from keystead.core.errors.probe_reasons import ADVICE
 from tests.peers import fault_servers as fault
 from tests.peers import kmip_answers as answers
 from tests.peers.certificates import Authority, client, server_context

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from keystead.core import errors
+from keystead.core.errors.probe_reasons import ADVICE
 from keystead.core.probing import STAGES
-from keystead.keyservers.failures import ADVICE, TABLE, classify, stage_of
+from keystead.keyservers.failures import TABLE, classify, stage_of
 from keystead.keyservers.symptoms import Event, Symptom, connect_symptom, kmip_symptom
 from keystead.kmip.ttlv.errors import (
     KMIPError,

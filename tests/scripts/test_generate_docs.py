@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from keystead.core.errors import ADVICE, NOT_RAISED, TABLE
+from keystead.core.errors import ADVICE, NOT_RAISED, TABLE, probe_reasons
+from keystead.core.errors.key_reasons import WORDS
 from keystead.core.keys import reading
 from keystead.keyservers import failures
-from keystead.keyservers.key_reasons import WORDS
 from keystead.service.keys.guarding import showing as copy_showing
 from keystead.service.keys.looking import verify as copy_proving
 from keystead.service.keys.reading import fetch as key_fetching
@@ -51,7 +51,7 @@ def test_every_reason_has_its_advice() -> None:
     page = reasons_page()
     for row in failures.TABLE:
         assert f"| `{row.reason}` | {row.error.code} | " in page
-    assert {row.reason for row in failures.TABLE} <= failures.ADVICE.keys()
+    assert {row.reason for row in failures.TABLE} <= probe_reasons.ADVICE.keys()
 
 
 def test_every_reason_about_keys_is_listed() -> None:
@@ -67,7 +67,7 @@ def test_every_reason_about_keys_is_listed() -> None:
         *(attempt_work.NOT_REACHED, attempt_work.LENGTH_NOT_SUPPORTED, key_copying.EXPIRED, key_copying.OVERTAKEN),
     }
     assert said <= WORDS.keys()
-    assert not WORDS.keys() & failures.ADVICE.keys()
+    assert not WORDS.keys() & probe_reasons.ADVICE.keys()
     page = reasons_page()
     assert f" stage `{copy_showing.STAGE}` " in page
     for reason, word in WORDS.items():

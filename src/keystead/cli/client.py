@@ -85,8 +85,8 @@ def _advice(code: Any) -> str | None:
 
 def _advice_about(reason: str) -> list[str]:
     """Return the advice about the reason word of a key server's failure, or nothing for another word."""
-    from keystead.keyservers.failures import ADVICE
-    from keystead.keyservers.key_reasons import WORDS
+    from keystead.core.errors.key_reasons import WORDS
+    from keystead.core.errors.probe_reasons import ADVICE
 
     word = WORDS.get(reason)
     return [word.advice] if word else [ADVICE[reason]] if reason in ADVICE else []

@@ -193,7 +193,7 @@ def _show(result: ProbeResult) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from keystead.keyservers.failures import ADVICE
+    from keystead.core.errors.probe_reasons import ADVICE
 
     console = Console(highlight=False, soft_wrap=True)
     stages = Table.grid(padding=(0, 2))
