@@ -114,6 +114,7 @@ TABLE = {
     "/api/security/roles/{owner}/{name}": READ_BY_MOST,
     "/api/security/roles/{owner}/{name}/privileges": READ_BY_MOST,
     "/api/security/roles/{owner}/{name}/privileges/{path:path}": READ_BY_MOST,
+    "/api/support/attention": READ_BY_MOST,
     "/api/support/ems/events": READ_BY_MOST,
     "/api/support/ems/events/{node}/{index}": READ_BY_MOST,
     "/api/svm/svms": READ_BY_MOST,

@@ -25,8 +25,8 @@ from uuid import uuid4
 
 from keystead.app import tls
 from keystead.app.clock import SystemClock
+from keystead.app.conditions import NODE_FILE, note_backup
 from keystead.app.opening import CannotStart, opened
-from keystead.app.wiring import NODE_FILE
 from keystead.core import events
 from keystead.core.keys.incarnations import Reason, next_incarnation
 from keystead.core.model import KeyManager
@@ -85,6 +85,8 @@ def backup(settings: Settings, file: Path, passphrase: Secret, *, bundle: bool) 
         }
         with _new_file(file) as target:
             write_sealed(target, _parts(manifest, database, file, bundle=bundle), passphrase)
+        if not bundle or database.writer.dialect.name != _SQLITE:
+            note_backup(settings.data)
     except (SealError, StoreError) as error:
         raise CannotStart(str(error)) from None
     except OSError as error:

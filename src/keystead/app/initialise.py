@@ -17,9 +17,9 @@ from uuid import uuid4
 
 from keystead.app import listener, tls
 from keystead.app.clock import SystemClock
+from keystead.app.conditions import NODE_FILE
 from keystead.app.opening import CannotStart, opened
 from keystead.app.signing import signer
-from keystead.app.wiring import NODE_FILE
 from keystead.core.model import ONTAP_LEVEL, Account, Cluster, Node, Role
 from keystead.core.secret import Secret
 from keystead.sealing import Argon2Hasher, Keyring, create_root_key, read_root_key

@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING
 
 from keystead.app import core_dumps, listener, logs
 from keystead.app.clock import SystemClock
+from keystead.app.conditions import NODE_FILE, NodeConditions
 from keystead.app.connections import Connections, Limits, TrustedProxies
 from keystead.app.incarnation import DataDirectory
 from keystead.app.keys import Dependencies, key_work
 from keystead.app.opening import CannotStart, opened
 from keystead.app.signing import signer
 from keystead.app.tls import TlsContexts, UnusableFilesError
+from keystead.core.attention.cluster import certificate_items
 from keystead.keyservers.egress import EgressRules
 from keystead.keyservers.gateway import Gateway
 from keystead.monitor.loop import Monitor
@@ -31,6 +33,7 @@ from keystead.service.accounts.accounts import Accounts
 from keystead.service.accounts.certificate_logins import CertificateLogins
 from keystead.service.accounts.logins import Logins
 from keystead.service.accounts.roles import Roles
+from keystead.service.attention import Attention
 from keystead.service.audit.log import AuditLog, verify
 from keystead.service.audit.messages import AuditMessages
 from keystead.service.cluster.events import Events
@@ -66,7 +69,6 @@ if TYPE_CHECKING:
     from keystead.store import SqlStore
 
 
-NODE_FILE = "node.uuid"
 LOCK_FILE = "serve.lock"
 OPEN_FILES = 65536
 
@@ -125,6 +127,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         configuration = ConfigurationContext(store, prover, keyring, audit, keys.guard, keys.identity, keys.changed)
         services = Services(
             accounts=Accounts(store, hasher, audit, clock, node),
+            attention=Attention(store, clock, gateway.refuses),
             audit=audit,
             audit_messages=AuditMessages(store, audit),
             certificate_logins=CertificateLogins(store, clock, audit),
@@ -164,6 +167,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         intervals = Intervals(settings.monitor_interval, settings.monitor_probe_interval)
         monitor = Monitor(watching, visibility.sees_keys, metrics, intervals)
         metrics.add_source(lambda: in_work(queue, services.jobs))
+        services.attention.add_source(NodeConditions(settings.data, rules, keys.reads, clock).items)
         try:
             yield Running(services, store, keyring, queue, keys, monitor)
         finally:
@@ -256,6 +260,9 @@ async def _serve(settings: Settings, address: tuple[str, int], proxies: TrustedP
         except OSError as error:
             raise CannotStart(f"cannot listen on {settings.listen}: {error.strerror}") from None
         open_.monitor.start(lambda: (own.used(contexts.certificate),))
+        open_.services.attention.add_source(
+            lambda: certificate_items([own.used(contexts.certificate)], SystemClock().now())
+        )
         open_.keys.keeper.start()
         await server.serve([socket])
 

@@ -1,7 +1,7 @@
 """The ``keystead`` command: its tree of commands, loaded one by one, and its exit statuses.
 
 Exit status: 0 done; 1 refused (the error is printed), not confirmed, or the output cannot be written; 2 usage; 3 the
-service cannot be reached; 130 interrupted.
+service cannot be reached; 130 interrupted. ``keystead status`` also ends with 10 and 20.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ INTERRUPTED = 130  # 128 + SIGINT, as in shells
         "key-manager": "keystead.cli.backup:key_manager",
         "account": "keystead.cli.account:account",
         "kmip": "keystead.cli.kmip:kmip",
+        "status": "keystead.cli.status:status",
         "security": "keystead.cli.security:security",
         "vserver": "keystead.cli.vserver:vserver",
         "event": "keystead.cli.event:event",

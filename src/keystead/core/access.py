@@ -58,6 +58,7 @@ _OF_EVERY_SVM_ACCOUNT = (
     Privilege("/api/security/audit/messages", Access.READONLY),
     Privilege("/api/security/login/whoami", Access.READONLY),
     Privilege("/api/security/roles", Access.READONLY),
+    Privilege("/api/support/attention", Access.READONLY),
     Privilege("/api/support/ems/events", Access.READONLY),
     Privilege("/api/svm/svms", Access.READONLY),
 )

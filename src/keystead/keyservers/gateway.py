@@ -17,6 +17,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from keystead.keyservers.contexts import Contexts, KeyMismatchError, build
+from keystead.keyservers.own_addresses import is_own
 from keystead.keyservers.probe import Probe
 from keystead.keyservers.resolve import Resolver
 from keystead.keyservers.watch import Watch
@@ -67,6 +68,13 @@ class Gateway:
                 for target in targets
             ]
         return [_combined([task.result() for task in of_one_target]) for of_one_target in tasks]
+
+    def refuses(self, host: str) -> bool:
+        """Return True if the egress rules refuse a host in a new key server. False for names: they are not resolved."""
+        try:
+            return self._rules.refusal(host, is_own) is not None
+        except ValueError:
+            return False
 
     def can_use(self, identity: TlsIdentity) -> bool:
         """Return True if TLS accepts this certificate, its key and its intermediates."""

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from keystead.service.accounts.certificate_logins import CertificateLogins
     from keystead.service.accounts.logins import Logins
     from keystead.service.accounts.roles import Roles
+    from keystead.service.attention import Attention
     from keystead.service.audit.log import AuditLog
     from keystead.service.audit.messages import AuditMessages
     from keystead.service.cluster.events import Events
@@ -44,6 +45,7 @@ class Services:
     """The use cases, one object per resource. keystead.app.wiring makes them."""
 
     accounts: Accounts
+    attention: Attention
     audit: AuditLog
     audit_messages: AuditMessages
     certificate_logins: CertificateLogins

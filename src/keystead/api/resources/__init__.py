@@ -2,6 +2,7 @@
 
 from keystead.api.resources import (
     accounts,
+    attention,
     audit,
     auth_keys,
     certificates,
@@ -35,6 +36,7 @@ PATHS = (
     | key_managers.PATHS
     | volume_keys.PATHS
     | accounts.PATHS
+    | attention.PATHS
     | audit.PATHS
     | auth_keys.PATHS
     | certificates.PATHS
@@ -73,6 +75,7 @@ RESOURCES = (
     unclaimed_objects.UNCLAIMED,
     detached_key_servers.DETACHED,
     incarnation.INCARNATION,
+    attention.ATTENTION,
     key_stores.KEY_STORES,
     key_manager_configs.CONFIGS,
     certificates.CERTIFICATES,

@@ -208,11 +208,11 @@ class Pattern:
 class Survival:
     """What the keys of a key manager survive: those in use and those that can be recovered.
 
-    ``addresses`` are the addresses of its primaries, by the server's uuid.
-    ``unproven`` is the loss without any failure: the keys without a proven copy. ``sole`` counts keys with proven
-    copies in one domain only. ``losses`` are sorted by the number of failed domains. ``survives`` is how many domains
-    may fail together, whichever they are, without a loss, while all servers answer. ``patterns`` are sorted by how many
-    domains hold a proven copy, the fewest first.
+    ``addresses`` are those of its primaries, by the server's uuid. ``unproven`` is the loss without any failure: the
+    keys without a proven copy. ``sole`` counts keys with proven copies in one domain only, and ``sole_named`` are the
+    first of them. ``losses`` are sorted by the number of failed domains. ``survives`` is how many domains may fail
+    together, whichever they are, without a loss, while all servers answer. ``patterns`` are sorted by how many domains
+    hold a proven copy, the fewest first.
     """
 
     addresses: Mapping[str, str]
@@ -220,6 +220,7 @@ class Survival:
     keys: int
     unproven: Loss
     sole: int
+    sole_named: tuple[KeyName, ...]
     losses: tuple[Loss, ...]
     survives: int
     now: Now
@@ -243,13 +244,14 @@ def survival(
     uuids = {domain: frozenset(each.uuid for each in of) for domain, of in members.items()}
     held = [frozenset(frozenset(domain_of[server] for server in place) for place in group.places) for group in groups]
     losses = _losses(uuids, groups, frozenset())
-    sole = [group.keys for copies, group in zip(held, groups, strict=True) if len(min_hitting_set(copies)) == 1]
+    sole = [group for copies, group in zip(held, groups, strict=True) if len(min_hitting_set(copies)) == 1]
     return Survival(
         addresses={each.uuid: str(each.address) for each in servers},
         domains=tuple(Domain(uuid, tuple(str(each.address) for each in of)) for uuid, of in members.items()),
         keys=sum(group.keys for group in groups),
         unproven=losses[0],
-        sole=sum(sole),
+        sole=sum(group.keys for group in sole),
+        sole_named=_named(sole),
         losses=tuple(losses[1:]),
         survives=_survives(losses),
         now=_now(uuids, groups, away),
@@ -321,6 +323,11 @@ def _loss(domains: tuple[str, ...], failed: frozenset[str], groups: Collection[K
     return Loss(
         domains=domains,
         keys=sum(group.keys for group in lost),
-        named=tuple(name for group in lost for name in group.named)[:MAX_NAMED],
+        named=_named(lost),
         oldest_proof=min(proofs, default=None),
     )
+
+
+def _named(groups: Iterable[KeyGroup]) -> tuple[KeyName, ...]:
+    """Return what names the first keys of these groups."""
+    return tuple(name for group in groups for name in group.named)[:MAX_NAMED]

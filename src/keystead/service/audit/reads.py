@@ -104,6 +104,11 @@ class ReadAudit:
         self._away_until = 0.0
         self._merge_from = 0.0
 
+    @property
+    def is_waiting(self) -> bool:
+        """True if records wait in the spool for the database."""
+        return self._spooled
+
     def start(self) -> None:
         """Begin to record. Records that an earlier process left in the spool are merged soon."""
         self._task = asyncio.get_running_loop().create_task(self._run())

@@ -248,11 +248,14 @@ def _configuration(tx: Rows) -> Configuration:
         for server in servers:
             for place, address in places(server).items():
                 watched[place] = Watched(place, address, server, manager, vserver)
-    return Configuration(marker, watched, tuple(_own_certificates(tx, in_use)))
+    return Configuration(marker, watched, tuple(used_certificates(tx, in_use)))
 
 
-def _own_certificates(tx: CertificateRows, in_use: Sequence[tuple[KeyManager, str]]) -> Iterable[UsedCertificate]:
-    """Return the client certificates and server CAs in use, once for each use by a key manager."""
+def used_certificates(tx: CertificateRows, in_use: Sequence[tuple[KeyManager, str]]) -> Iterable[UsedCertificate]:
+    """Return the client certificates and server CAs in use, once for each use by a key manager.
+
+    ``in_use`` are key managers, each with the name of its SVM or of the cluster.
+    """
     uses = [
         (uuid, manager.svm, vserver)
         for manager, vserver in in_use

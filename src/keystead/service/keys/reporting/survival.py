@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from keystead.core.keys.model import Copy
     from keystead.core.keys.survival import KeyGroup, Survival
+    from keystead.core.model import Node, Observation
     from keystead.service.context import Call
     from keystead.service.keys.topology import ServerTopology
     from keystead.service.ports.store import Store
@@ -30,10 +31,12 @@ KEYS_PER_READ: Final = 256
 """How many keys are counted at a time, where the store cannot count them."""
 
 
-class Rows(
-    TopologyRows, KeyManagerRows, KeyRows, AttemptRows, CopyRows, ReportRows, NodeRows, ObservationRows, Protocol
-):
-    """The rows that this module reads and writes."""
+class CountedRows(KeyRows, AttemptRows, CopyRows, ReportRows, Protocol):
+    """The rows that are counted."""
+
+
+class Rows(CountedRows, TopologyRows, KeyManagerRows, NodeRows, ObservationRows, Protocol):
+    """The rows that this module reads."""
 
 
 class KeySurvival:
@@ -51,13 +54,20 @@ class KeySurvival:
         def work(tx: Rows) -> Survival:
             topology = load_topology(tx, require_key_manager(tx, call, key_manager))
             seen = tx.observations([server.uuid for server in topology.servers])
-            now_away = away(topology.servers, seen, tx.nodes())
-            return survival(topology.servers, topology.domain_of, _key_groups(tx, topology), now_away)
+            return survival_of(tx, topology, seen, tx.nodes())
 
         return await self._store.read(work)
 
 
-def _key_groups(tx: Rows, topology: ServerTopology) -> Sequence[KeyGroup]:
+def survival_of(
+    tx: CountedRows, topology: ServerTopology, observations: Sequence[Observation], nodes: Sequence[Node]
+) -> Survival:
+    """Return what the keys on these servers survive, by stored proofs and by what the nodes observed of the servers."""
+    now_away = away(topology.servers, observations, nodes)
+    return survival(topology.servers, topology.domain_of, _key_groups(tx, topology), now_away)
+
+
+def _key_groups(tx: CountedRows, topology: ServerTopology) -> Sequence[KeyGroup]:
     """Return the keys of a key manager in groups: the copies of those in one group lie alike.
 
     The database counts the keys. If servers share addresses, they are counted here, because then it matters at which
@@ -68,7 +78,7 @@ def _key_groups(tx: Rows, topology: ServerTopology) -> Sequence[KeyGroup]:
     return tx.key_groups(topology.key_manager.uuid, [server.uuid for server in topology.servers], MAX_NAMED)
 
 
-def _count_keys(tx: Rows, topology: ServerTopology) -> KeyGroupCounter:
+def _count_keys(tx: CountedRows, topology: ServerTopology) -> KeyGroupCounter:
     """Count a key manager's committed and retired keys, page by page, by where their copies are."""
     counted, after = KeyGroupCounter(), ""
     while keys := tx.keys_in(topology.key_manager.uuid, KEPT_STATES, after, KEYS_PER_READ):

@@ -1,0 +1,132 @@
+"""What is wrong with the cluster, and with the node that answers."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+from keystead.core.attention.items import Item, Severity, Subject
+from keystead.core.availability import SERVER, silent_nodes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from datetime import datetime
+
+    from keystead.core.availability import UsedCertificate
+    from keystead.core.keys.model import Incarnation
+    from keystead.core.model import Node
+
+BACKUP_DUE: Final = timedelta(days=7)
+"""How old the last backup may be."""
+
+DISK_FREE: Final = 0.05
+"""The part of the data directory's file system that must be free."""
+
+
+def certificate_items(used: Iterable[UsedCertificate], now: datetime) -> Iterator[Item]:
+    """Yield the certificates that ended or end soon, each once. ``since`` is when that began."""
+    for each in {each.identity: each for each in used}.values():
+        left = each.not_after - now
+        if left > each.warned_from:
+            continue
+        ended = left <= timedelta()
+        whose = f"The key server {each.key_server} shows it" if each.key_server else "It is one of ours"
+        if each.type == SERVER and not each.key_server:
+            whose = "The HTTPS listener shows it"
+        yield Item(
+            Subject.CERTIFICATE,
+            each.common_name,
+            Severity.WARNING,
+            reason=f"It {'ended' if ended else 'ends'} on {each.not_after:%Y-%m-%d %H:%M} UTC. {whose}: serial number"
+            f" {each.serial_number}, issued by {each.certificate_authority}.",
+            advice="Renew it on the key server." if each.key_server else "Install a new one, and use it.",
+            command="keystead security certificate show",
+            since=each.not_after if ended else each.not_after - each.warned_from,
+            svm=each.svm,
+            vserver=each.vserver,
+        )
+
+
+def node_items(nodes: Sequence[Node]) -> Iterator[Item]:
+    """Yield the nodes that are silent."""
+    silent = silent_nodes(nodes)
+    for node in nodes:
+        if node.uuid in silent:
+            yield Item(
+                Subject.NODE,
+                node.name,
+                Severity.WARNING,
+                reason="The node has given no sign of life. What it observed does not count.",
+                advice="Start it again, or look at its log.",
+                command="keystead serve",
+                since=node.heard_at,
+                identifier=node.uuid,
+            )
+
+
+def destruction_items(incarnation: Incarnation) -> Iterator[Item]:
+    """Yield an item if destruction is held."""
+    if not incarnation.destroys:
+        yield Item(
+            Subject.DESTRUCTION,
+            f"incarnation {incarnation.number}",
+            Severity.WARNING,
+            reason=f"Nothing is destroyed on key servers: the database began a new incarnation ({incarnation.reason}).",
+            advice="Make sure that no other copy of the database is in use. Then release destruction.",
+            command="keystead security key-manager incarnation release",
+            since=incarnation.began,
+        )
+
+
+def spool_items(*, is_waiting: bool) -> Iterator[Item]:
+    """Yield an item if audit records of reads wait for the database."""
+    if is_waiting:
+        yield Item(
+            Subject.AUDIT,
+            "read spool",
+            Severity.WARNING,
+            reason="Audit records of reads wait on this node's disk for the database.",
+            advice="Bring back the database. The records are merged by themselves.",
+            command="keystead event log show",
+        )
+
+
+def disk_items(folder: str, free: int, size: int) -> Iterator[Item]:
+    """Yield an item if the file system of the data directory is nearly full. Sizes are in bytes."""
+    if free < size * DISK_FREE:
+        yield Item(
+            Subject.DISK,
+            folder,
+            Severity.WARNING,
+            reason=f"The disk of the data directory is nearly full: {free // 2**20} MiB are free.",
+            advice="Make room. Without it neither changes nor reads of keys can be recorded, and they are refused.",
+            command=f"df -h {folder}",
+        )
+
+
+def backup_items(last: datetime, now: datetime, *, is_first: bool) -> Iterator[Item]:
+    """Yield an item if the last backup is too old. ``is_first``: there is none, and ``last`` is the database's age."""
+    if now - last > BACKUP_DUE:
+        said = "There is no backup of this database" if is_first else f"The last backup is of {last:%Y-%m-%d %H:%M} UTC"
+        yield Item(
+            Subject.BACKUP,
+            "database",
+            Severity.WARNING,
+            reason=f"{said}.",
+            advice="Make one every day. Without it, keys can be found again on the key servers, but not their names.",
+            command="keystead backup FILE",
+            since=last + BACKUP_DUE,
+        )
+
+
+def setting_items(*, allows_loopback: bool) -> Iterator[Item]:
+    """Yield the settings that are for trials only."""
+    if allows_loopback:
+        yield Item(
+            Subject.SETTING,
+            "egress_allow",
+            Severity.WARNING,
+            reason="Key servers may be on this host: it would fail together with its keys.",
+            advice="This is for trials. Take the loopback networks out of KEYSTEAD_EGRESS_ALLOW in production.",
+            command="keystead serve --help",
+        )

@@ -1,0 +1,201 @@
+"""What is wrong with a key manager: its keys, its key servers, orphans there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import TYPE_CHECKING, Final
+
+from keystead.core.attention.items import Item, Severity, Subject
+from keystead.core.availability import PRIMARY, silent_nodes
+from keystead.core.errors.key_reasons import WORDS
+from keystead.core.errors.probe_reasons import ADVICE
+from keystead.core.keys.away import Away
+from keystead.core.keys.survival import CopyMark
+from keystead.core.model import State
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from datetime import datetime
+
+    from keystead.core.keys.model import Orphan
+    from keystead.core.keys.survival import KeyName, Survival
+    from keystead.core.model import KeyManager, KeyServer, Node, Observation
+
+NAMED: Final = 3
+"""How many keys a sentence names."""
+
+_EXTERNAL: Final = "keystead security key-manager external"
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """An enabled key manager: its servers, what nodes observed of them, its survival report and its orphans.
+
+    ``refused`` are the addresses that the egress rules would refuse in a new key server.
+    """
+
+    of: KeyManager
+    vserver: str
+    servers: Sequence[KeyServer]
+    observations: Sequence[Observation]
+    survival: Survival
+    orphans: Sequence[Orphan] = ()
+    refused: frozenset[str] = frozenset()
+
+    def item(self, subject: Subject, name: str, severity: Severity, **fields: str | datetime | None) -> Item:
+        """Return an item about something of this key manager."""
+        return Item(subject, name, severity, svm=self.of.svm, vserver=self.vserver, key_manager=self.of.uuid, **fields)  # type: ignore[arg-type]
+
+    def command(self, words: str) -> str:
+        """Return a command about this key manager."""
+        return f"{_EXTERNAL} {words}" + (f" --vserver {self.vserver}" if self.of.svm else "")
+
+
+def key_items(watched: Watched) -> Iterator[Item]:
+    """Yield what is wrong with the keys of a key manager: unreadable, in one domain only, not what was written."""
+    found = watched.survival
+    different = [each for each in found.patterns if CopyMark.DIFFERENT in dict(each.marks).values()]
+    yield from _about_keys(
+        watched,
+        Severity.CRITICAL,
+        found.now.unreadable.keys,
+        found.now.unreadable.named,
+        reason="{keys} cannot be read from any key server now.",
+        advice="Bring back one of the key servers that hold them. A node may still have them in memory.",
+        command=watched.command("survival"),
+    )
+    yield from _about_keys(
+        watched,
+        Severity.WARNING,
+        found.sole,
+        found.sole_named,
+        reason="{keys} would be lost with one replication domain: no other has a proven copy.",
+        advice="Bring back the other key servers, or add one. The service writes the copies by itself.",
+        command=watched.command("replicate"),
+    )
+    yield from _about_keys(
+        watched,
+        Severity.WARNING,
+        sum(pattern.keys for pattern in different),
+        [name for pattern in different for name in pattern.named],
+        reason="A copy of {keys} is not what was written there.",
+        advice=WORDS["different_material"].advice,
+        command=f"keystead report prove{_of(watched)}",
+    )
+
+
+def _about_keys(
+    watched: Watched, severity: Severity, keys: int, named: Sequence[KeyName], *, reason: str, advice: str, command: str
+) -> Iterator[Item]:
+    """Yield an item about so many keys, the first of which are ``named``; none for no key."""
+    if keys:
+        said = reason.format(keys=f"{keys} key{'s' * (keys != 1)}")
+        yield watched.item(Subject.KEYS, _names(named, keys), severity, reason=said, advice=advice, command=command)
+
+
+def server_items(watched: Watched, nodes: Sequence[Node], *, whole: bool) -> Iterator[Item]:
+    """Yield what is wrong with the key servers of a key manager. ``whole``: with what accounts of the cluster may see.
+
+    A server whose primary and secondaries are lost is critical, and so is one that hides its keys.
+    """
+    silent = silent_nodes(nodes)
+    seen = [each for each in watched.observations if each.node not in silent]
+    for server in watched.servers:
+        for host in (PRIMARY, *server.secondary_key_servers):
+            of_host = [each for each in seen if (each.key_server, each.host) == (server.uuid, host)]
+            failed = [each for each in of_host if each.state is not State.AVAILABLE]
+            if failed:
+                yield _failed_item(watched, server, min(failed, key=attrgetter("since")), whole=whole)
+        if watched.survival.now.away.get(server.uuid) is Away.KEYS_HIDDEN:
+            yield _server_item(
+                watched,
+                server,
+                Severity.CRITICAL,
+                reason="It answers and does not show the keys that were left there.",
+                advice=WORDS["canary_not_seen"].advice,
+            )
+        if server.address.host in watched.refused:
+            yield _server_item(
+                watched,
+                server,
+                Severity.WARNING,
+                reason="The egress rules would refuse this address in a new key server.",
+                advice=ADVICE["address_not_allowed"],
+            )
+
+
+def _server_item(
+    watched: Watched,
+    server: KeyServer,
+    severity: Severity,
+    *,
+    reason: str,
+    advice: str,
+    since: datetime | None = None,
+    secondary: str = "",
+) -> Item:
+    """Return an item about an address of a key server: its primary, or a secondary."""
+    address = str(server.address)
+    return watched.item(
+        Subject.KEY_SERVER,
+        f"{secondary} (secondary of {address})" if secondary else address,
+        severity,
+        reason=reason,
+        advice=advice,
+        command=watched.command("show-status"),
+        since=since,
+        identifier=address,
+    )
+
+
+def _failed_item(watched: Watched, server: KeyServer, failed: Observation, *, whole: bool) -> Item:
+    """Return the item of an address that does not answer, or about which nothing is known."""
+    is_silent = failed.state is State.NOT_RESPONDING
+    is_lost = is_silent and watched.survival.now.away.get(server.uuid) is Away.NOT_RESPONDING
+    facts = [f"stage {'resolve' if failed.stage == 'egress' and not whole else failed.stage}"] if failed.stage else []
+    facts += [f"reason {failed.reason}"] if whole and failed.reason else []
+    reason = "It does not respond" if is_silent else "Its state is not known"
+    reason += f": {', '.join(facts)}." if facts else "."
+    if whole and failed.reason.startswith("server_certificate") and failed.certificates:
+        shown = failed.certificates[0]
+        reason += (
+            f" It showed {shown.subject}, serial number {shown.serial_number}, issued by {shown.issuer}, which ends on"
+            f" {shown.not_after:%Y-%m-%d %H:%M} UTC."
+        )
+    word = WORDS.get(failed.reason)
+    return _server_item(
+        watched,
+        server,
+        Severity.CRITICAL if is_lost else Severity.WARNING,
+        reason=reason,
+        advice=(word.advice if word else ADVICE.get(failed.reason, "")) if whole else "",
+        since=failed.since,
+        secondary=failed.host,
+    )
+
+
+def orphan_items(watched: Watched) -> Iterator[Item]:
+    """Yield one item about the orphans of a key manager."""
+    if watched.orphans:
+        number = len(watched.orphans)
+        yield watched.item(
+            Subject.UNCLAIMED_OBJECTS,
+            f"{number} object{'s' * (number != 1)}",
+            Severity.WARNING,
+            reason="Objects on key servers bear our names, and no key of this database accounts for them.",
+            advice="Adopt those that are keys. They are never destroyed.",
+            command=f"keystead security key-manager unclaimed show{_of(watched)}",
+            since=min(orphan.found for orphan in watched.orphans),
+        )
+
+
+def _names(named: Sequence[KeyName], keys: int) -> str:
+    """Return the names of the first keys as text, and how many more there are."""
+    shown = [key.name or key.key_id for key in named[:NAMED]]
+    more = keys - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
+
+
+def _of(watched: Watched) -> str:
+    return f" --vserver {watched.vserver}" if watched.of.svm else ""

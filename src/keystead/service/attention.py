@@ -1,0 +1,104 @@
+"""List what needs somebody, the worst first: from stored observations and proofs, and from this node itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from keystead.core.attention import cluster as of_cluster
+from keystead.core.attention.items import Item, worst_first
+from keystead.core.attention.key_managers import Watched, key_items, orphan_items, server_items
+from keystead.core.availability import peer_certificates
+from keystead.service.keys.reporting.survival import survival_of
+from keystead.service.keys.topology import load_topology
+from keystead.service.loading import incarnation_of, require_cluster
+from keystead.service.ports.cluster import ClusterRows, IncarnationRows, NodeRows, ObservationRows
+from keystead.service.ports.configuration import CertificateRows
+from keystead.service.ports.keys import AttemptRows, CopyRows, KeyRows, OrphanRows, ReportRows, TopologyRows
+from keystead.service.probing.watching import used_certificates
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from keystead.core.model import KeyManager, KeyServer, Node
+    from keystead.service.context import Call
+    from keystead.service.ports.process import Clock
+    from keystead.service.ports.store import Store
+
+
+class Rows(
+    TopologyRows,
+    KeyRows,
+    AttemptRows,
+    CopyRows,
+    ReportRows,
+    OrphanRows,
+    CertificateRows,
+    ClusterRows,
+    NodeRows,
+    IncarnationRows,
+    ObservationRows,
+    Protocol,
+):
+    """The rows that this module reads."""
+
+
+class Attention:
+    """The list of what needs somebody.
+
+    ``is_refused`` says whether the egress rules would refuse a host in a new key server.
+    """
+
+    def __init__(self, store: Store[Rows], clock: Clock, is_refused: Callable[[str], bool]) -> None:
+        self._store = store
+        self._clock = clock
+        self._is_refused = is_refused
+        self._sources: list[Callable[[], Iterable[Item]]] = []
+
+    def add_source(self, source: Callable[[], Iterable[Item]]) -> None:
+        """Add a function that returns what is wrong with this node. It is called for calls of the whole cluster."""
+        self._sources.append(source)
+
+    async def items(self, call: Call) -> list[Item]:
+        """Return what needs somebody, the worst first. A call that is confined to an SVM gets what concerns that SVM.
+
+        Called when an API caller reads the list. No key server is asked. Raises StoreError.
+        """
+        found = await self._store.read(lambda tx: list(self._stored(tx, call)))
+        if call.scope is None:
+            found += [item for source in self._sources for item in source()]
+        return worst_first(found)
+
+    def _stored(self, tx: Rows, call: Call) -> Iterator[Item]:
+        """Yield the items that the database tells."""
+        nodes, now = tx.nodes(), self._clock.now()
+        cluster = require_cluster(tx).name
+        managers = [(manager, servers) for manager, servers in tx.watched() if call.sees(manager.svm)]
+        in_use = [(manager, manager.svm.name if manager.svm else cluster) for manager, _ in managers]
+        used = list(used_certificates(tx, in_use))
+        for (manager, vserver), (_, servers) in zip(in_use, managers, strict=True):
+            watched = self._watched(tx, manager, vserver, servers, nodes)
+            yield from key_items(watched)
+            yield from server_items(watched, nodes, whole=call.caller.svm is None)
+            if call.scope is None:
+                yield from orphan_items(watched)
+            addresses = {server.uuid: str(server.address) for server in servers}
+            for seen in watched.observations:
+                used += peer_certificates(seen, manager.svm, vserver, seen.host or addresses[seen.key_server])
+        yield from of_cluster.certificate_items(used, now)
+        if call.scope is None:
+            yield from of_cluster.node_items(nodes)
+            yield from of_cluster.destruction_items(incarnation_of(tx))
+
+    def _watched(
+        self, tx: Rows, manager: KeyManager, vserver: str, servers: Sequence[KeyServer], nodes: Sequence[Node]
+    ) -> Watched:
+        observations = tx.observations([server.uuid for server in servers])
+        return Watched(
+            of=manager,
+            vserver=vserver,
+            servers=servers,
+            observations=observations,
+            survival=survival_of(tx, load_topology(tx, manager), observations, nodes),
+            orphans=tx.orphans(manager.uuid),
+            refused=frozenset(filter(self._is_refused, (server.address.host for server in servers))),
+        )

@@ -1,0 +1,120 @@
+"""What is wrong with the cluster and with a node, as tables."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from keystead.core.attention.cluster import (
+    BACKUP_DUE,
+    backup_items,
+    certificate_items,
+    destruction_items,
+    disk_items,
+    node_items,
+    setting_items,
+    spool_items,
+)
+from keystead.core.attention.items import Item, Severity, Subject, worst_first
+from keystead.core.availability import SILENT_AFTER, UsedCertificate
+from keystead.core.keys.model import Incarnation
+from keystead.core.model import ONTAP_LEVEL, Node
+
+NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+DAY = timedelta(days=1)
+
+
+def certificate(days: float, *, key_server: str = "", type_: str = "client") -> UsedCertificate:
+    """Return a certificate of a year that ends in so many days."""
+    ends = NOON + days * DAY
+    return UsedCertificate("cn", "3F", "CA", type_, None, "vs0", ends, key_server, ends - 365 * DAY)
+
+
+@pytest.mark.parametrize(
+    ("days", "said", "since"),
+    [
+        (-1, "It ended on 2026-02-28 12:00 UTC.", NOON - DAY),
+        (0, "It ended on 2026-03-01 12:00 UTC.", NOON),
+        (30, "It ends on 2026-03-31 12:00 UTC.", NOON),
+        (30.01, "", None),
+    ],
+)
+def test_certificates_that_end(days: float, said: str, since: datetime | None) -> None:
+    """From 30 days before the end; each names its serial number and issuer."""
+    found = list(certificate_items([certificate(days)], NOON))
+    assert [item.since for item in found] == ([since] if said else [])
+    assert [item.reason for item in found] == (
+        [f"{said} It is one of ours: serial number 3F, issued by CA."] if said else []
+    )
+
+
+@pytest.mark.parametrize(
+    ("used", "whose"),
+    [
+        (certificate(1, key_server="ks1:5696", type_="server"), "The key server ks1:5696 shows it"),
+        (certificate(1, type_="server"), "The HTTPS listener shows it"),
+        (certificate(1, type_="server_ca"), "It is one of ours"),
+    ],
+)
+def test_whose_certificate_it_is(used: UsedCertificate, whose: str) -> None:
+    """Said in words; a certificate that is used twice is one item."""
+    (item,) = certificate_items([used, used], NOON)
+    assert whose in item.reason
+
+
+def test_nodes_that_are_silent() -> None:
+    """Since their last sign of life."""
+    silent = NOON - SILENT_AFTER - timedelta(seconds=1)
+    nodes = [Node("1", "node1", ONTAP_LEVEL, NOON), Node("2", "node2", ONTAP_LEVEL, silent)]
+    assert [(item.name, item.since, item.identifier) for item in node_items(nodes)] == [("node2", silent, "2")]
+
+
+@pytest.mark.parametrize("destroys", [True, False])
+def test_held_destruction(*, destroys: bool) -> None:
+    """An item until it is released."""
+    found = [*destruction_items(Incarnation("i", 2, NOON, "restored", "here", destroys=destroys))]
+    assert [(item.name, item.since) for item in found] == ([] if destroys else [("incarnation 2", NOON)])
+
+
+@pytest.mark.parametrize(("free", "count"), [(50, 0), (49, 1)])
+def test_a_disk_that_is_nearly_full(free: int, count: int) -> None:
+    """Below a twentieth."""
+    assert len([*disk_items("/data", free * 2**20, 1000 * 2**20)]) == count
+
+
+@pytest.mark.parametrize(
+    ("age", "is_first", "said"),
+    [
+        (BACKUP_DUE, False, ""),
+        (BACKUP_DUE + DAY, False, "The last backup is of 2026-02-21 12:00 UTC."),
+        (BACKUP_DUE + DAY, True, "There is no backup of this database."),
+    ],
+)
+def test_backups(age: timedelta, is_first: bool, said: str) -> None:
+    """Due a week after the last one, or after the database was made."""
+    assert [item.reason for item in backup_items(NOON - age, NOON, is_first=is_first)] == ([said] if said else [])
+
+
+def test_what_a_node_says_of_itself() -> None:
+    """Reads that wait in the spool, and settings for trials."""
+    assert [*spool_items(is_waiting=False), *setting_items(allows_loopback=False)] == []
+    found = [*spool_items(is_waiting=True), *setting_items(allows_loopback=True)]
+    assert [item.subject for item in found] == [Subject.AUDIT, Subject.SETTING]
+
+
+def test_the_worst_comes_first() -> None:
+    """By severity, then by subject, then the oldest."""
+
+    def item(name: str, severity: Severity, subject: Subject, since: datetime | None = None) -> Item:
+        return Item(subject, name, severity, "", "", "", since)
+
+    ordered = [
+        item("1", Severity.CRITICAL, Subject.KEYS),
+        item("2", Severity.CRITICAL, Subject.KEY_SERVER, NOON - DAY),
+        item("3", Severity.CRITICAL, Subject.KEY_SERVER, NOON),
+        item("4", Severity.CRITICAL, Subject.KEY_SERVER),
+        item("5", Severity.WARNING, Subject.KEYS),
+        item("6", Severity.WARNING, Subject.SETTING),
+    ]
+    assert worst_first(reversed(ordered)) == ordered

@@ -1,0 +1,143 @@
+"""What is wrong with a key manager's keys and servers, as tables of what is stored."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from keystead.core.attention.items import Item, Severity, Subject
+from keystead.core.attention.key_managers import Watched, key_items, orphan_items, server_items
+from keystead.core.keys.away import Away
+from keystead.core.keys.model import Orphan
+from keystead.core.keys.survival import CopyMark, KeyGroup, KeyName, survival
+from keystead.core.model import ONTAP_LEVEL, KeyServer, Node, Observation, PeerCertificate, State, Svm
+from keystead.core.server_address import ServerAddress
+from tests.core.factories import key_manager
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+SVM = Svm("svm-1", "vs0")
+NODES = [Node("1", "node1", ONTAP_LEVEL, NOON)]
+SERVERS = [
+    KeyServer("a", "km", 0, ServerAddress("a.example", 5696), 25, 10, "", ("second",)),
+    KeyServer("b", "km", 1, ServerAddress("b.example", 5696), 25, 10, "", ()),
+]
+SHOWN = PeerCertificate(
+    subject="ks3",
+    issuer="CA 2",
+    serial_number="3FA9",
+    not_before=NOON - timedelta(days=400),
+    not_after=NOON - timedelta(hours=1),
+)
+
+
+def group(holders: str, keys: int, **unproven: CopyMark) -> KeyGroup:
+    """Return keys with copies on these servers."""
+    named = tuple(KeyName(f"id{number}", f"vol{number}") for number in range(1, keys + 1))
+    elsewhere = {each.uuid: CopyMark.MISSING for each in SERVERS if each.uuid not in holders}
+    return KeyGroup(frozenset(frozenset(each) for each in holders), keys, {}, named, elsewhere | unproven)
+
+
+def watched(
+    *observations: Observation, groups: Sequence[KeyGroup] = (), svm: Svm | None = SVM, **away: Away
+) -> Watched:
+    """Return a key manager of an SVM with two servers."""
+    found = survival(SERVERS, {"a": "a", "b": "b"}, groups, away)
+    return Watched(replace(key_manager(), uuid="km", svm=svm), svm.name if svm else "cl1", SERVERS, observations, found)
+
+
+def seen(server: str, host: str = "", state: State = State.NOT_RESPONDING, **fields: object) -> Observation:
+    """Return what the node observed of an address."""
+    return replace(Observation("1", server, host, state, NOON), **fields)
+
+
+def in_short(items: Sequence[Item]) -> list[tuple[str, Severity]]:
+    """Return names and severities."""
+    return [(item.name, item.severity) for item in items]
+
+
+def test_nothing_is_wrong() -> None:
+    """No item for a key manager whose servers answer and whose keys are on both."""
+    well = watched(seen("a", state=State.AVAILABLE), seen("b", state=State.AVAILABLE), groups=[group("ab", 5)])
+    assert [*key_items(well), *server_items(well, NODES, whole=True), *orphan_items(well)] == []
+
+
+def test_keys_that_cannot_be_read_or_are_in_one_domain() -> None:
+    """Both are named; those in one domain are a warning."""
+    found = [*key_items(watched(groups=[group("a", 5), group("b", 1)], a=Away.NOT_RESPONDING))]
+    assert [(item.name, item.severity, item.reason.partition(" ")[0]) for item in found] == [
+        ("vol1, vol2, vol3 and 2 more", Severity.CRITICAL, "5"),
+        ("vol1, vol2, vol3 and 3 more", Severity.WARNING, "6"),
+    ]
+    assert found[0].command == "keystead security key-manager external survival --vserver vs0"
+
+
+def test_copies_that_are_not_what_was_written() -> None:
+    """One item for all of them."""
+    different = group("a", 1, b=CopyMark.DIFFERENT)
+    *_, item = key_items(watched(groups=[different, group("ab", 2)], svm=None))
+    assert (item.name, item.reason, item.command) == (
+        "vol1",
+        "A copy of 1 key is not what was written there.",
+        "keystead report prove",
+    )
+
+
+def test_a_server_that_is_lost() -> None:
+    """Since when, in which stage, why, which certificate exactly, and what to do."""
+    lost = seen("b", stage="tls", reason="server_certificate_expired", certificates=(SHOWN,))
+    (item,) = server_items(watched(lost, b=Away.NOT_RESPONDING), NODES, whole=True)
+    assert (item.subject, item.name, item.severity, item.since) == (
+        Subject.KEY_SERVER,
+        "b.example:5696",
+        Severity.CRITICAL,
+        NOON,
+    )
+    assert item.reason == (
+        "It does not respond: stage tls, reason server_certificate_expired. It showed ks3, serial number 3FA9,"
+        " issued by CA 2, which ends on 2026-03-01 11:00 UTC."
+    )
+    assert item.advice == "The server's certificate has expired: renew it on the key server."
+    assert item.command == "keystead security key-manager external show-status --vserver vs0"
+
+
+def test_what_an_account_of_the_svm_is_told() -> None:
+    """The stage, and not the reason; egress looks like a name that is not resolved."""
+    lost = seen("b", stage="egress", reason="address_not_allowed")
+    (item,) = server_items(watched(lost, b=Away.NOT_RESPONDING), NODES, whole=False)
+    assert (item.reason, item.advice) == ("It does not respond: stage resolve.", "")
+
+
+@pytest.mark.parametrize(
+    ("observation", "away", "expected"),
+    [
+        (seen("a"), {}, [("a.example:5696", Severity.WARNING)]),
+        (seen("a", "second"), {}, [("second (secondary of a.example:5696)", Severity.WARNING)]),
+        (seen("b", state=State.UNKNOWN), {"b": Away.UNKNOWN}, [("b.example:5696", Severity.WARNING)]),
+        (seen("b", state=State.AVAILABLE), {"b": Away.KEYS_HIDDEN}, [("b.example:5696", Severity.CRITICAL)]),
+        (replace(seen("b"), node="silent"), {}, []),
+    ],
+)
+def test_how_bad_it_is(observation: Observation, away: dict[str, Away], expected: list[tuple[str, Severity]]) -> None:
+    """A server with an address that can be read is a warning; a silent node says nothing."""
+    nodes = [*NODES, Node("silent", "node2", ONTAP_LEVEL, NOON - timedelta(hours=1))]
+    assert in_short([*server_items(watched(observation, **away), nodes, whole=True)]) == expected
+
+
+def test_an_address_that_would_be_refused_now() -> None:
+    """A stored server goes on, and is listed."""
+    (item,) = server_items(replace(watched(), refused=frozenset({"a.example"})), NODES, whole=True)
+    assert (item.name, item.severity) == ("a.example:5696", Severity.WARNING)
+
+
+def test_orphans() -> None:
+    """One item, since the first was found."""
+    found = [Orphan("km", "a", str(day), f"name {day}", NOON + timedelta(days=day)) for day in (2, 1)]
+    (item,) = orphan_items(replace(watched(), orphans=found))
+    assert (item.name, item.since) == ("2 objects", NOON + timedelta(days=1))
+    assert item.command == "keystead security key-manager unclaimed show --vserver vs0"
