@@ -65,6 +65,6 @@ def test_a_certificate_is_replaced_while_connections_live(installation: Installa
         assert shown(service) == now
         call.connection.request("GET", "/metrics", headers=call.headers)
         text = call.connection.getresponse().read().decode()
-        assert 'keystead_certificate_days_left{common_name="ks1"' in text
+        assert 'keystead_certificate_expiry_timestamp_seconds{common_name="ks1"' in text
         assert call.connection.sock is connection
     assert "the listener's certificate is not replaced" in service.stderr.read_text()

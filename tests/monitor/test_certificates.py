@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -84,10 +84,12 @@ async def test_certificates_that_last_are_not_announced(node_home: Path, pki: Pk
             assert await node.events("") == []
             text = (await node.open.services.health.telemetry.exposition())[0].decode()
     families = {family.name: family for family in text_string_to_metric_families(text)}
-    ours = {each.labels["type"]: round(each.value) for each in families["keystead_certificate_days_left"].samples}
+    now = datetime.now(UTC).timestamp()
+    ends = families["keystead_certificate_expiry_timestamp_seconds"].samples
+    ours = {each.labels["type"]: round((each.value - now) / 86_400) for each in ends}
     assert ours == {"client": 100, "server_ca": 365}
-    (shown,) = families["keystead_key_server_certificate_days_left"].samples
-    assert round(shown.value) == 50
+    (shown,) = families["keystead_key_server_certificate_expiry_timestamp_seconds"].samples
+    assert round((shown.value - now) / 86_400) == 50
     assert shown.labels["address"] == shown.labels["key_server"] == address
     assert shown.labels["role"] == "primary"
     (state,) = families["keystead_key_server_available"].samples

@@ -93,7 +93,7 @@ async def test_keys_whose_copies_lie_alike_are_one_group(filled: SqlStore) -> No
     """Of several copies on a server the best counts; a copy that is gone is as good as none."""
 
     def fill(tx: Transaction) -> None:
-        copies = {
+        copies: dict[str, dict[str, tuple[Presence, ...]]] = {
             "k1": {"b": (Presence.MISSING,), "c": (Presence.SENT, Presence.DIFFERENT)},
             "k2": {"b": (Presence.DESTROYED,), "c": (Presence.DIFFERENT, Presence.UNKNOWN)},
             "k3": {"c": (Presence.DIFFERENT,)},

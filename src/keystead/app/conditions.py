@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from keystead.core.attention.items import Item
     from keystead.keyservers.egress import EgressRules
+    from keystead.monitor.metrics import Metrics, Samples
+    from keystead.service.attention import Attention
     from keystead.service.audit.reads import ReadAudit
     from keystead.service.ports.process import Clock
 
@@ -35,6 +37,11 @@ class NodeConditions:
         self._reads = reads
         self._clock = clock
 
+    def show(self, attention: Attention, metrics: Metrics) -> None:
+        """Have the conditions be shown in both."""
+        attention.add_source(self.items)
+        metrics.add_source(self.samples)
+
     def items(self) -> Iterator[Item]:
         """Yield what needs somebody."""
         usage = shutil.disk_usage(self._data)
@@ -43,6 +50,12 @@ class NodeConditions:
         last, made = last_backup(self._data), _time(self._data / NODE_FILE)
         yield from backup_items(last or made, self._clock.now(), is_first=last is None)
         yield from setting_items(allows_loopback=any(self._rules.refusal(each) is None for each in LOOPBACK))
+
+    def samples(self) -> Iterator[Samples]:
+        """Yield the time of the last backup for the metrics; none if there is none."""
+        last = last_backup(self._data)
+        series = [] if last is None else [((), last.timestamp())]
+        yield ("keystead_last_backup_timestamp_seconds", "Time of the last backup of this data directory.", (), series)
 
 
 def last_backup(data: Path) -> datetime | None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from keystead.keyservers.objects import Objects
 from keystead.monitor.keeper import KEYS_PER_S, Keeper
+from keystead.monitor.key_counts import KeyCounts
 from keystead.monitor.schedule import Pace
 from keystead.service.audit.reads import ReadAudit
 from keystead.service.audit.spool import ReadSpool
@@ -94,6 +95,7 @@ class KeyServices:
     restorer: KeyRestorer
     unclaimed: Orphans
     survival: KeySurvival
+    counts: KeyCounts
     reports: KeyReports
     prover: VerificationJobs
     keeper: Keeper
@@ -101,6 +103,7 @@ class KeyServices:
     def start(self) -> None:
         """Start the parts that answer calls."""
         self.reads.start()
+        self.counts.start()
         self.forgetter.start()
 
     def changed(self, key_manager: str) -> None:
@@ -116,6 +119,7 @@ class KeyServices:
 
     async def close(self) -> None:
         """Wait for work under way, then close the connections to key servers."""
+        await self.counts.close()
         await self.keeper.close()
         await self.writer.close()
         await self.forgetter.close()
@@ -151,6 +155,7 @@ def key_work(world: Dependencies, rules: EgressRules, settings: Settings) -> Key
     reports = KeyReports(store, world.signer, clock, node)
     rounds = KeyRounds(context, Leases(store, clock, node), parts, look=incarnations.look)
     keeper = Keeper(rounds, world.metrics)
+    survival = KeySurvival(store, clock)
     guard = RemovalGuard(store, objects, endpoints, clock)
     return KeyServices(
         objects=objects,
@@ -175,7 +180,8 @@ def key_work(world: Dependencies, rules: EgressRules, settings: Settings) -> Key
         forgetter=CacheEviction(store, cache),
         restorer=KeyRestorer(store, objects, fetcher, cache, audit, node),
         unclaimed=Orphans(context, audit),
-        survival=KeySurvival(store),
+        survival=survival,
+        counts=KeyCounts(survival, keeper.holds, world.metrics),
         reports=reports,
         prover=VerificationJobs(store, lambda: Objects(rules), endpoints, reports, audit, clock, node),
         keeper=keeper,

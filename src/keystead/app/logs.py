@@ -7,17 +7,32 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import sys
-from typing import TYPE_CHECKING, cast
+import time
+from typing import TYPE_CHECKING, Final, cast
 
 import structlog
+from cachetools import LRUCache
 
 from keystead.settings import SettingsError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
     from typing import TextIO
 
+    from structlog.typing import EventDict
+
+    from keystead.core.model import Event
     from keystead.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+_OF_SEVERITY: Final = {"emergency": logging.ERROR, "alert": logging.ERROR, "error": logging.ERROR}
+"""Log levels of events, by severity; others are information."""
+
+REPEATED_S: Final = 600.0
+"""Seconds for which a line about the same failure of the same address is left out."""
 
 LEVELS = ("debug", "info", "warning", "error")
 FORMATS = ("auto", "json", "console")
@@ -30,6 +45,7 @@ def configure(settings: Settings) -> None:
             raise SettingsError(f"setting '{name}': one of {', '.join(known)} is expected, not {value!r}")
     console = settings.log_format == "console" or (settings.log_format == "auto" and sys.stderr.isatty())
     renderer = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    first: list[structlog.typing.Processor] = [FirstOfEach()]
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
@@ -42,7 +58,7 @@ def configure(settings: Settings) -> None:
     stream = cast("TextIO", _Log(sys.stderr))
     level = logging.getLevelNamesMapping()[settings.log_level.upper()]
     structlog.configure(
-        processors=[*shared, *last],
+        processors=[*first, *shared, *last],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.WriteLoggerFactory(stream),
         cache_logger_on_first_use=True,
@@ -55,6 +71,39 @@ def configure(settings: Settings) -> None:
     )
     logging.basicConfig(level=max(level, logging.WARNING), handlers=[handler], force=True)
     logging.getLogger("keystead").setLevel(level)  # ours at the wanted level, libraries from warnings on
+
+
+def log_events(events: Sequence[Event]) -> None:
+    """Write a line for each event, with its parameters. Called with the events of each commit."""
+    for event in events:
+        log.log(_OF_SEVERITY.get(event.severity, logging.INFO), event.name, **dict(event.parameters))
+
+
+class FirstOfEach:
+    """A processor that drops a line if the same failure of the same address was logged in the last ten minutes.
+
+    A failure is a line with ``address`` and ``why``. The next line that is written says how many were left out. Events
+    are never dropped, because each of them is a change.
+    """
+
+    def __init__(self, timer: Callable[[], float] = time.monotonic) -> None:
+        self._timer = timer
+        self._seen: LRUCache[tuple[str, str, str], tuple[float, int]] = LRUCache(maxsize=10_000)
+
+    def __call__(self, _: object, __: str, line: EventDict) -> EventDict:
+        """Return the line, or raise DropEvent."""
+        if "address" not in line or "why" not in line:
+            return line
+        key = (str(line["event"]), str(line["address"]), str(line["why"]))
+        now = self._timer()
+        written, left_out = self._seen.get(key, (-math.inf, 0))
+        if now - written < REPEATED_S:
+            self._seen[key] = written, left_out + 1
+            raise structlog.DropEvent
+        self._seen[key] = now, 0
+        if left_out:
+            line["repeated"] = left_out
+        return line
 
 
 class _Log:

@@ -99,6 +99,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
     rules = egress_rules(settings)
     node = node_uuid(settings.data)
     store = opened(settings)
+    store.on_events = logs.log_events
     hasher = Argon2Hasher()
     key_maker = ThreadedKeyMaker()
     clock = SystemClock()
@@ -167,7 +168,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         intervals = Intervals(settings.monitor_interval, settings.monitor_probe_interval)
         monitor = Monitor(watching, visibility.sees_keys, metrics, intervals)
         metrics.add_source(lambda: in_work(queue, services.jobs))
-        services.attention.add_source(NodeConditions(settings.data, rules, keys.reads, clock).items)
+        NodeConditions(settings.data, rules, keys.reads, clock).show(services.attention, metrics)
         try:
             yield Running(services, store, keyring, queue, keys, monitor)
         finally:

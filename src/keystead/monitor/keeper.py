@@ -86,7 +86,6 @@ class Keeper:
         self._kicked: set[str] = set()
         self._under_way: dict[str, asyncio.Task[None]] = {}  # rounds, by key manager
         self._due: dict[tuple[str, str], float] = {}  # loop time from which (what, uuid) is due
-        self._tallies: dict[str, tuple[EnabledKeyManager, Tally]] = {}
         self._announced: dict[str, tuple[bool, bool]] = {}
         self._holds = False
         self._stopped = False
@@ -107,6 +106,10 @@ class Keeper:
         self.stop()
         if self._task is not None:
             await asyncio.wait([self._task], timeout=CLOSING_S)
+
+    def holds(self) -> bool:
+        """Return True while this process keeps keys."""
+        return self._holds
 
     def kick(self, key_manager: str) -> None:
         """Make a round of a key manager soon, because its keys or servers have changed."""
@@ -142,7 +145,6 @@ class Keeper:
                 self._holds = False
                 await _end([aborting, *self._under_way.values()])
                 self._under_way.clear()
-                self._tallies.clear()
                 self._announced.clear()
 
     def _rest_s(self, took_s: float) -> float:
@@ -265,9 +267,8 @@ class Keeper:
     # --- what is announced and shown ---
 
     async def _count(self, holding: Holding, manager: EnabledKeyManager, tally: Tally) -> None:
-        """Show the state of keys in metrics. Announce it when it becomes bad, worse, better or good."""
+        """Announce the state of keys when it becomes bad, worse, better or good."""
         uuid = manager.key_manager.uuid
-        self._tallies[uuid] = manager, tally
         at_risk = (tally.sole + tally.unproven > 0, tally.unproven > 0)
         if at_risk != self._announced.get(uuid, (False, False)):
             await self._rounds.announce(holding, manager.key_manager, tally)
@@ -277,35 +278,10 @@ class Keeper:
         uuids = {each.key_manager.uuid for each in key_managers}
         there = uuids | {server.uuid for each in key_managers for server in each.servers}
         self._due = {(what, uuid): due for (what, uuid), due in self._due.items() if uuid in there}
-        for uuid in self._tallies.keys() - uuids:
-            del self._tallies[uuid]
-            self._announced.pop(uuid, None)
+        for uuid in self._announced.keys() - uuids:
+            del self._announced[uuid]
 
     def _samples(self) -> Iterable[Samples]:
-        labels = ("svm", "key_manager")
-        counted = [((manager.vserver, uuid), manager, tally) for uuid, (manager, tally) in self._tallies.items()]
-        for name, help_, values in (
-            (
-                "keystead_keys",
-                "Keys in use, and retired ones that can be recovered.",
-                [tally.keys for _, _, tally in counted],
-            ),
-            ("keystead_keys_sole_copy", "Keys proven in one replication domain only.", [t.sole for _, _, t in counted]),
-            ("keystead_keys_unproven", "Keys without a proven copy.", [tally.unproven for _, _, tally in counted]),
-        ):
-            series = [(of, float(value)) for (of, _, _), value in zip(counted, values, strict=True)]
-            yield (name, f"{help_} Shown by the node that keeps them.", labels, series)
-        yield (
-            "keystead_key_copies",
-            "Keys by what is known of their copies on a configured key server. Shown by the node that keeps them.",
-            (*labels, "key_server", "presence"),
-            [
-                ((*of, address, presence.value), float(count))
-                for of, manager, tally in counted
-                for (server, presence), count in tally.copies.items()
-                if (address := _address(manager, server))
-            ],
-        )
         yield ("keystead_keeper", "Whether this node keeps keys: 1 or 0.", (), [((), float(self._holds))])
 
 
@@ -322,8 +298,3 @@ async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
     for task in tasks:
         if not task.cancelled():
             task.exception()  # because asyncio logs exceptions that nobody retrieves
-
-
-def _address(manager: EnabledKeyManager, key_server: str) -> str:
-    """Return the address of a server, empty for one that was removed, because copies there do not count."""
-    return next((str(server.address) for server in manager.servers if server.uuid == key_server), "")

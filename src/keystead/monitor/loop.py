@@ -243,8 +243,7 @@ class Monitor:
     # --- what is true now, for the metrics ---
 
     def _samples(self) -> Iterable[Samples]:
-        now = self._watching.now()
-        states, days, visible = [], [], []
+        states, ends, visible = [], [], []
         for watcher, _ in self._watchers.values():
             watched, known = watcher.watched, watcher.known
             if known is None:
@@ -262,10 +261,9 @@ class Monitor:
             if known.keys_visible is not None:
                 visible.append((labels, float(known.keys_visible)))
             if known.certificates:
-                left = min(certificate.not_after for certificate in known.certificates) - now
-                days.append((labels, left.total_seconds() / 86_400))
+                ends.append((labels, min(each.not_after for each in known.certificates).timestamp()))
         ours = {
-            (each.vserver, each.type, each.common_name, each.serial_number): each.days_left(now)
+            (each.vserver, each.type, each.common_name, each.serial_number): each.not_after.timestamp()
             for each in (*self._certificates, *self._of_listener())
         }
         names = ("svm", "key_manager", "key_server", "address", "role")
@@ -282,14 +280,14 @@ class Monitor:
             visible,
         )
         yield (
-            "keystead_key_server_certificate_days_left",
-            "Days until the first of the certificates that a key server last showed expires.",
+            "keystead_key_server_certificate_expiry_timestamp_seconds",
+            "Time when the first of the certificates that a key server last showed expires.",
             names,
-            days,
+            ends,
         )
         yield (
-            "keystead_certificate_days_left",
-            "Days until a certificate that a key manager or the listener uses expires.",
+            "keystead_certificate_expiry_timestamp_seconds",
+            "Time when a certificate that a key manager or the listener uses expires.",
             ("svm", "type", "common_name", "serial_number"),
             tuple(ours.items()),
         )

@@ -10,9 +10,11 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
+
+from keystead import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -35,6 +37,11 @@ class Metrics:
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
+        ProcessCollector(registry=self._registry)
+        build = Gauge(
+            "keystead_build_info", "The release of this process; always 1.", ["version"], registry=self._registry
+        )
+        build.labels(__version__).set(1)
         self._sources: list[Callable[[], Iterable[Samples]]] = []
         self._check = Histogram(
             "keystead_light_check_seconds",

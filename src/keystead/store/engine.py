@@ -22,10 +22,11 @@ from keystead.store.schema import check_schema
 from keystead.store.workers import Workers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from sqlalchemy import Connection, Engine
 
+    from keystead.core.model import Event
     from keystead.service.ports.store import Transaction
     from keystead.store.database import Database
 
@@ -60,8 +61,10 @@ class SqlStore:
     """An implementation of :class:`keystead.service.ports.store.Store`.
 
     ``database.writer`` takes SQLAlchemy's event listeners. ``deadline_s`` and ``closing_s`` are limits; see the
-    constants of this module.
+    constants of this module. ``on_events`` is called in a worker thread with the events of each commit.
     """
+
+    on_events: Callable[[Sequence[Event]], None] = staticmethod(lambda _: None)
 
     def __init__(self, database: Database, *, deadline_s: float = DEADLINE_S, closing_s: float = CLOSING_S) -> None:
         self.database = database
@@ -205,6 +208,7 @@ class SqlStore:
                 if getattr(error, "connection_invalidated", False):
                     raise StoreError("the connection broke during the commit: it may have happened or not") from None
                 raise
+            self.on_events(transaction.announced)
             if transaction.reconfigured:
                 with suppress(RuntimeError):  # the event loop is closed
                     changed()

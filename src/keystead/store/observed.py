@@ -119,6 +119,7 @@ class ObservedRows(Statements):
         self.change(_FORGET, {"server": key_server, "hosts": list(hosts)})
 
     def add_events(self, events: Sequence[Event], keep: int) -> None:
+        self.announced += events
         for node, group in groupby(sorted(events, key=attrgetter("node")), key=attrgetter("node")):
             self.lock(_LOCK_NODE, node)
             last = self.one(_LAST, {"n": node}, lambda row: row.last) or 0

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Executable, Row, Select, Table
 
-    from keystead.core.model import Svm
+    from keystead.core.model import Event, Svm
     from keystead.store.failures import Classify
     from keystead.store.kinds import Kind
 
@@ -71,6 +71,8 @@ class Statements:
         self.row_locks = row_locks
         self.reconfigured = False
         """True if something was changed that must move the change marker."""
+        self.announced: list[Event] = []
+        """The events that were added. They are logged after the commit."""
 
     def values_of(self, kind: Kind[T], statement: Executable, parameters: Parameters) -> tuple[T, ...]:
         """Read the values of a kind."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -18,7 +18,7 @@ from keystead.core.server_address import ServerAddress
 from tests.core.factories import key_manager
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 SVM = Svm("svm-1", "vs0")
@@ -44,14 +44,17 @@ def group(holders: str, keys: int, **unproven: CopyMark) -> KeyGroup:
 
 
 def watched(
-    *observations: Observation, groups: Sequence[KeyGroup] = (), svm: Svm | None = SVM, **away: Away
+    *observations: Observation,
+    groups: Sequence[KeyGroup] = (),
+    svm: Svm | None = SVM,
+    away: Mapping[str, Away] | None = None,
 ) -> Watched:
     """Return a key manager of an SVM with two servers."""
-    found = survival(SERVERS, {"a": "a", "b": "b"}, groups, away)
+    found = survival(SERVERS, {"a": "a", "b": "b"}, groups, away or {})
     return Watched(replace(key_manager(), uuid="km", svm=svm), svm.name if svm else "cl1", SERVERS, observations, found)
 
 
-def seen(server: str, host: str = "", state: State = State.NOT_RESPONDING, **fields: object) -> Observation:
+def seen(server: str, host: str = "", state: State = State.NOT_RESPONDING, **fields: Any) -> Observation:
     """Return what the node observed of an address."""
     return replace(Observation("1", server, host, state, NOON), **fields)
 
@@ -69,7 +72,7 @@ def test_nothing_is_wrong() -> None:
 
 def test_keys_that_cannot_be_read_or_are_in_one_domain() -> None:
     """Both are named; those in one domain are a warning."""
-    found = [*key_items(watched(groups=[group("a", 5), group("b", 1)], a=Away.NOT_RESPONDING))]
+    found = [*key_items(watched(groups=[group("a", 5), group("b", 1)], away={"a": Away.NOT_RESPONDING}))]
     assert [(item.name, item.severity, item.reason.partition(" ")[0]) for item in found] == [
         ("vol1, vol2, vol3 and 2 more", Severity.CRITICAL, "5"),
         ("vol1, vol2, vol3 and 3 more", Severity.WARNING, "6"),
@@ -91,7 +94,7 @@ def test_copies_that_are_not_what_was_written() -> None:
 def test_a_server_that_is_lost() -> None:
     """Since when, in which stage, why, which certificate exactly, and what to do."""
     lost = seen("b", stage="tls", reason="server_certificate_expired", certificates=(SHOWN,))
-    (item,) = server_items(watched(lost, b=Away.NOT_RESPONDING), NODES, whole=True)
+    (item,) = server_items(watched(lost, away={"b": Away.NOT_RESPONDING}), NODES, whole=True)
     assert (item.subject, item.name, item.severity, item.since) == (
         Subject.KEY_SERVER,
         "b.example:5696",
@@ -109,7 +112,7 @@ def test_a_server_that_is_lost() -> None:
 def test_what_an_account_of_the_svm_is_told() -> None:
     """The stage, and not the reason; egress looks like a name that is not resolved."""
     lost = seen("b", stage="egress", reason="address_not_allowed")
-    (item,) = server_items(watched(lost, b=Away.NOT_RESPONDING), NODES, whole=False)
+    (item,) = server_items(watched(lost, away={"b": Away.NOT_RESPONDING}), NODES, whole=False)
     assert (item.reason, item.advice) == ("It does not respond: stage resolve.", "")
 
 
@@ -126,7 +129,7 @@ def test_what_an_account_of_the_svm_is_told() -> None:
 def test_how_bad_it_is(observation: Observation, away: dict[str, Away], expected: list[tuple[str, Severity]]) -> None:
     """A server with an address that can be read is a warning; a silent node says nothing."""
     nodes = [*NODES, Node("silent", "node2", ONTAP_LEVEL, NOON - timedelta(hours=1))]
-    assert in_short([*server_items(watched(observation, **away), nodes, whole=True)]) == expected
+    assert in_short([*server_items(watched(observation, away=away), nodes, whole=True)]) == expected
 
 
 def test_an_address_that_would_be_refused_now() -> None:

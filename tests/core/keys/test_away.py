@@ -8,7 +8,7 @@ import pytest
 
 from keystead.core.availability import SILENT_AFTER
 from keystead.core.keys.away import Away, away
-from keystead.core.model import KeyServer, Node, Observation, State
+from keystead.core.model import ONTAP_LEVEL, KeyServer, Node, Observation, State
 from keystead.core.server_address import ServerAddress
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -18,7 +18,7 @@ SERVER = KeyServer("a", "km", 0, ServerAddress("a.example", 5696), 25, 10, "", (
 
 def node(uuid: str, silent_for: timedelta = timedelta()) -> Node:
     """Return a node whose last sign of life is this old."""
-    return Node(uuid, f"name of {uuid}", NOON, heard_at=NOON - silent_for)
+    return Node(uuid, f"name of {uuid}", ONTAP_LEVEL, heard_at=NOON - silent_for)
 
 
 def seen(by: str, host: str, state: State, *, visible: bool | None = None) -> Observation:

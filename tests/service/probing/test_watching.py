@@ -7,16 +7,13 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
-import structlog
 from sqlalchemy import text
 
-from keystead.core import events
 from keystead.core.availability import AddressCheck, CheckResult, WatchedAddress
 from keystead.core.model import Event, State
 from keystead.core.secret import Secret
 from keystead.service.ports.page import Page
 from keystead.service.ports.store import StoreError
-from keystead.service.probing import watching as module
 
 if TYPE_CHECKING:
     from keystead.service.ports.store import Transaction
@@ -132,15 +129,3 @@ async def test_a_database_without_a_cluster_is_not_watched(world: World, watchin
     await world.store.write(empty)
     with pytest.raises(StoreError, match="init"):
         await watching.configuration()
-
-
-@pytest.mark.parametrize(
-    ("kind", "level"), [(events.NOT_AVAILABLE, "error"), (events.EXPIRED, "error"), (events.AVAILABLE, "info")]
-)
-def test_an_event_is_logged_at_the_level_of_its_severity(kind: events.EventKind, level: str) -> None:
-    """An alert and an error are errors, a notice is none; every severity that there is has a level."""
-    event = Event("node", 1, NOW, kind.name, kind.severity, None, (("address", "ks1:5696"),), "")
-    with structlog.testing.capture_logs() as logs:
-        module._log([event])
-    assert logs == [{"event": kind.name, "log_level": level, "address": "ks1:5696"}]
-    assert {each.severity for each in events.KINDS.values()} == module._LEVELS.keys()

@@ -47,6 +47,11 @@ _LINKS: Final[dict[Subject, Callable[[Item], str]]] = {
 """The path of what an item is about. Items about the node itself have the path of the list."""
 
 
+def _link(view: _View) -> str:
+    make = _LINKS.get(view.of.subject)
+    return COLLECTION if make is None else make(view.of)
+
+
 def _field(name: str, help_: str, get: Callable[[Any], Any], **options: Any) -> Field:
     return Field(name=name, type=options.pop("type", TEXT), help=help_, get=get, since=OURS, **options)
 
@@ -78,7 +83,7 @@ ATTENTION = Resource(
         _field("key_manager.uuid", "Its identifier.", str, type=UUID),
         *svm_shown(attrgetter("of.svm"), "The SVM that it concerns; absent for the cluster."),
     ),
-    link=lambda view: _LINKS.get(view.of.subject, lambda _: COLLECTION)(view.of),
+    link=_link,
     key="name",
     order=("place", place_in_list(r"\d{6}"), attrgetter("place")),
 )

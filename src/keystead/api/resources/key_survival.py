@@ -86,7 +86,7 @@ def _named_fields(prefix: str, of: str, get: Callable[[Any], Sequence[KeyName]])
     )
 
 
-_NOW = (
+_NOW: tuple[Field | Group, ...] = (
     Group(name="now", help="What the keys survive at this moment.", get=lambda view: view),
     _field(
         "now.survives",
@@ -135,7 +135,7 @@ _NOW = (
     ),
 )
 
-_PATTERNS = (
+_PATTERNS: tuple[Field | Group, ...] = (
     Group(
         name="patterns",
         help="The keys, those whose copies lie alike as one record; those on the fewest domains come first.",

@@ -6,7 +6,6 @@ monitor decides when to look, and how often.
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Protocol
 
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from keystead.core.availability import AddressCheck, Announced, Connectivity, UsedCertificate
-    from keystead.core.model import Certificate, Event, KeyManager, Observation
+    from keystead.core.model import Certificate, KeyManager, Observation
     from keystead.core.probing import TlsIdentity
     from keystead.core.server_address import ServerAddress
     from keystead.service.context import Call
@@ -46,9 +45,6 @@ if TYPE_CHECKING:
 _NAMES = [field.name for field in fields(KeyServer)]
 
 log = structlog.get_logger(__name__)
-
-_LEVELS = {"alert": logging.ERROR, "error": logging.ERROR, "notice": logging.INFO}
-"""Log levels of events, by severity."""
 
 
 class Rows(CertificateRows, KeyManagerRows, KeyServerRows, ClusterRows, NodeRows, ObservationRows, EventRows, Protocol):
@@ -164,18 +160,16 @@ class Watching:
         Return the key managers (uuids) that another transaction holds locked. Their changes are not stored.
         """
 
-        def work(tx: Rows) -> tuple[list[Event], frozenset[str]]:
+        def work(tx: Rows) -> frozenset[str]:
             wanted = sorted({change.key_manager for change in changes})
             locked = {manager.uuid: manager for manager in tx.lock_free_key_managers(wanted)}
             held = frozenset(each.uuid for each in tx.key_managers(wanted) if each.uuid not in locked)
             servers = tx.key_servers_of(locked)
             owners = {uuid: manager.svm for uuid, manager in locked.items()}
-            found = self._observing.apply(tx, owners, servers, _still_true(changes, locked, servers))
-            add_events(tx, found)
-            return found, held
+            add_events(tx, self._observing.apply(tx, owners, servers, _still_true(changes, locked, servers)))
+            return held
 
-        found, held = await self._store.write(work)
-        _log(found)
+        held = await self._store.write(work)
         for hiding in dict.fromkeys(each.key_manager for each in changes if each.look.keys_visible is False):
             if hiding not in held:
                 self._on_hidden(hiding)
@@ -199,7 +193,6 @@ class Watching:
         due = certificate_events(self.node, used, known, self._clock.now())
         if due:
             await self._store.write(lambda tx: add_events(tx, due))
-            _log(due)
         return known | set(map(announced_certificate, due))
 
     def _known(self, tx: ObservationRows, wanted: Iterable[Watched]) -> dict[WatchedAddress, Observation]:
@@ -263,8 +256,3 @@ def used_certificates(tx: CertificateRows, in_use: Sequence[tuple[KeyManager, st
     ]
     found = {each.uuid: each for each in tx.certificates(sorted({uuid for uuid, _, _ in uses}))}
     return [own_certificate(found[uuid], svm, vserver) for uuid, svm, vserver in uses if uuid in found]
-
-
-def _log(found: Iterable[Event]) -> None:
-    for event in found:
-        log.log(_LEVELS[event.severity], event.name, **dict(event.parameters))

@@ -37,7 +37,7 @@ async def test_keys_are_lost_with_all_the_servers_that_hold_them(key_world: KeyW
     everywhere = await node.create(manager, "everywhere")
     full(servers[2])
     partly = await node.create(manager, "partly")
-    found = await KeySurvival(key_world.store).survival(CALL, manager)
+    found = await KeySurvival(key_world.store, key_world.clock).survival(CALL, manager)
     assert [domain.servers for domain in found.domains] == [(f"127.0.0.1:{server.port}",) for server in servers]
     assert (found.keys, found.unproven.keys, found.sole, found.survives) == (2, 0, 0, 1)
     assert lost(found) == {"01": 1, "012": 2}
@@ -55,7 +55,7 @@ async def test_servers_that_replicate_are_lost_together(key_world: KeyWorld) -> 
     await key_world.know(manager, sees={1: (0,)})
     full(servers[2])
     await (await key_world.node()).create(manager)
-    found = await KeySurvival(key_world.store).survival(CALL, manager)
+    found = await KeySurvival(key_world.store, key_world.clock).survival(CALL, manager)
     assert [len(domain.servers) for domain in found.domains] == [2, 1]
     assert (found.sole, found.survives, lost(found)) == (1, 0, {"0": 1, "01": 1})
 
@@ -80,7 +80,7 @@ async def test_what_one_secondary_has_for_two_servers_is_lost_with_either(key_wo
     key = await node.create(manager, "on the secondary")
     there = [copy.host for copy in await key_world.copies(key.uuid) if copy.presence is Presence.PRESENT]
     assert there == [SECONDARY, SECONDARY]
-    said = await KeySurvival(key_world.store).survival(CALL, manager)
+    said = await KeySurvival(key_world.store, key_world.clock).survival(CALL, manager)
     assert [domain.servers for domain in said.domains] == [(address,) for address in addresses]
     assert (said.keys, said.sole, said.survives, lost(said)) == (2, 1, 0, {"0": 1, "1": 1, "01": 2})
     assert said.losses[0].named == said.losses[1].named == (KeyName(key.key_id, key.name),)
@@ -96,7 +96,7 @@ async def test_what_is_not_proven_any_more_is_lost_already(key_world: KeyWorld) 
     key = await (await key_world.node()).create(manager)
     unknown = [replace(copy, presence=Presence.UNKNOWN) for copy in await key_world.copies(key.uuid)]
     await key_world.store.write(lambda tx: tx.put_copies(unknown, new=False))
-    found = await KeySurvival(key_world.store).survival(CALL, manager)
+    found = await KeySurvival(key_world.store, key_world.clock).survival(CALL, manager)
     assert (found.unproven.keys, found.unproven.named, found.survives) == (1, (KeyName(key.key_id, key.name),), 0)
 
 
@@ -114,7 +114,7 @@ async def test_what_survives_now(key_world: KeyWorld) -> None:
         tx.put_observations(seen, new=True)
 
     await key_world.store.write(observe)
-    found = await KeySurvival(key_world.store).survival(CALL, manager)
+    found = await KeySurvival(key_world.store, key_world.clock).survival(CALL, manager)
     assert found.now.away == {servers[2].uuid: Away.KEYS_HIDDEN, servers[3].uuid: Away.NOT_RESPONDING}
     assert (found.survives, found.now.survives, found.now.at_risk, found.now.unreadable.keys) == (3, 1, 1, 0)
     (pattern,) = found.patterns
@@ -127,7 +127,7 @@ async def test_only_who_sees_the_key_manager_is_told(key_world: KeyWorld) -> Non
     """For an account of another SVM there is none; its own is answered."""
     svm, other = await key_world.home.svm(), await key_world.home.svm()
     manager = await key_world.key_manager(*await key_world.start(1), svm=svm)
-    service = KeySurvival(key_world.store)
+    service = KeySurvival(key_world.store, key_world.clock)
     assert (await service.survival(Call(CALL.caller, "GET", "/", scope=svm), manager)).keys == 0
     for call, uuid in ((Call(CALL.caller, "GET", "/", scope=other), manager), (CALL, "absent")):
         with pytest.raises(OntapError) as refused:

@@ -15,7 +15,7 @@ import structlog
 
 from keystead.core.availability import keys_visible
 from keystead.core.errors import OntapError
-from keystead.service.announcing import add_events, cluster_name
+from keystead.service.announcing import add_events
 from keystead.service.cluster.leases import LeaseLost
 from keystead.service.keys.announcing import tally_event
 from keystead.service.ports.cluster import ClusterRows, EventRows, LeaseRows, NodeRows, ObservationRows
@@ -66,11 +66,10 @@ class Learner(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class EnabledKeyManager:
-    """An enabled key manager, its servers, and the name of its SVM or of the cluster for events and metrics."""
+    """An enabled key manager and its servers."""
 
     key_manager: KeyManager
     servers: tuple[KeyServer, ...]
-    vserver: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,15 +117,8 @@ class KeyRounds:
 
         Called before each round of all key managers, and before a round that a kick began. Raises StoreError.
         """
-
-        def read(tx: Rows) -> tuple[EnabledKeyManager, ...]:
-            cluster = cluster_name(tx)
-            return tuple(
-                EnabledKeyManager(each, servers, each.svm.name if each.svm else cluster)
-                for each, servers in tx.watched()
-            )
-
-        return await self._context.store.read(read)
+        found = await self._context.store.read(lambda tx: tx.watched())
+        return tuple(EnabledKeyManager(each, servers) for each, servers in found)
 
     async def abort_expired(self, holding: Holding) -> None:
         """Abort the attempts that timed out, in all key managers. A failure is only logged.

@@ -5,26 +5,31 @@ The report rests on stored proofs and observations: no server is asked.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
 from keystead.core.keys.away import away
 from keystead.core.keys.guarding import without_aborted
 from keystead.core.keys.keeping import KEPT_STATES
 from keystead.core.keys.survival import MAX_NAMED, KeyGroupCounter, has_shared_addresses, survival
+from keystead.service.announcing import cluster_name
 from keystead.service.keys.topology import load_topology
 from keystead.service.loading import require_key_manager
-from keystead.service.ports.cluster import NodeRows, ObservationRows
+from keystead.service.ports.cluster import ClusterRows, NodeRows, ObservationRows
 from keystead.service.ports.configuration import KeyManagerRows
 from keystead.service.ports.keys import AttemptRows, CopyRows, KeyRows, ReportRows, TopologyRows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from keystead.core.keys.model import Copy
     from keystead.core.keys.survival import KeyGroup, Survival
-    from keystead.core.model import Node, Observation
+    from keystead.core.model import KeyManager, KeyServer, Node, Observation
     from keystead.service.context import Call
     from keystead.service.keys.topology import ServerTopology
+    from keystead.service.ports.process import Clock
     from keystead.service.ports.store import Store
 
 KEYS_PER_READ: Final = 256
@@ -35,15 +40,26 @@ class CountedRows(KeyRows, AttemptRows, CopyRows, ReportRows, Protocol):
     """The rows that are counted."""
 
 
-class Rows(CountedRows, TopologyRows, KeyManagerRows, NodeRows, ObservationRows, Protocol):
+class Rows(CountedRows, TopologyRows, KeyManagerRows, ClusterRows, NodeRows, ObservationRows, Protocol):
     """The rows that this module reads."""
+
+
+@dataclass(frozen=True, slots=True)
+class CountedKeys:
+    """The survival report of an enabled key manager (a uuid) at a time. ``vserver`` is its SVM, or the cluster."""
+
+    key_manager: str
+    vserver: str
+    survival: Survival
+    time: datetime
 
 
 class KeySurvival:
     """The survival report of key managers."""
 
-    def __init__(self, store: Store[Rows]) -> None:
+    def __init__(self, store: Store[Rows], clock: Clock) -> None:
         self._store = store
+        self._clock = clock
 
     async def survival(self, call: Call, key_manager: str) -> Survival:
         """Return what a key manager's keys would survive. Raises 4 (404) if the call may not see it.
@@ -57,6 +73,20 @@ class KeySurvival:
             return survival_of(tx, topology, seen, tx.nodes())
 
         return await self._store.read(work)
+
+    async def of_all(self) -> tuple[CountedKeys, ...]:
+        """Return the report of each enabled key manager. Called for the metrics. Raises StoreError."""
+        enabled, cluster = await self._store.read(lambda tx: (tx.watched(), cluster_name(tx)))
+
+        def count(tx: Rows, manager: KeyManager, servers: Sequence[KeyServer]) -> CountedKeys:
+            seen = tx.observations([server.uuid for server in servers])
+            found = survival_of(tx, load_topology(tx, manager), seen, tx.nodes())
+            vserver = manager.svm.name if manager.svm else cluster
+            return CountedKeys(manager.uuid, vserver, found, self._clock.now())
+
+        return tuple(
+            [await self._store.read(partial(count, manager=manager, servers=servers)) for manager, servers in enabled]
+        )
 
 
 def survival_of(
