@@ -87,14 +87,16 @@ class JobStillRunning(click.ClickException):
         click.echo(self.message, file=file, err=True)
 
 
-def run_job(service: Api, path: str, body: dict[str, Any]) -> dict[str, Any]:
+def run_job(service: Api, path: str, body: dict[str, Any], say: Callable[[str], object]) -> dict[str, Any]:
     """Begin a job, wait for its end and return the job. Raise Refused if the job fails.
 
-    Raise GoesOn if Ctrl-C stops waiting.
+    ``say`` is called with the job's message while it runs: how many of how many are done. Raise JobStillRunning if
+    Ctrl-C stops waiting.
     """
     uuid = service.call("POST", path, body)["job"]["uuid"]
     try:
         while (job := service.call("GET", f"/cluster/jobs/{uuid}"))["state"] in RUNNING:
+            say(job.get("message", ""))
             time.sleep(POLL_S)
     except KeyboardInterrupt:
         raise JobStillRunning(f"job {uuid} goes on: `keystead job show` tells how it ends") from None

@@ -160,9 +160,9 @@ def public_key(**flags: Any) -> None:
 
 def _make(action: str, doing: str, vserver: str | None, flags: dict[str, Any]) -> None:
     """Run a job to its end and show its report."""
-    with api(flags) as service, progress(doing):
+    with api(flags) as service, progress(doing) as say:
         path = _key_manager_path(service, vserver)
-        run_job(service, f"{path}/{action}", {})
+        run_job(service, f"{path}/{action}", {}, say)
         made = _newest(service, f"{path}/key-reports")
         document = service.call("GET", f"{path}/key-reports/{made['uuid']}")["document"]
     print_records([made], COLUMNS, flags["output"])

@@ -12,6 +12,7 @@ import click
 
 from keystead.cli.client import Api, Refused
 from keystead.cli.login import read_login
+from keystead.cli.output import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -154,12 +155,16 @@ def confirm(what: str, *, yes: bool) -> None:
 
 
 @contextlib.contextmanager
-def progress(text: str) -> Iterator[None]:
-    """Show on a terminal that something takes time. Print nothing if there is no terminal."""
+def progress(text: str) -> Iterator[Callable[[str], None]]:
+    """Show on a terminal that something takes time. Print nothing if there is no terminal.
+
+    The yielded function adds how far it is, such as "3 of 8 records complete.".
+    """
     if not sys.stderr.isatty():
-        yield
+        yield lambda _: None
         return
     from rich.console import Console
+    from rich.text import Text
 
-    with Console(stderr=True).status(text):
-        yield
+    with Console(stderr=True).status(text) as status:
+        yield lambda said: status.update(Text(f"{text}: {printable(said)}" if said else text))

@@ -23,8 +23,8 @@ def replicate(vserver: str | None, manager: str | None, **flags: Any) -> None:
 
     Example: keystead security key-manager external replicate --vserver vs0
     """
-    with api(flags) as service, progress("copying keys"):
-        done = run_job(service, f"{key_manager_path(service, vserver, manager)}/replicate", {})
+    with api(flags) as service, progress("copying keys") as say:
+        done = run_job(service, f"{key_manager_path(service, vserver, manager)}/replicate", {}, say)
     print_done(done, done["message"], flags["output"])
 
 

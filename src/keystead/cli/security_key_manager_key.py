@@ -213,8 +213,8 @@ def restore(vserver: str | None, manager: str | None, **flags: Any) -> None:
     Example: keystead security key-manager key restore --vserver vs0
     """
     filters = {name: flags[name] for name in ("key_id", "key_tag", "key_server") if flags[name]}
-    with api(flags) as service, progress("restoring keys"):
-        done = run_job(service, keys_path(service, vserver, manager, "restore"), filters)
+    with api(flags) as service, progress("restoring keys") as say:
+        done = run_job(service, keys_path(service, vserver, manager, "restore"), filters, say)
     print_done(done, done["message"], flags["output"])
 
 
