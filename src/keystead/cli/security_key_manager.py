@@ -68,6 +68,7 @@ def key_manager() -> None:
 @key_manager.group(
     cls=LazyGroup,
     lazy={
+        "show-status": "keystead.cli.security_key_manager_status:show_status",
         "survival": "keystead.cli.security_key_manager_survival:survival",
         "replicate": f"{_KEEPING}:replicate",
         "detached": f"{_KEEPING}:detached",
@@ -297,37 +298,6 @@ def show_key_managers(vserver: str | None, **flags: Any) -> None:
     with api(flags) as service:
         records = service.records("/security/key-managers", **query)
     _print_servers(records, flags["output"])
-
-
-@external.command("show-status")
-@api_command
-@one_svm
-def show_status(vserver: str | None, **flags: Any) -> None:
-    """Show the state of each key server, since when, and for bad ones why and what to do.
-
-    ``cert`` is the days that the server's certificates are valid, ``keys`` whether it shows our keys. Both are for
-    accounts of the cluster.
-
-    Example: keystead security key-manager external show-status
-    """
-    from keystead.cli.server_status import print_status
-
-    query = {"fields": "svm,external.servers.server,external.servers.connectivity"}
-    query |= of_svm(vserver)
-    with api(flags) as service:
-        records = service.records("/security/key-managers", **query)
-        if vserver and not records:
-            check_svm(service, vserver)
-            raise click.ClickException(f"SVM {vserver} has no key manager")
-    print_status(
-        [
-            {"vserver": svm_name(record), "server": server["server"]} | state | {"node": state["node"]["name"]}
-            for record in records
-            for server in record.get("external", {}).get("servers", ())
-            for state in server.get("connectivity", {}).get("node_states", ())
-        ],
-        flags["output"],
-    )
 
 
 def _warn_of_sole_copies(survival: dict[str, Any], removed: tuple[str, ...]) -> None:
