@@ -333,6 +333,36 @@ async def test_a_dry_run_of_a_change_stores_nothing(api: Api, servers_path: str,
     assert (await api.admin.get(path)).body["timeout"] == 25
 
 
+async def test_stored_servers_are_probed(api: Api, servers_path: str, pykmip_servers: list[Program]) -> None:
+    """200 with a record per server as in a dry run, all or those that are named; audited; for who may write."""
+    first, second = (server.address for server in pykmip_servers[:2])
+    assert (await api.admin.post(servers_path, {"server": second})).status == 201
+    path = servers_path.replace("/key-servers", "/probe")
+    for body, probed in (({}, [first, second]), ({"servers": []}, [first, second]), ({"servers": [second]}, [second])):
+        answer = await api.admin.post(path, body)
+        assert (answer.status, answer.body["num_records"]) == (200, len(probed))
+        assert [(record["server"], record["accepted"]) for record in answer.body["records"]] == [
+            (server, True) for server in probed
+        ]
+        assert [stage["state"] for stage in answer.body["records"][0]["stages"]] == ["passed"] * 6
+    record = (await api.audit())[-1]
+    assert (record.method, record.state, record.message) == ("POST", "success", "probe: 1 accepted, 0 refused")
+    assert_error(await api.readonly.post(path, {}), errors.NOT_AUTHORIZED)
+
+
+async def test_a_probe_is_refused(api: Api, servers_path: str, pykmip_servers: list[Program]) -> None:
+    """For a server that is not stored, which is named; for an address that is none; for an absent key manager."""
+    path = servers_path.replace("/key-servers", "/probe")
+    known, unknown = (server.address for server in pykmip_servers[:2])
+    answer = await api.admin.post(path, {"servers": [known, unknown]})
+    error = assert_error(answer, errors.KEY_SERVER_NOT_CONFIGURED, "servers")
+    assert error["arguments"] == [{"code": "server", "message": unknown}]
+    answer = await api.admin.post(path, {"servers": [known, "a:b:c"]})
+    assert_error(answer, errors.INVALID_FIELD_VALUE, "servers[1]")
+    absent = f"/api/security/key-managers/{ABSENT}/probe"
+    assert_error(await api.admin.post(absent, {}), errors.ENTRY_NOT_FOUND, "uuid")
+
+
 async def test_a_server_is_removed(api: Api, servers_path: str, pykmip_servers: list[Program]) -> None:
     """With and without a body, the last one too: the key manager lives on without servers and takes new ones."""
     first, second = (server.address for server in pykmip_servers[:2])

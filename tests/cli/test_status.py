@@ -1,4 +1,4 @@
-"""``show-status``: one line for each key server, and beneath the table what is wrong with the bad ones."""
+"""``show-status`` and ``probe``: one line for each key server, and beneath it what is wrong with the bad ones."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from tests.peers.keystead import Service
 
 SHOW = ("keystead", "security", "key-manager", "external", "show-status")
+PROBE = (*SHOW[:-1], "probe")
 SINCE = "2026-03-01T12:30:45+00:00"
 LOST = {"stage": "connect", "reason": "connection_refused"}
 WHY = "stage connect, reason connection_refused"
@@ -158,7 +159,26 @@ def test_a_key_server_that_was_stopped(folder: Path, environment: dict[str, str]
     assert title == f"stopped {address}: stage connect"
     assert advice.startswith("    Nothing answers at the host and port")
 
+    probed = _run(folder, environment, PROBE, "--vserver", "stopped")
+    assert probed.returncode == 1
+    assert probed.stdout.splitlines()[3] == f"{address}: {WHY}"
+    probed = _run(folder, environment, PROBE, "--vserver", "stopped", "--user", "stopped1")
+    assert probed.returncode == 1
+    _, row, _, title, advice = probed.stdout.splitlines()
+    assert row.split() == [address, "false", "connect", "66060341"]
+    assert title == f"{address}: stage connect"
+    assert advice.startswith("    Nothing answers at the host and port")
+
 
 def _output(folder: Path, environment: dict[str, str], *arguments: str) -> str:
-    run = subprocess.run([*SHOW, *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=True)
+    run = _run(folder, environment, SHOW, *arguments)
+    assert run.returncode == 0, run.stderr
     return run.stdout
+
+
+def _run(
+    folder: Path, environment: dict[str, str], command: tuple[str, ...], *arguments: str
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*command, *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )

@@ -1,18 +1,29 @@
-"""``keystead security key-manager external show-status``: which key servers are bad, since when, and what to do."""
+"""``keystead security key-manager external show-status`` and ``probe``: which key servers are bad, and what to do."""
 
 from __future__ import annotations
 
-import shutil
-import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import click
 
 from keystead.cli.commands import Command
-from keystead.cli.output import folded, print_records, printable
-from keystead.cli.reasons import advice_about
-from keystead.cli.rest import api, api_command, check_svm, of_svm, one_svm, svm_name
+from keystead.cli.findings import print_findings
+from keystead.cli.key_managers import own_key_manager
+from keystead.cli.output import print_below, print_records
+from keystead.cli.reasons import advice_about, advice_without_reason
+from keystead.cli.rest import (
+    api,
+    api_command,
+    check_svm,
+    names,
+    of_svm,
+    one_svm,
+    owner,
+    owner_in_words,
+    progress,
+    svm_name,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -22,16 +33,6 @@ _HIDDEN: Final = ("keys", "canary_not_seen")
 """The stage and reason of a server that answers and does not show our keys."""
 
 _NOT_LOOKED_AT: Final = "The node has not looked at the server yet, or gives no sign of life."
-_ABOUT_STAGES: Final = {
-    "resolve": "The host name has no address that Keystead may use: check its spelling.",
-    "connect": "Nothing answers at the host and port: check both, and the firewalls between.",
-    "tls": "TLS fails: check the certificates of both sides, and the TLS versions of the server.",
-    "kmip": "TLS works and KMIP does not: check that the port is KMIP's, and look at the log of the server.",
-    "credential": "The server refuses our requests: check which client certificate and which username it knows.",
-}
-"""What is wrong by stage, for accounts of SVMs: they see no reason."""
-
-_WHO_SEES_MORE: Final = "An account of the cluster sees the reason."
 
 
 class Watched(NamedTuple):
@@ -82,15 +83,33 @@ def show_status(vserver: str | None, **flags: Any) -> None:
         print_status(watched, ["server"] if vserver else ["vserver", "server"])
 
 
-def print_status(watched: Sequence[Watched], names: Sequence[str]) -> None:
-    """Print one line per key server, which ``names`` (columns) identify, and below them what is wrong."""
+@click.command(cls=Command)
+@api_command
+@owner
+@click.option(
+    "--key-servers",
+    callback=names,
+    metavar="HOST[:PORT],...",
+    help="Probe only these primary key servers; without it, all.",
+)
+def probe(vserver: str | None, key_servers: tuple[str, ...], **flags: Any) -> None:
+    """Probe stored key servers now, with the stored certificates, and store nothing. Exit status 1 if one is refused.
+
+    Example: keystead security key-manager external probe --vserver vs0 --key-servers ks1
+    """
+    with api(flags) as service, progress("probing the key servers"):
+        path = f"/security/key-managers/{own_key_manager(service, vserver)}/probe"
+        records = service.create(path, {"servers": list(key_servers)})
+    if not records:
+        raise click.ClickException(f"{owner_in_words(vserver)} has no key servers")
+    print_findings(records, flags["output"])
+
+
+def print_status(watched: Sequence[Watched], identity: Sequence[str]) -> None:
+    """Print one line per key server, which the columns ``identity`` name, and below them what is wrong."""
     now = datetime.now(UTC)
-    print_records([_row(each, now) for each in watched], [*names, "state", "since", "cert", "keys"], "table")
-    lines = [printable(line) for line in _faults(watched, names)]
-    if lines and sys.stdout.isatty():
-        lines = [folded(line, shutil.get_terminal_size().columns) for line in lines]
-    if lines:
-        click.echo("\n" + "\n".join(lines))
+    print_records([_row(each, now) for each in watched], [*identity, "state", "since", "cert", "keys"], "table")
+    print_below(list(_faults(watched, identity)))
 
 
 def _records(watched: Watched) -> Iterator[dict[str, Any]]:
@@ -113,13 +132,13 @@ def _row(watched: Watched, now: datetime) -> dict[str, Any]:
     }
 
 
-def _faults(watched: Iterable[Watched], names: Sequence[str]) -> Iterator[str]:
+def _faults(watched: Iterable[Watched], identity: Sequence[str]) -> Iterator[str]:
     """Yield the lines about what is wrong: server, stage and reason, which nodes say so, and once what to do."""
     advised: set[str] = set()
     for each in watched:
         for stage, reason, states in _wrong(each):
             facts = [f"{name} {word}" for name, word in (("stage", stage), ("reason", reason)) if word]
-            yield f"{' '.join(getattr(each, name) for name in names)}: {', '.join(facts) or states[0]['state']}"
+            yield f"{' '.join(getattr(each, name) for name in identity)}: {', '.join(facts) or states[0]['state']}"
             yield from _who_says_so(states, len(each.states))
             advice = _advice(stage, reason)
             if advice and advice not in advised:
@@ -152,10 +171,10 @@ def _who_says_so(states: Sequence[Mapping[str, Any]], nodes: int) -> Iterator[st
 
 
 def _advice(stage: str, reason: str) -> str:
-    """Return what to do about a fault, in words. Without the reason they say what the stage is about."""
+    """Return what to do about a fault, in words."""
     if reason:
         return advice_about(reason)
-    return f"{_ABOUT_STAGES[stage]} {_WHO_SEES_MORE}" if stage in _ABOUT_STAGES else _NOT_LOOKED_AT
+    return advice_without_reason(stage) or _NOT_LOOKED_AT
 
 
 def _in_utc(time: str | None) -> str:

@@ -1,0 +1,55 @@
+"""What probes of key servers found, for people: one line for each server, and below it why some are refused."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from keystead.cli.output import print_below, print_records
+from keystead.cli.reasons import advice_about, advice_without_reason
+from keystead.cli.rest import REFUSED
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+
+def print_findings(records: Sequence[dict[str, Any]], form: str) -> None:
+    """Print the records of a dry run. End the command with the exit status of a refusal if one is refused."""
+    refused = [record for record in records if not record.get("accepted")]
+    if form == "table":
+        rows = [record | {"stage": _failed_stage(record)} for record in records]
+        print_records(rows, ["server", "accepted", "failed_server", "stage", "code"], form)
+        print_below(list(_why(refused)))
+    else:
+        print_records(records, (), form)
+    if refused:
+        click.get_current_context().exit(REFUSED)
+
+
+def _why(refused: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield why servers are refused: stage and reason, how far the probe came, and once what to do."""
+    advised: set[str] = set()
+    for record in refused:
+        stage, reason = _failed_stage(record), record.get("reason", "")
+        facts = {"stage": stage, "reason": reason, "rule": record.get("rule")}
+        named = ", ".join(f"{name} {word}" for name, word in facts.items() if word)
+        yield f"{record.get('failed_server', record['server'])}: {named}"
+        if record.get("stages"):
+            yield f"  {', '.join(map(_outcome, record['stages']))}"
+        advice = advice_about(reason) if reason else advice_without_reason(stage)
+        if advice and advice not in advised:
+            advised.add(advice)
+            yield f"    {advice}"
+
+
+def _failed_stage(record: Mapping[str, Any]) -> str:
+    """Return the stage that failed, or an empty text if none did. Accounts of SVMs are told only this stage."""
+    failed = (stage["stage"] for stage in record.get("stages", ()) if stage["state"] == "failed")
+    return next(failed, record.get("stage", ""))
+
+
+def _outcome(stage: Mapping[str, Any]) -> str:
+    """Return what happened in a stage, with its time if it was run."""
+    elapsed = "" if stage["state"] == "skipped" else f" {stage['elapsed_ms']:.1f} ms"
+    return f"{stage['stage']} {stage['state']}{elapsed}"
