@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -12,6 +12,12 @@ from keystead.cli.rest import REFUSED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+
+_WHOSE: Final = {
+    "server": "the server's certificate",
+    "client": "our certificate",
+    "server_ca": "the installed certificate",
+}
 
 
 def print_findings(records: Sequence[dict[str, Any]], form: str) -> None:
@@ -37,10 +43,34 @@ def _why(refused: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         yield f"{record.get('failed_server', record['server'])}: {named}"
         if record.get("stages"):
             yield f"  {', '.join(map(_outcome, record['stages']))}"
+        yield from _certificates(record)
         advice = advice_about(reason) if reason else advice_without_reason(stage)
         if advice and advice not in advised:
             advised.add(advice)
             yield f"    {advice}"
+
+
+def _certificates(record: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the certificate at fault, and what both sides showed, as far as the record has them."""
+    if "at_fault" in record:
+        yield f"  at fault: {at_fault_in_words(record)}"
+    for title, name in (("the server showed", "certificates"), ("we showed", "client_certificates")):
+        if record.get(name):
+            yield f"  {title}:"
+            yield from (f"    {_in_words(certificate)}" for certificate in record[name])
+
+
+def at_fault_in_words(record: Mapping[str, Any]) -> str:
+    """Return whose certificate is at fault, and which."""
+    certificate = record["at_fault"]
+    return f"{_WHOSE.get(certificate['whose'], certificate['whose'])} {_in_words(certificate)}"
+
+
+def _in_words(certificate: Mapping[str, Any]) -> str:
+    """Return what tells a certificate from others, and when it is valid."""
+    valid = f"valid {certificate.get('start_time', '')[:10]} to {certificate['expiry_time'][:10]}"
+    number = certificate["serial_number"]
+    return f"{certificate['subject']}, issued by {certificate['issuer']}, {valid}, serial number {number}"
 
 
 def _failed_stage(record: Mapping[str, Any]) -> str:

@@ -6,7 +6,7 @@ Neither is ONTAP's. Both probe key servers, store nothing and answer one record 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from keystead.api.codes import MULTITENANT
 from keystead.api.declared import Form, Paths
@@ -14,9 +14,9 @@ from keystead.api.hal import Reply
 from keystead.api.operations import acting
 from keystead.api.resource import OURS, Field, Group, Resource, always, itself
 from keystead.api.resources.key_fields import ONE_KEY_MANAGER
-from keystead.api.values import BOOLEAN, NUMBER, OBJECT, SERVER, TEXT, one_of
+from keystead.api.values import BOOLEAN, NUMBER, OBJECT, SERVER, TEXT, TIME, Type, one_of
 from keystead.core import errors
-from keystead.core.probing import STAGES
+from keystead.core.probing import STAGES, Whose
 from keystead.core.query.query import Read
 from keystead.service.cluster.svms import about_svm
 
@@ -26,6 +26,21 @@ if TYPE_CHECKING:
     from keystead.api.query import WriteQuery
     from keystead.api.request import Request
     from keystead.core.probing import ProbeResult
+
+_CERTIFICATE: Final[tuple[tuple[str, Type, str], ...]] = (
+    ("subject", TEXT, "The common name, or the whole name if it has none."),
+    ("issuer", TEXT, "The same of its issuer."),
+    ("serial_number", TEXT, "Its serial number, in hexadecimal."),
+    ("start_time", TIME, "Its beginning."),
+    ("expiry_time", TIME, "Its end."),
+)
+
+
+def _certificates(name: str, help_: str, *, many: bool = True) -> tuple[Field | Group, ...]:
+    """Return the declaration of a certificate, or of a chain of them."""
+    fields = (Field(name=f"{name}.{each}", type=type_, help=text, since=OURS) for each, type_, text in _CERTIFICATE)
+    return (Group(name=name, help=help_, get=itself, many=many), *fields)
+
 
 DRY_RUNS = Resource(
     name="key_server_dry_run",
@@ -47,6 +62,15 @@ DRY_RUNS = Resource(
                 ("stages.state", one_of("passed", "failed", "skipped"), "The outcome of the stage."),
                 ("stages.elapsed_ms", NUMBER, "Milliseconds."),
             )
+        ),
+        *_certificates("certificates", "The certificates that the server showed, its own first."),
+        *_certificates("client_certificates", "The certificates that we showed, the client certificate first."),
+        *_certificates("at_fault", "The certificate that the reason is about, if it is about one.", many=False),
+        Field(
+            name="at_fault.whose",
+            type=one_of(*Whose),
+            help="``server``: the server showed it. ``client``: we showed it. ``server_ca``: it is installed here.",
+            since=OURS,
         ),
     ),
     link=always(""),
