@@ -116,7 +116,7 @@ def test_a_server_that_hides_keys_from_one_node(capsys: pytest.CaptureFixture[st
 def test_no_line_exceeds_eighty_columns(tmp_path: Path) -> None:
     """On a terminal: one line per server, and what is wrong folded between words."""
     ends = (datetime.now(UTC) + timedelta(days=300)).isoformat()
-    facts = {"certificates": [{"expiry_time": ends}], "keys_visible": True}
+    facts: dict[str, Any] = {"certificates": [{"expiry_time": ends}], "keys_visible": True}
     bad = said("not_responding", stage="tls", reason="server_certificate_issuer_not_found", **facts)
     watched = [("(cluster)", f"ks{number}.example.com:5696", [bad]) for number in range(4)]
     shows = "from keystead.cli.security_key_manager_status import Watched, print_status; import sys, json"

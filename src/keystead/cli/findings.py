@@ -34,7 +34,7 @@ def print_findings(records: Sequence[dict[str, Any]], form: str) -> None:
 
 
 def _why(refused: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Yield why servers are refused: stage and reason, how far the probe came, and once what to do."""
+    """Yield why servers are refused: stage and reason, how far the probe came, what to do, and both chains."""
     advised: set[str] = set()
     for record in refused:
         stage, reason = _failed_stage(record), record.get("reason", "")
@@ -43,11 +43,11 @@ def _why(refused: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         yield f"{record.get('failed_server', record['server'])}: {named}"
         if record.get("stages"):
             yield f"  {', '.join(map(_outcome, record['stages']))}"
-        yield from _certificates(record)
         advice = advice_about(reason) if reason else advice_without_reason(stage)
         if advice and advice not in advised:
             advised.add(advice)
             yield f"    {advice}"
+        yield from _certificates(record)
 
 
 def _certificates(record: Mapping[str, Any]) -> Iterator[str]:
@@ -63,7 +63,7 @@ def _certificates(record: Mapping[str, Any]) -> Iterator[str]:
 def at_fault_in_words(record: Mapping[str, Any]) -> str:
     """Return whose certificate is at fault, and which."""
     certificate = record["at_fault"]
-    return f"{_WHOSE.get(certificate['whose'], certificate['whose'])} {_in_words(certificate)}"
+    return f"{_WHOSE[certificate['whose']]} {_in_words(certificate)}"
 
 
 def _in_words(certificate: Mapping[str, Any]) -> str:
@@ -75,8 +75,8 @@ def _in_words(certificate: Mapping[str, Any]) -> str:
 
 def _failed_stage(record: Mapping[str, Any]) -> str:
     """Return the stage that failed, or an empty text if none did. Accounts of SVMs are told only this stage."""
-    failed = (stage["stage"] for stage in record.get("stages", ()) if stage["state"] == "failed")
-    return next(failed, record.get("stage", ""))
+    failed = (str(stage["stage"]) for stage in record.get("stages", ()) if stage["state"] == "failed")
+    return next(failed, str(record.get("stage", "")))
 
 
 def _outcome(stage: Mapping[str, Any]) -> str:
