@@ -72,6 +72,12 @@ def diagnosis(records: Sequence[dict[str, Any]]) -> None:
         if certificate:
             shown = f"      it showed {certificate['subject']}, issued by {certificate['issuer']}"
             console.print(Text(shown, style="dim"))
+        if "at_fault" in record:
+            fault = record["at_fault"]
+            whose = {"server": "its", "client": "our", "server_ca": "the installed"}[fault["whose"]]
+            ends = fault["expiry_time"][:10]
+            named = f"      at fault is {whose} certificate {fault['subject']} of {fault['issuer']}, valid until {ends}"
+            console.print(Text(named, style="red"))
 
 
 def key_servers(title: str, stored: Sequence[dict[str, Any]], probed: Sequence[dict[str, Any]]) -> None:

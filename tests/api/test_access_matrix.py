@@ -98,6 +98,7 @@ TABLE = {
     "/api/security/key-managers/{uuid}/key-survival": KEY_MANAGERS,
     "/api/security/key-managers/{uuid}/keys/{node_uuid}/key-ids": KEY_MANAGERS,
     "/api/security/key-managers/{uuid}/keys/{node_uuid}/key-ids/{key_id}": KEY_MANAGERS,
+    "/api/security/key-managers/{uuid}/probe": KEY_MANAGERS,
     "/api/security/key-managers/{uuid}/prove": KEY_MANAGERS,
     "/api/security/key-managers/{uuid}/reboot-drill": KEY_MANAGERS,
     "/api/security/key-managers/{uuid}/replicate": KEY_MANAGERS,

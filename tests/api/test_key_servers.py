@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,7 +11,9 @@ import pytest
 from keystead.core import errors
 from tests.api.conftest import ABSENT
 from tests.peers.asgi import assert_error
-from tests.peers.fault_servers import refused_port
+from tests.peers.certificates import Authority, server_context
+from tests.peers.fault_servers import FaultServer, refused_port, tls
+from tests.peers.kmip_answers import answering
 
 if TYPE_CHECKING:
     from tests.api.conftest import Api
@@ -161,7 +164,10 @@ async def test_a_dry_run_stores_nothing(api: Api, servers_path: str, pykmip_serv
     assert good["accepted"] is True
     assert [stage["state"] for stage in good["stages"]] == ["passed"] * 6
     assert good["learned"]["tls_version"] == "TLSv1.2"
-    assert not {"code", "reason"} & set(good)
+    assert not {"code", "reason", "at_fault"} & set(good)
+    assert good["certificates"][0]["issuer"] == "Key Server CA"
+    assert good["client_certificates"][0]["subject"] == "keystead"
+    assert not {"certificates", "client_certificates", "at_fault"} & set(bad)
     assert (bad["server"], bad["accepted"], bad["code"], bad["reason"]) == (
         refused,
         False,
@@ -172,6 +178,18 @@ async def test_a_dry_run_stores_nothing(api: Api, servers_path: str, pykmip_serv
     record = (await api.audit())[-1]
     assert (record.method, record.state) == ("POST", "success")
     assert "dry run" in record.message
+
+
+async def test_a_dry_run_names_the_certificate_at_fault(api: Api, servers_path: str, pki: Pki) -> None:
+    """Beside both chains: an intermediate that the server shows has expired."""
+    expired = Authority("Expired CA", parent=pki.server_ca, ends=timedelta(days=-1))
+    with FaultServer(tls(server_context(expired.issue(), pki.client_ca), answering())) as server:
+        body = {"server": f"127.0.0.1:{server.port}"}
+        (record,) = (await api.admin.post(f"{servers_path}?dry_run=true", body)).body["records"]
+    assert record["reason"] == "server_certificate_expired"
+    assert record["at_fault"] == {"whose": "server"} | record["certificates"][1]
+    assert record["at_fault"]["subject"] == "Expired CA"
+    assert [each["subject"] for each in record["client_certificates"]] == ["keystead"]
 
 
 async def test_a_dry_run_obeys_the_rules_and_roles(api: Api, servers_path: str, pykmip_servers: list[Program]) -> None:
@@ -331,6 +349,36 @@ async def test_a_dry_run_of_a_change_stores_nothing(api: Api, servers_path: str,
     (record,) = (await api.admin.patch(f"{path}?dry_run=true", {"timeout": 3})).body["records"]
     assert record["accepted"] is True
     assert (await api.admin.get(path)).body["timeout"] == 25
+
+
+async def test_stored_servers_are_probed(api: Api, servers_path: str, pykmip_servers: list[Program]) -> None:
+    """200 with a record per server as in a dry run, all or those that are named; audited; for who may write."""
+    first, second = (server.address for server in pykmip_servers[:2])
+    assert (await api.admin.post(servers_path, {"server": second})).status == 201
+    path = servers_path.replace("/key-servers", "/probe")
+    for body, probed in (({}, [first, second]), ({"servers": []}, [first, second]), ({"servers": [second]}, [second])):
+        answer = await api.admin.post(path, body)
+        assert (answer.status, answer.body["num_records"]) == (200, len(probed))
+        assert [(record["server"], record["accepted"]) for record in answer.body["records"]] == [
+            (server, True) for server in probed
+        ]
+        assert [stage["state"] for stage in answer.body["records"][0]["stages"]] == ["passed"] * 6
+    record = (await api.audit())[-1]
+    assert (record.method, record.state, record.message) == ("POST", "success", "probe: 1 accepted, 0 refused")
+    assert_error(await api.readonly.post(path, {}), errors.NOT_AUTHORIZED)
+
+
+async def test_a_probe_is_refused(api: Api, servers_path: str, pykmip_servers: list[Program]) -> None:
+    """For a server that is not stored, which is named; for an address that is none; for an absent key manager."""
+    path = servers_path.replace("/key-servers", "/probe")
+    known, unknown = (server.address for server in pykmip_servers[:2])
+    answer = await api.admin.post(path, {"servers": [known, unknown]})
+    error = assert_error(answer, errors.KEY_SERVER_NOT_CONFIGURED, "servers")
+    assert error["arguments"] == [{"code": "server", "message": unknown}]
+    answer = await api.admin.post(path, {"servers": [known, "a:b:c"]})
+    assert_error(answer, errors.INVALID_FIELD_VALUE, "servers[1]")
+    absent = f"/api/security/key-managers/{ABSENT}/probe"
+    assert_error(await api.admin.post(absent, {}), errors.ENTRY_NOT_FOUND, "uuid")
 
 
 async def test_a_server_is_removed(api: Api, servers_path: str, pykmip_servers: list[Program]) -> None:

@@ -20,8 +20,11 @@ if TYPE_CHECKING:
 SECONDS = 120
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
+_MINUTE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\dZ")
 _KEY_ID = re.compile(r"\b[0-9a-f]{32}[0-9a-f]{32}0{16}\b")
 _ELAPSED = re.compile(r'"elapsed_ms": [\d.]+')
+_CERTIFICATE = re.compile(r"valid \d{4}-\d\d-\d\d to \d{4}-\d\d-\d\d, serial number [0-9A-F]+")
+_MILLISECONDS = re.compile(r"\b\d+\.\d ms")
 
 
 @dataclass
@@ -96,5 +99,6 @@ def _settled(text: str, uuids: dict[str, str]) -> str:
         lambda found: uuids.setdefault(found.group(), f"00000000-0000-4000-8000-{len(uuids) + 1:012}"), text
     )
     text = _KEY_ID.sub(lambda found: uuids.setdefault(found.group(), f"{len(uuids) + 1:080}"), text)
-    text = _TIME.sub("2030-01-01T00:00:00+00:00", text)
-    return _ELAPSED.sub('"elapsed_ms": 0.0', text)
+    text = _MINUTE.sub("2030-01-01 00:00Z", _TIME.sub("2030-01-01T00:00:00+00:00", text))
+    text = _CERTIFICATE.sub("valid 2030-01-01 to 2030-01-01, serial number 0", text)
+    return _MILLISECONDS.sub("0.0 ms", _ELAPSED.sub('"elapsed_ms": 0.0', text))

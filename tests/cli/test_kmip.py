@@ -65,6 +65,7 @@ def test_refused(probe: Any, server: fault.FaultServer) -> None:
     for expected in ("66060338", "server_certificate_issuer_not_found"):
         assert expected in result.stdout
     assert ADVICE["server_certificate_issuer_not_found"] in result.stdout
+    assert "At fault: the server's certificate key server, issued by Key Server CA, valid 20" in result.stdout
 
 
 def test_egress_rules_hold_here_too(probe: Any, server: fault.FaultServer) -> None:

@@ -69,7 +69,7 @@ def test_quickstart(tmp_path: Path, pki: Pki, pykmip_group: Group) -> None:
     assert (shell.returncode, err) == (0, "no records\ncreated account storage, role key-reader\n")
     assert "account admin made, with the password given" in out
     assert f"127.0.0.1:{servers[2]} 25" in out.splitlines()
-    assert re.search(rf"^keystead-01 +vs0 +127.0.0.1:{servers[1]} +available$", out, re.MULTILINE)
+    assert re.search(rf"^127.0.0.1:{servers[1]} +available  ", out, re.MULTILINE)
     assert re.search(r"^node [0-9a-f-]{36}: intact, \d+ records, the last with MAC [0-9a-f]{64}$", out, re.MULTILINE)
     assert re.search(r"^vs0 +vol1 +committed +[0-9a-f]{80}$", out, re.MULTILINE)
     assert len((tmp_path / "vol1.key").read_bytes()) == 64

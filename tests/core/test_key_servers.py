@@ -17,6 +17,7 @@ from keystead.core.key_servers import (
     find,
     plan_add,
     plan_modify,
+    plan_probe,
     plan_remove,
 )
 from keystead.core.model import CertificateType, Cluster, KeyServer, Node, Release
@@ -393,3 +394,36 @@ def test_removal_refused(case: tuple[ServersState, ErrorKind]) -> None:
 def test_removal_accepted(servers: tuple[KeyServer, ...]) -> None:
     """A server may be removed, also the last one, and also when its certificates are gone."""
     assert plan_remove(state(*servers, certificates=()), HOST) is servers[-1]
+
+
+# --- probe ---
+
+
+@pytest.mark.parametrize(
+    ("asked", "probed"),
+    [((), FOUR), (("S2.", "s1:5696", "s2"), FOUR[:2]), (("s4",), FOUR[3:])],
+    ids=["all", "each once, in the stored order", "one"],
+)
+def test_stored_servers_are_probed(asked: tuple[str, ...], probed: tuple[KeyServer, ...]) -> None:
+    """All, or those that are named in whatever spelling; also when there is no room for another."""
+    assert plan_probe(state(*FOUR), tuple(map(ServerAddress.parse, asked))) == probed
+
+
+@pytest.mark.parametrize(
+    ("case", "kind"),
+    [
+        (state(*FOUR, manager=key_manager(enabled=False)), errors.NOT_ENABLED),
+        (state(*FOUR, nodes=(NODE, OLD_NODE)), errors.CLUSTER_VERSION),
+        (state(*FOUR, certificates=()), errors.CERTIFICATE_NOT_INSTALLED),
+        (state(*FOUR), errors.KEY_SERVER_NOT_CONFIGURED),
+        (state(server("b", 1, ("a",))), errors.KEY_SERVER_NOT_CONFIGURED),
+    ],
+    ids=["not enabled", "old node", "no certificates", "unknown", "a secondary"],
+)
+def test_probe_refused(case: ServersState, kind: ErrorKind) -> None:
+    """Each rule gives its code; an address that is no primary is named."""
+    with pytest.raises(OntapError) as raised:
+        plan_probe(case, (HOST,))
+    assert raised.value.kind is kind
+    if kind is errors.KEY_SERVER_NOT_CONFIGURED:
+        assert (raised.value.target, raised.value.arguments) == ("servers", (("server", "a:5696"),))

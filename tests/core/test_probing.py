@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from keystead.core import errors
-from keystead.core.probing import ProbeResult, StageResult, TlsIdentity
+from keystead.core.model import PeerCertificate
+from keystead.core.probing import AtFault, ProbeResult, StageResult, TlsIdentity, Whose
 from keystead.core.secret import Secret
 from keystead.core.server_address import ServerAddress
 
@@ -16,6 +18,9 @@ SERVER, SECONDARY = ServerAddress.parse("ks1.example.com"), ServerAddress.parse(
 ACCEPTED = ProbeResult(
     SERVER, None, None, None, None, (StageResult("resolve", "passed", 1.23),), {"address": "192.0.2.1:5696"}
 )
+BEGAN = datetime(2026, 3, 1, 12, tzinfo=UTC)
+THEIRS = PeerCertificate("ks1", "CA", "1F", BEGAN + timedelta(days=1), BEGAN)
+OURS = PeerCertificate("us", "Client CA", "A", BEGAN + timedelta(days=1))
 
 
 def refused(stage: str, reason: str, server: ServerAddress = SERVER, rule: str | None = None) -> ProbeResult:
@@ -42,6 +47,29 @@ def test_a_record_says_all() -> None:
         "stages": [{"stage": "connect", "state": "failed", "elapsed_ms": 2.0}],
         "learned": {"address": "192.0.2.1:5696"},
     }
+
+
+def test_a_record_says_which_certificates_were_shown() -> None:
+    """By both sides, once TLS began; and the one at fault."""
+    showed = refused("tls", "server_certificate_expired", SERVER)
+    shown = replace(showed, certificates=(THEIRS,), client_certificates=(OURS,), at_fault=AtFault(Whose.SERVER, THEIRS))
+    theirs = {
+        "subject": "ks1",
+        "issuer": "CA",
+        "serial_number": "1F",
+        "start_time": "2026-03-01T12:00:00+00:00",
+        "expiry_time": "2026-03-02T12:00:00+00:00",
+    }
+    record = shown.record()
+    assert record["certificates"] == [theirs]
+    assert record["client_certificates"] == [
+        {"subject": "us", "issuer": "Client CA", "serial_number": "A", "expiry_time": "2026-03-02T12:00:00+00:00"}
+    ]
+    assert record["at_fault"] == {"whose": "server"} | theirs
+    assert set(shown.coarse().record()) == {"server", "accepted", "code", "stage"}
+    assert shown.coarse().client_certificates == ()
+    before_tls = replace(refused("connect", "connection_refused"), client_certificates=(OURS,)).record()
+    assert not {"certificates", "client_certificates", "at_fault"} & set(before_tls)
 
 
 def test_a_coarse_record_says_code_and_stage() -> None:

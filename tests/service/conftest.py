@@ -93,6 +93,11 @@ class World:
         """Try servers, as a call does."""
         return await self.services.key_servers.dry_run(CALL, await self._state(key_manager), request)
 
+    async def probe(self, key_manager: str, *servers: str) -> tuple[ProbeResult, ...]:
+        """Probe stored servers, as a call does."""
+        addresses = tuple(map(ServerAddress.parse, servers))
+        return await self.services.key_servers.probe(CALL, await self._state(key_manager), addresses)
+
     async def _state(self, key_manager: str) -> ServersState:
         return await self.services.key_servers.state(CALL, key_manager)
 

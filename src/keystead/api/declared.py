@@ -37,6 +37,7 @@ class Form(Enum):
     REMOVE_MANY = auto()  # DELETE of the objects that a query or ``records`` selects
     SET = auto()  # PATCH of the only object of its kind
     ACT = auto()  # POST that stores nothing and answers an object
+    TRY = auto()  # POST that stores nothing and answers the records of ``tried``
     COMMAND = auto()  # POST that answers an empty object
     JOB = auto()  # POST that begins a job
 

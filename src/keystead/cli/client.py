@@ -22,6 +22,7 @@ import click
 
 from keystead.cli.login import Login, ask_password
 from keystead.cli.output import folded, printable
+from keystead.cli.reasons import advice_about
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -60,9 +61,9 @@ class Refused(click.ClickException):
             else:
                 server_line = len(lines) if name == "server" else 0
                 lines.append(f"  {text}" if name == "server" else f"  {name}: {text}")
-            if name == "reason" and text not in advised:
+            if name == "reason" and text not in advised and (said := advice_about(text)):
                 advised.add(text)
-                lines += [f"    {each}" for each in _advice_about(text)]
+                lines.append(f"    {said}")
         advice = self.advice or _advice(self.error.get("code"))
         lines += [f"  {advice}"] if advice else []
         lines = [printable(line) for line in lines]
@@ -81,15 +82,6 @@ def _advice(code: Any) -> str | None:
     found = {advice for kind, advice in ADVICE.items() if str(kind.code) == code}
     plain = [advice for advice in found if not _API_SYNTAX.search(advice)]
     return plain[0] if len(found) == len(plain) == 1 else None
-
-
-def _advice_about(reason: str) -> list[str]:
-    """Return the advice about the reason word of a key server's failure, or nothing for another word."""
-    from keystead.core.errors.key_reasons import WORDS
-    from keystead.core.errors.probe_reasons import ADVICE
-
-    word = WORDS.get(reason)
-    return [word.advice] if word else [ADVICE[reason]] if reason in ADVICE else []
 
 
 @contextlib.contextmanager

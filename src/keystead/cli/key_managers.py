@@ -47,6 +47,15 @@ def key_manager_path(service: Api, vserver: str | None, manager: str | None) -> 
     return _found(service, vserver, manager)[0]
 
 
+def own_key_manager(service: Api, vserver: str | None) -> str:
+    """Return the uuid of an SVM's own key manager, or of the cluster's."""
+    records = service.records(_PATH, **scope_of(vserver))
+    if not records:
+        check_svm(service, vserver)
+        raise click.ClickException(f"SVM {vserver} has no key manager" if vserver else NO_CLUSTER_KEY_MANAGER)
+    return str(records[0]["uuid"])
+
+
 def keys_path(service: Api, vserver: str | None, manager: str | None, collection: str) -> str:
     """Return the path of a collection of keys.
 

@@ -193,6 +193,7 @@ def _show(result: ProbeResult) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from keystead.cli.findings import at_fault_in_words
     from keystead.core.errors.probe_reasons import ADVICE
 
     console = Console(highlight=False, soft_wrap=True)
@@ -213,6 +214,8 @@ def _show(result: ProbeResult) -> None:
         console.print(Text("Accepted", "bold green"))
         return
     console.print(Text(f"Refused: {result.error.code} {result.error.text}", "bold red"))
+    if result.at_fault is not None:
+        console.print(Text(f"At fault: {at_fault_in_words(result.record())}"))
     console.print(Text(ADVICE[result.reason or ""]))
 
 

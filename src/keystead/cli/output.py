@@ -46,6 +46,15 @@ def print_records(records: Sequence[dict[str, Any]], columns: Sequence[str], for
         _print_blocks(names, rows)
 
 
+def print_below(lines: Sequence[str]) -> None:
+    """Print lines below a table, after an empty line. Fold them on a terminal. Print nothing if there are none."""
+    shown_lines = [printable(line) for line in lines]
+    if sys.stdout.isatty():
+        shown_lines = [folded(line, shutil.get_terminal_size().columns) for line in shown_lines]
+    if shown_lines:
+        click.echo("\n".join(["", *shown_lines]))
+
+
 def print_done(record: dict[str, Any], said: str, form: str) -> None:
     """Print the result of a command that lists nothing: the record as JSON, or words for people."""
     if form == "json":

@@ -8,17 +8,16 @@ from urllib.parse import quote
 import click
 
 from keystead.cli.commands import MayBeEmpty
-from keystead.cli.key_managers import NO_CLUSTER_KEY_MANAGER
+from keystead.cli.findings import print_findings
+from keystead.cli.key_managers import own_key_manager
 from keystead.cli.lazy import LazyGroup
 from keystead.cli.login import kmip_password
 from keystead.cli.output import counted, print_records
 from keystead.cli.rest import (
     FILE,
-    REFUSED,
     api,
     api_command,
     by_name_or_uuid,
-    check_svm,
     confirm,
     in_svm,
     names,
@@ -27,7 +26,6 @@ from keystead.cli.rest import (
     owner,
     owner_in_words,
     progress,
-    scope_of,
     svm_name,
     yes,
 )
@@ -35,7 +33,6 @@ from keystead.cli.rest import (
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from keystead.cli.client import Api
 
 NONE = "-"  # the empty list, as in ONTAP
 
@@ -68,6 +65,8 @@ def key_manager() -> None:
 @key_manager.group(
     cls=LazyGroup,
     lazy={
+        "probe": "keystead.cli.security_key_manager_status:probe",
+        "show-status": "keystead.cli.security_key_manager_status:show_status",
         "survival": "keystead.cli.security_key_manager_survival:survival",
         "replicate": f"{_KEEPING}:replicate",
         "detached": f"{_KEEPING}:detached",
@@ -124,7 +123,7 @@ def disable(vserver: str | None, yes: bool, **flags: Any) -> None:  # noqa: FBT0
     Example: keystead security key-manager external disable --vserver vs0
     """
     with api(flags) as service:
-        uuid = _key_manager_uuid(service, vserver)
+        uuid = own_key_manager(service, vserver)
         others = "" if vserver else " (SVMs without their own use it)"
         confirm(f"Delete the key manager of {owner_in_words(vserver)}{others}", yes=yes)
         service.call("DELETE", f"/security/key-managers/{uuid}")
@@ -150,7 +149,7 @@ def modify(vserver: str | None, client_cert: str | None, server_ca_certs: tuple[
     if not changes:
         raise click.UsageError("nothing to modify: give --client-cert or --server-ca-certs")
     with api(flags) as service, progress("probing the key servers with the new certificates"):
-        path = f"/security/key-managers/{_key_manager_uuid(service, vserver)}"
+        path = f"/security/key-managers/{own_key_manager(service, vserver)}"
         service.call("PATCH", path, {"external": changes})
     click.echo(f"changed the certificates of the key manager of {owner_in_words(vserver)}", err=True)
 
@@ -177,10 +176,10 @@ def add_servers(
     name = {"tls_server_name": tls_server_name} if tls_server_name else {}
     body = {"records": [{"server": server, **name} for server in key_servers]}
     with api(flags) as service, progress(f"probing {', '.join(key_servers)}"):
-        path = f"/security/key-managers/{_key_manager_uuid(service, vserver)}/key-servers"
+        path = f"/security/key-managers/{own_key_manager(service, vserver)}/key-servers"
         records = service.create(path, body, **({"dry_run": "true"} if dry_run else {}))
     if dry_run:
-        _print_dry_run(records, flags["output"])
+        print_findings(records, flags["output"])
     else:
         print_records(records, ["server"], flags["output"])
 
@@ -206,7 +205,7 @@ def remove_servers(
     """
     query = {"force": "true"} if force else {}
     with api(flags) as service:
-        manager = _key_manager_uuid(service, vserver)
+        manager = own_key_manager(service, vserver)
         _warn_of_sole_copies(service.call("GET", f"/security/key-managers/{manager}/key-survival"), key_servers)
         confirm(f"Remove {', '.join(key_servers)} from the key servers of {owner_in_words(vserver)}", yes=yes)
         for server in key_servers:
@@ -262,7 +261,7 @@ def modify_server(
     if username is not None:
         changes |= {"username": username, "password": password or ""}
     with api(flags) as service, progress(f"probing {key_server}"):
-        service.call("PATCH", _server_path(_key_manager_uuid(service, vserver), key_server), changes)
+        service.call("PATCH", _server_path(own_key_manager(service, vserver), key_server), changes)
     click.echo(f"changed {key_server}", err=True)
 
 
@@ -279,7 +278,7 @@ def confirm_server(vserver: str | None, key_server: str, yes: bool, **flags: Any
     Example: keystead security key-manager external confirm-server --vserver vs0 --key-server ks3
     """
     with api(flags) as service:
-        manager = _key_manager_uuid(service, vserver)
+        manager = own_key_manager(service, vserver)
         confirm(f"Trust the machine that answers at {key_server} now with keys of {owner_in_words(vserver)}", yes=yes)
         record = service.call("POST", f"{_server_path(manager, key_server)}/confirm")
     print_records([record], ["server", "public_key"], flags["output"])
@@ -297,35 +296,6 @@ def show_key_managers(vserver: str | None, **flags: Any) -> None:
     with api(flags) as service:
         records = service.records("/security/key-managers", **query)
     _print_servers(records, flags["output"])
-
-
-@external.command("show-status")
-@api_command
-@one_svm
-def show_status(vserver: str | None, **flags: Any) -> None:
-    """Show which nodes reach which key servers.
-
-    Example: keystead security key-manager external show-status
-    """
-    query = {"fields": "svm,external.servers.server,external.servers.connectivity"}
-    query |= of_svm(vserver)
-    with api(flags) as service:
-        records = service.records("/security/key-managers", **query)
-        if vserver and not records:
-            check_svm(service, vserver)
-            raise click.ClickException(f"SVM {vserver} has no key manager")
-    rows = [
-        {
-            "node": state["node"]["name"],
-            "vserver": svm_name(record),
-            "server": server["server"],
-            "state": state["state"],
-        }
-        for record in records
-        for server in record.get("external", {}).get("servers", ())
-        for state in server.get("connectivity", {}).get("node_states", ())
-    ]
-    print_records(rows, ["node", "vserver", "server", "state"], flags["output"])
 
 
 def _warn_of_sole_copies(survival: dict[str, Any], removed: tuple[str, ...]) -> None:
@@ -348,31 +318,6 @@ def _print_servers(records: list[dict[str, Any]], form: str) -> None:
             for server in record["external"]["servers"] or [{"server": "(none)"}]
         ]
     print_records(records, ["vserver", "server", "timeout", "username", "secondary_key_servers", "uuid"], form)
-
-
-def _print_dry_run(records: list[dict[str, Any]], form: str) -> None:
-    if form == "table":
-        records = [record | {"stage": _failed_stage(record), "reason": _cause(record)} for record in records]
-    print_records(records, ["server", "accepted", "failed_server", "stage", "reason", "code"], form)
-    if not all(record.get("accepted") for record in records):
-        click.get_current_context().exit(REFUSED)
-
-
-def _cause(record: dict[str, Any]) -> str | None:
-    return f"{record['reason']}, rule {record['rule']}" if "rule" in record else record.get("reason")
-
-
-def _failed_stage(record: dict[str, Any]) -> str | None:
-    failed = (stage["stage"] for stage in record.get("stages", ()) if stage["state"] == "failed")
-    return next(failed, None)
-
-
-def _key_manager_uuid(service: Api, vserver: str | None) -> str:
-    records = service.records("/security/key-managers", **scope_of(vserver))
-    if not records:
-        check_svm(service, vserver)
-        raise click.ClickException(f"SVM {vserver} has no key manager" if vserver else NO_CLUSTER_KEY_MANAGER)
-    return str(records[0]["uuid"])
 
 
 def _server_path(key_manager_uuid: str, server: str) -> str:

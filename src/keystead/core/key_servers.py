@@ -215,6 +215,20 @@ def plan_remove(state: ServersState, address: ServerAddress) -> KeyServer:
     return require(state.servers, address)
 
 
+# --- probe ---
+
+
+def plan_probe(state: ServersState, addresses: Sequence[ServerAddress]) -> tuple[KeyServer, ...]:
+    """Return the stored servers to probe, all if there are no addresses. Raise 65536843 for an unknown address."""
+    _check_supported(state)
+    check_certificates(state.key_manager, state.certificates)
+    for address in addresses:
+        if find(state.servers, address) is None:
+            named = [("server", str(address))]
+            raise OntapError(errors.KEY_SERVER_NOT_CONFIGURED, target="servers", arguments=named)
+    return tuple(server for server in state.servers if not addresses or server.address in addresses)
+
+
 # --- shared rules ---
 
 

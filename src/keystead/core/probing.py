@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -69,12 +70,29 @@ class StageResult:
     elapsed_ms: float
 
 
+class Whose(StrEnum):
+    """Whose a certificate is: shown by the server, one of ours for it, or an installed one that should prove it."""
+
+    SERVER = "server"
+    CLIENT = "client"
+    SERVER_CA = "server_ca"
+
+
+class AtFault(NamedTuple):
+    """The certificate for which a server was refused."""
+
+    whose: Whose
+    certificate: PeerCertificate
+
+
 @dataclass(frozen=True, slots=True)
 class ProbeResult:
     """The result for one primary, its secondaries included.
 
     ``error`` is None if all addresses were accepted. Otherwise ``stage`` and ``reason`` (a fixed word) say what failed
-    first, and ``failed_server`` at which address. ``certificates`` are those that the primary showed, its own first.
+    first, and ``failed_server`` at which address. ``certificates`` are those that this address showed, its own first,
+    or the primary if all were accepted. ``client_certificates`` are those that we show. ``at_fault`` is the certificate
+    that the reason is about, if it is about one.
     ``addresses`` are the results of the single addresses, the primary's first; empty without secondaries. ``rule`` is
     the word of the egress rule that refused the address.
     """
@@ -89,6 +107,8 @@ class ProbeResult:
     certificates: tuple[PeerCertificate, ...] = ()
     addresses: tuple[ProbeResult, ...] = ()
     rule: str | None = None
+    client_certificates: tuple[PeerCertificate, ...] = ()
+    at_fault: AtFault | None = None
 
     @property
     def each(self) -> tuple[ProbeResult, ...]:
@@ -101,14 +121,15 @@ class ProbeResult:
         return self.error is None
 
     def coarse(self) -> ProbeResult:
-        """Return what accounts of SVMs may know: code and stage, but neither the reason nor what was learned.
+        """Return what accounts of SVMs may know: code and stage, but neither the reason nor what was learned or shown.
 
         A name of a forbidden address looks like a name without an address. Of a forbidden IP address the stage is told:
         it needs no lookup, so nothing else can have failed.
         """
         forbidden_name = self.stage == "egress" and not (self.failed_server or self.server).is_ip
         stage = "resolve" if forbidden_name else self.stage
-        return replace(self, stage=stage, reason=None, rule=None, stages=(), learned={})
+        hidden = replace(self, reason=None, rule=None, stages=(), learned={}, client_certificates=(), at_fault=None)
+        return replace(hidden, stage=stage)
 
     def record(self) -> dict[str, object]:
         """Return the result for ``?dry_run=true`` and ``keystead kmip probe -o json``. A coarse result is shorter."""
@@ -128,4 +149,21 @@ class ProbeResult:
             for stage in self.stages
         ]
         record["learned"] = dict(self.learned)
+        if any(stage.stage == "tls" and stage.state != "skipped" for stage in self.stages):
+            record["certificates"] = [*map(_shown, self.certificates)]
+            record["client_certificates"] = [*map(_shown, self.client_certificates)]
+        if self.at_fault is not None:
+            record["at_fault"] = {"whose": self.at_fault.whose.value, **_shown(self.at_fault.certificate)}
         return record
+
+
+def _shown(certificate: PeerCertificate) -> dict[str, str]:
+    """Return a certificate for people and programs."""
+    begins = {"start_time": certificate.not_before.isoformat()} if certificate.not_before else {}
+    return {
+        "subject": certificate.subject,
+        "issuer": certificate.issuer,
+        "serial_number": certificate.serial_number,
+        **begins,
+        "expiry_time": certificate.not_after.isoformat(),
+    }

@@ -17,6 +17,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from keystead.keyservers.contexts import Contexts, KeyMismatchError, build
+from keystead.keyservers.learned import client_certificates
 from keystead.keyservers.own_addresses import is_own
 from keystead.keyservers.probe import Probe
 from keystead.keyservers.resolve import Resolver
@@ -67,7 +68,9 @@ class Gateway:
                 [group.create_task(probe(target, server)) for server in (target.server, *target.secondaries)]
                 for target in targets
             ]
-        return [_combined([task.result() for task in of_one_target]) for of_one_target in tasks]
+        ours = client_certificates(identity)
+        results = [_combined([task.result() for task in of_one_target]) for of_one_target in tasks]
+        return [replace(result, client_certificates=ours) for result in results]
 
     def refuses(self, host: str) -> bool:
         """Return True if the egress rules refuse a host in a new key server. False for names: they are not resolved."""
@@ -107,6 +110,8 @@ def _combined(results: Sequence[ProbeResult]) -> ProbeResult:
         reason=refused.reason,
         failed_server=refused.server,
         stages=refused.stages,
+        certificates=refused.certificates,
+        at_fault=refused.at_fault,
         rule=refused.rule,
     )
 

@@ -1,6 +1,7 @@
 """The facts that a probe learned about a key server, as plain JSON values for cluster accounts and operators.
 
-All facts come from the peer. Texts are shortened and control characters are replaced. No fact may enter an error.
+Facts come from the peer, but for those of the certificates that we show. Texts are shortened and control characters are
+replaced. No fact may enter an error.
 """
 
 from __future__ import annotations
@@ -17,12 +18,15 @@ from cryptography.x509.oid import NameOID
 from keystead.core.model import PeerCertificate
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+
+    from keystead.core.probing import TlsIdentity
 
 TEXT_LIMIT: Final = 256
 NAMES_LIMIT: Final = 32
 CHAIN_LIMIT: Final = 8
-_UNREADABLE: Final = (ValueError, TypeError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
+UNREADABLE: Final = (ValueError, TypeError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
+"""Errors of a certificate that cannot be read."""
 
 
 def clean(text: str) -> str:
@@ -43,25 +47,54 @@ def certificate_facts(certificate: bytes) -> dict[str, object]:
             "not_after": parsed.not_valid_after_utc.isoformat(),
             "names": _names(parsed),
         }
-    except _UNREADABLE:
+    except UNREADABLE:
         return {}
 
 
 def peer_certificates(chain: Sequence[bytes]) -> tuple[PeerCertificate, ...]:
     """Return facts of the certificates (DER) that a key server showed; its own first. Unreadable ones are left out."""
+    return _facts(from_der(chain))
+
+
+def client_certificates(identity: TlsIdentity) -> tuple[PeerCertificate, ...]:
+    """Return facts of the certificates that we show to key servers: the client certificate, then its issuers."""
+    return _facts(from_pem((identity.certificate, *identity.intermediates)))
+
+
+def from_der(chain: Sequence[bytes]) -> list[x509.Certificate]:
+    """Return the first certificates of a chain (DER). Unreadable ones are left out."""
+    return _read(x509.load_der_x509_certificate, chain[:CHAIN_LIMIT])
+
+
+def from_pem(texts: Sequence[str]) -> list[x509.Certificate]:
+    """Return certificates (PEM). Unreadable ones are left out."""
+    return _read(x509.load_pem_x509_certificate, [text.encode() for text in texts])
+
+
+def facts_of(certificate: x509.Certificate) -> PeerCertificate:
+    """Return the facts of a certificate. Raises one of :data:`UNREADABLE`."""
+    return PeerCertificate(
+        subject=clean(_common_name(certificate.subject)),
+        issuer=clean(_common_name(certificate.issuer)),
+        serial_number=f"{certificate.serial_number:X}",
+        not_after=certificate.not_valid_after_utc,
+        not_before=certificate.not_valid_before_utc,
+    )
+
+
+def _read(read: Callable[[bytes], x509.Certificate], encoded: Sequence[bytes]) -> list[x509.Certificate]:
     found = []
-    for certificate in chain[:CHAIN_LIMIT]:
-        with contextlib.suppress(*_UNREADABLE):
-            parsed = x509.load_der_x509_certificate(certificate)
-            found.append(
-                PeerCertificate(
-                    subject=clean(_common_name(parsed.subject)),
-                    issuer=clean(_common_name(parsed.issuer)),
-                    serial_number=f"{parsed.serial_number:X}",
-                    not_after=parsed.not_valid_after_utc,
-                    not_before=parsed.not_valid_before_utc,
-                )
-            )
+    for each in encoded:
+        with contextlib.suppress(*UNREADABLE):
+            found.append(read(each))
+    return found
+
+
+def _facts(certificates: Sequence[x509.Certificate]) -> tuple[PeerCertificate, ...]:
+    found = []
+    for certificate in certificates:
+        with contextlib.suppress(*UNREADABLE):
+            found.append(facts_of(certificate))
     return tuple(found)
 
 
@@ -70,7 +103,7 @@ def public_key_digest(chain: Sequence[bytes]) -> str:
 
     The public key is encoded as SubjectPublicKeyInfo (RFC 5280 section 4.1), so a renewed certificate may keep it.
     """
-    with contextlib.suppress(*_UNREADABLE, UnsupportedAlgorithm):
+    with contextlib.suppress(*UNREADABLE, UnsupportedAlgorithm):
         for certificate in chain[:1]:
             key = x509.load_der_x509_certificate(certificate).public_key()
             return hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest()

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from keystead.core.probing import STAGES, ProbeResult, StageResult
 from keystead.core.server_address import ServerAddress
 from keystead.keyservers import opening
+from keystead.keyservers.at_fault import at_fault
 from keystead.keyservers.conversation import Conversation
 from keystead.keyservers.failures import classify, stage_of
 from keystead.keyservers.learned import certificate_facts, peer_certificates
@@ -246,6 +247,7 @@ class Probe:
             self._stages_until(stage),
             self._learned,
             peer_certificates(self._chain),
+            at_fault=at_fault(row.reason, self._chain, self._identity),
             rule=cause.rule.word if isinstance(cause, AddressNotAllowedError) else None,
         )
 

@@ -106,7 +106,8 @@ def test_a_server_that_is_lost() -> None:
         " issued by CA 2, which ends on 2026-03-01 11:00 UTC."
     )
     assert item.advice == "The server's certificate has expired: renew it on the key server."
-    assert item.command == "keystead security key-manager external show-status --vserver vs0"
+    command = "keystead security key-manager external probe --key-servers b.example:5696 --vserver vs0"
+    assert item.command == command
 
 
 def test_what_an_account_of_the_svm_is_told() -> None:

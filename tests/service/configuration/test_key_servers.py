@@ -16,6 +16,9 @@ from keystead.core.secret import Secret
 from keystead.core.server_address import ServerAddress
 from keystead.service.ports.page import Page
 from keystead.service.probing.prober import password_context
+from tests.peers.certificates import server_context
+from tests.peers.fault_servers import FaultServer, tls
+from tests.peers.kmip_answers import answering
 from tests.service.conftest import CALL, World, add, asked
 
 if TYPE_CHECKING:
@@ -73,6 +76,31 @@ async def test_dry_run_stores_nothing_and_is_audited(world: World, servers: list
     assert (await world.audited())[-1] == ("success", "")
     error = await refused(world.dry_run(manager, add(asked(servers[0]))))
     assert error.kind is errors.KEY_SERVER_EXISTS
+
+
+async def test_a_probe_of_four_stored_servers(world: World, servers: list[str]) -> None:
+    """Each is told of as it is now, also when there is no room for another; on record, and nothing is changed."""
+    sound = server_context(world.pki.server, client_ca=world.pki.client_ca)
+    with FaultServer(tls(sound, answering())) as stopped:
+        lost = f"127.0.0.1:{stopped.port}"
+        manager = await world.key_manager(*servers[:3], lost)
+    before = await world.rows(manager)
+    results = await world.probe(manager)
+    assert [(str(result.server), result.reason) for result in results] == [
+        *((server, None) for server in servers[:3]),
+        (lost, "connection_refused"),
+    ]
+    (result,) = await world.probe(manager, servers[1])
+    assert (str(result.server), result.accepted) == (servers[1], True)
+    assert await world.rows(manager) == before
+    assert (await world.audited())[-2:] == [("success", "")] * 2
+
+
+async def test_a_probe_of_an_unknown_server(world: World, servers: list[str]) -> None:
+    """Nothing is probed."""
+    manager = await world.key_manager(servers[0])
+    error = await refused(world.probe(manager, servers[0], servers[1]))
+    assert (error.kind, error.arguments) == (errors.KEY_SERVER_NOT_CONFIGURED, (("server", servers[1]),))
 
 
 async def test_the_second_plan_counts(world: World, servers: list[str]) -> None:

@@ -65,6 +65,16 @@ async def test_a_dry_run_shows_no_more(
     ]
 
 
+async def test_a_probe_of_stored_servers_shows_no_more(
+    world: World, confined: tuple[Call, str], servers: list[str]
+) -> None:
+    """Than a dry run does."""
+    call, key_manager = confined
+    key_servers = world.services.key_servers
+    results = await key_servers.probe(call, await key_servers.state(call, key_manager), ())
+    assert [item.record() for item in results] == [{"server": servers[0], "accepted": True}]
+
+
 async def test_what_may_not_be_reached_leads_nowhere(world: World, confined: tuple[Call, str]) -> None:
     """A forbidden IP address and an unknown name: the stage alone, after whole seconds."""
     call, key_manager = confined

@@ -56,6 +56,7 @@ _SUCCESSES = {
     ),
     Form.SET: (_Success(200, "Changed.", ("empty",)),),
     Form.ACT: (_Success(200, "The object.", ("*",)),),
+    Form.TRY: (_Success(200, "The findings.", ()),),
     Form.COMMAND: (_Success(201, "Done.", ("empty",)),),
     Form.JOB: (_Success(201, "Done.", (_JOB,)), _Success(202, "The job runs.", (_JOB,))),
 }  # fmt: skip
@@ -76,7 +77,7 @@ def _body(operation: Operation) -> Schema | None:
     match operation.form:
         case Form.CREATE:
             return {"anyOf": [post, object_of({"records": listed(post)}, ["records"])]}
-        case Form.ACT | Form.COMMAND | Form.JOB:
+        case Form.ACT | Form.TRY | Form.COMMAND | Form.JOB:
             return post if any(field.post for field in resource.fields.values()) else None
         case Form.CHANGE | Form.SET:
             return patch

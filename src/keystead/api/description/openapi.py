@@ -59,6 +59,7 @@ _KINDS = {
     Form.REMOVE_MANY: _Kind("Delete {plural}, by query or records", "collection_delete", _MANY, codes.MANY_GONE),
     Form.SET: _Kind("Change {one}", "modify", ("write",), codes.BODY),
     Form.ACT: _Kind("", "create", ("write",), codes.POST),
+    Form.TRY: _Kind("", "create", ("write",), codes.POST),
     Form.COMMAND: _Kind("", "create", ("write",), codes.POST),
     Form.JOB: _Kind("", "create", ("write",), (*codes.POST, *codes.JOB)),
 }

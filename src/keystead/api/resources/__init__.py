@@ -18,6 +18,7 @@ from keystead.api.resources import (
     key_managers,
     key_reports,
     key_server_confirmations,
+    key_server_probes,
     key_servers,
     key_stores,
     key_survival,
@@ -52,6 +53,7 @@ PATHS = (
     | key_reports.PATHS
     | key_stores.PATHS
     | key_server_confirmations.PATHS
+    | key_server_probes.PATHS
     | key_survival.PATHS
     | login.PATHS
     | roles.PATHS
@@ -68,6 +70,7 @@ RESOURCES = (
     key_jobs.RESTORES,
     key_jobs.REPLICATIONS,
     key_server_confirmations.CONFIRMATIONS,
+    key_server_probes.PROBES,
     key_survival.SURVIVAL,
     key_reports.KEY_REPORTS,
     key_reports.PROOFS,

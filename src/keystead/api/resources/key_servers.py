@@ -17,38 +17,33 @@ from keystead.api.declared import Form, Operation
 from keystead.api.hal import Reply, segment
 from keystead.api.operations import created, patching
 from keystead.api.query import read_write
-from keystead.api.resource import OURS, Field, Group, Resource, always, itself
+from keystead.api.resource import OURS, Field, Resource
 from keystead.api.resources.connectivity import connectivity_fields
+from keystead.api.resources.key_server_probes import DRY_RUNS, findings
 from keystead.api.values import (
     BOOLEAN,
-    NUMBER,
-    OBJECT,
     SECRET,
     SERVER,
-    TEXT,
     UUID,
     Parameter,
     Type,
     integer,
-    one_of,
     text,
 )
 from keystead.core import errors
 from keystead.core.errors import OntapError
 from keystead.core.key_servers import AddRequest, ModifyRequest, NewKeyServer
-from keystead.core.probing import STAGES
 from keystead.core.query.query import Read
 from keystead.core.server_address import ServerAddress, server_name
 from keystead.service.cluster.svms import about_svm
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from keystead.api.query import WriteQuery
     from keystead.api.request import Request
     from keystead.core.key_servers import ServersState
     from keystead.core.model import KeyServer, Svm
-    from keystead.core.probing import ProbeResult
     from keystead.core.query.query import Wanted
     from keystead.service.ports.page import Page
 
@@ -187,32 +182,6 @@ KEY_SERVERS = Resource(
 )
 
 
-DRY_RUNS = Resource(
-    name="key_server_dry_run",
-    help="The findings of a dry run about one server. Accounts of SVMs see the failed stage, but not the reason.",
-    declared=(
-        Group(name="stages", help="The outcome of each stage.", get=itself, many=True),
-        *(
-            Field(name=name, type=type_, help=help_, since=OURS)
-            for name, type_, help_ in (
-                ("server", TEXT, "The primary."),
-                ("accepted", BOOLEAN, "Whether the server and its secondaries passed every stage."),
-                ("code", TEXT, "The error code for adding the server; left out if it is accepted."),
-                ("reason", TEXT, "The reason of the failure: a word of [reasons](reasons.md)."),
-                ("rule", TEXT, "The egress rule that refuses the address: a word of [egress rules](reasons.md)."),
-                ("stage", one_of(*STAGES), "The failed stage, shown instead of the reason."),
-                ("failed_server", TEXT, "The secondary that failed."),
-                ("learned", OBJECT, "The versions, certificates and vendor that were found, by address."),
-                ("stages.stage", one_of(*STAGES), "The stage."),
-                ("stages.state", one_of("passed", "failed", "skipped"), "The outcome of the stage."),
-                ("stages.elapsed_ms", NUMBER, "Milliseconds."),
-            )
-        ),
-    ),
-    link=always(""),
-)
-
-
 def new_key_server(values: Mapping[str, Any]) -> NewKeyServer:
     """Return the server that the caller asks for, from checked values. An empty password means none."""
     return NewKeyServer(**{name: value for name, value in values.items() if name != "password" or value})
@@ -231,15 +200,10 @@ async def _add_to(request: Request, state: ServersState, query: WriteQuery) -> R
     servers = tuple(map(new_key_server, [values] if records is None else records))
     wanted = AddRequest(servers, prefix="" if records is None else RECORDS + "[{index}].")
     if query.own.get("dry_run"):
-        results = await request.while_connected(request.services.key_servers.dry_run(request.call, state, wanted))
-        return _dry_run_reply(results)
+        trying = request.services.key_servers.dry_run(request.call, state, wanted)
+        return findings(await request.while_connected(trying))
     added = await request.while_connected(request.services.key_servers.add(request.call, state, wanted))
     return created(KEY_SERVERS, request, query, added)
-
-
-def _dry_run_reply(results: Sequence[ProbeResult]) -> Reply:
-    records = [result.record() for result in results]
-    return Reply(200, {"num_records": len(records), "records": records})
 
 
 async def _patch(request: Request, address: ServerAddress, values: dict[str, Any], query: WriteQuery) -> Reply | None:
@@ -248,7 +212,7 @@ async def _patch(request: Request, address: ServerAddress, values: dict[str, Any
     state = await _state(request)
     with about_svm(state.key_manager.svm):
         if query.own.get("dry_run"):
-            return _dry_run_reply(await request.while_connected(key_servers.dry_run(request.call, state, wanted)))
+            return findings(await request.while_connected(key_servers.dry_run(request.call, state, wanted)))
         await request.while_connected(key_servers.modify(request.call, state, wanted))
     return None
 

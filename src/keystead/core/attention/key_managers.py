@@ -143,7 +143,7 @@ def _server_item(
         severity,
         reason=reason,
         advice=advice,
-        command=watched.command("show-status"),
+        command=watched.command(f"probe --key-servers {address}"),
         since=since,
         identifier=address,
     )

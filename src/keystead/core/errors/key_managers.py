@@ -65,7 +65,7 @@ KEY_SERVER_NOT_CONFIGURED = row(
     65536843,
     400,
     "The key management server is not configured for the SVM.",
-    "A server to be modified or removed is no primary key server of this key manager.",
+    "A server to be modified, removed or probed is no primary key server of this key manager.",
 )
 MISSING_USERNAME = row(
     65536845, 400, "Missing username.", "A password was given without a username, and none is stored."

@@ -1,4 +1,4 @@
-"""Use cases of a key manager's primary key servers: add, modify, remove, try (dry run), read.
+"""Use cases of a key manager's primary key servers: add, modify, remove, try (dry run), probe, read.
 
 ARCHITECTURE.md shows the flow of an add: plan, probe outside any transaction, then plan again and store in one
 transaction. A modification has the same flow.
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from keystead.core import errors
 from keystead.core.errors import OntapError
-from keystead.core.key_servers import AddRequest, plan_remove
+from keystead.core.key_servers import AddRequest, plan_probe, plan_remove
 from keystead.core.keys.guarding import Removal
 from keystead.core.model import KeyServer
 from keystead.service.configuration.key_server_changes import KeyServerChanges
@@ -26,6 +26,8 @@ from keystead.service.probing.queue import check_left
 from keystead.service.probing.watching import with_connectivity
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from keystead.core.key_servers import ModifyRequest, ServersState
     from keystead.core.keys.guarding import RemovalFindings
     from keystead.core.keys.model import Detached
@@ -110,11 +112,25 @@ class KeyServers:
         else:
             change = modification(self._context.sealer, request)
         proof = await self._changes.prove(call, state, change, always=True)
-        refused = sum(not result.accepted for result in proof.results)
-        message = f"dry run: {len(proof.results) - refused} accepted, {refused} refused"
+        await self._record(call, state, "dry run", proof.results)
+        return tuple(proof.results)
+
+    async def probe(
+        self, call: Call, state: ServersState, addresses: Sequence[ServerAddress]
+    ) -> tuple[ProbeResult, ...]:
+        """Probe stored servers as they are, all if there are no addresses, and return the results. Store nothing."""
+        results = await self._context.prover.probe(
+            call, state.key_manager, state.certificates, plan_probe(state, addresses), stored=state.servers
+        )
+        await self._record(call, state, "probe", results)
+        return tuple(results)
+
+    async def _record(self, call: Call, state: ServersState, what: str, results: Sequence[ProbeResult]) -> None:
+        """Write the audit record of a call that probed servers and stored none."""
+        refused = sum(not result.accepted for result in results)
+        message = f"{what}: {len(results) - refused} accepted, {refused} refused"
         svm = state.key_manager.svm
         await self._context.store.write(lambda tx: self._context.audit.succeed(tx, call, message, svm=svm))
-        return tuple(proof.results)
 
     # --- read ---
 
