@@ -93,7 +93,8 @@ def test_copies_that_are_not_what_was_written() -> None:
 
 def test_a_server_that_is_lost() -> None:
     """Since when, in which stage, why, which certificate exactly, and what to do."""
-    lost = seen("b", stage="tls", reason="server_certificate_expired", certificates=(SHOWN,))
+    sound = replace(SHOWN, subject="sound", not_after=NOON + timedelta(days=1))
+    lost = seen("b", stage="tls", reason="server_certificate_expired", certificates=(sound, SHOWN))
     (item,) = server_items(watched(lost, away={"b": Away.NOT_RESPONDING}), NODES, whole=True)
     assert (item.subject, item.name, item.severity, item.since) == (
         Subject.KEY_SERVER,

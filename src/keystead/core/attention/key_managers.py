@@ -158,7 +158,8 @@ def _failed_item(watched: Watched, server: KeyServer, failed: Observation, *, wh
     reason = "It does not respond" if is_silent else "Its state is not known"
     reason += f": {', '.join(facts)}." if facts else "."
     if whole and failed.reason.startswith("server_certificate") and failed.certificates:
-        shown = failed.certificates[0]
+        ended = (each for each in failed.certificates if each.not_after <= failed.since)
+        shown = next(ended, failed.certificates[0])
         reason += (
             f" It showed {shown.subject}, serial number {shown.serial_number}, issued by {shown.issuer}, which ends on"
             f" {shown.not_after:%Y-%m-%d %H:%M} UTC."
