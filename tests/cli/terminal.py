@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CTRL_C, CTRL_D = "\x03", "\x04"
-SECONDS = 120
+SECONDS = 240
 STOP_SECONDS = 10
 
 # A session leader that opens a terminal gets it as its controlling one, which is where a password is asked for.
