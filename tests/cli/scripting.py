@@ -3,7 +3,8 @@
 A script is text. ``# `` starts a comment, ``$ `` a command; after it ``> `` stands before each line of standard output,
 ``! `` before each line of standard error, and ``= N`` is the exit status, 0 when absent. Addresses such as
 ``127.0.0.1:40001`` stand for key servers that really run (see :func:`Script.run`), the ``uuid``s and key ids of the
-output are numbered as they appear, and times are all the same: then the rest is compared letter by letter.
+output are numbered as they appear, and times are all the same, as are the first words of generated certificate names:
+then the rest is compared letter by letter.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ SECONDS = 120
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
 _KEY_ID = re.compile(r"\b[0-9a-f]{32}[0-9a-f]{32}0{16}\b")
+_CERTIFICATE = re.compile(r"\b[0-9a-f]{8}(?=-(client|server_ca)\b)")
 _ELAPSED = re.compile(r'"elapsed_ms": [\d.]+')
 
 
@@ -96,5 +98,6 @@ def _settled(text: str, uuids: dict[str, str]) -> str:
         lambda found: uuids.setdefault(found.group(), f"00000000-0000-4000-8000-{len(uuids) + 1:012}"), text
     )
     text = _KEY_ID.sub(lambda found: uuids.setdefault(found.group(), f"{len(uuids) + 1:080}"), text)
+    text = _CERTIFICATE.sub("0" * 8, text)
     text = _TIME.sub("2030-01-01T00:00:00+00:00", text)
     return _ELAPSED.sub('"elapsed_ms": 0.0', text)

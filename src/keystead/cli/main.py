@@ -32,6 +32,8 @@ INTERRUPTED = 130  # 128 + SIGINT, as in shells
         "account": "keystead.cli.account:account",
         "kmip": "keystead.cli.kmip:kmip",
         "security": "keystead.cli.security:security",
+        "cluster": "keystead.cli.cluster:cluster",
+        "node": "keystead.cli.cluster:node",
         "vserver": "keystead.cli.vserver:vserver",
         "event": "keystead.cli.event:event",
         "job": "keystead.cli.job:job",
