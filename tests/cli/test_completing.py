@@ -77,8 +77,8 @@ def test_certificates(service: Service, pki: Pki, complete: Complete) -> None:
             body = {"name": name, "type": "server_ca", "public_certificate": pki.server_ca.pem}
             call.create("/security/certificates", body | ({"svm": {"name": owner}} if owner else {}))
         client = {"public_certificate": pki.client.certificate_pem, "private_key": pki.client.key_pem}
-        body = client | {"name": "ca-client", "type": "client", "svm": {"name": "certified"}}
-        call.create("/security/certificates", body)
+        own = {"name": "ca-client", "type": "client", "svm": {"name": "certified"}}
+        call.create("/security/certificates", own | client)
     of_svm = ("--vserver", "certified")
     assert complete(*CERTIFICATE, "delete", *of_svm, "--name", "ca-") == ["ca-1", "ca-2", "ca-client"]
     assert complete(*CERTIFICATE, "delete", "--name", "ca-") == ["ca-3"]

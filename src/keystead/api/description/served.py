@@ -24,7 +24,7 @@ from keystead.core.access import READS
 from keystead.core.errors import OntapError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -106,7 +106,7 @@ def _caching(path: str) -> tuple[tuple[bytes, bytes], ...]:
     return (b"cache-control", b"public, max-age=3600"), (b"vary", vary)
 
 
-_HTML: Final = {PAGE: page, START: lambda: START_PAGE}
+_HTML: Final[Mapping[str, Callable[[], str]]] = {PAGE: page, START: lambda: START_PAGE}
 _STYLE_DIGEST = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
 _SECURITY: Final = (
     (
