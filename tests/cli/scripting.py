@@ -3,7 +3,8 @@
 A script is text. ``# `` starts a comment, ``$ `` a command; after it ``> `` stands before each line of standard output,
 ``! `` before each line of standard error, and ``= N`` is the exit status, 0 when absent. Addresses such as
 ``127.0.0.1:40001`` stand for key servers that really run (see :func:`Script.run`), the ``uuid``s and key ids of the
-output are numbered as they appear, and times are all the same: then the rest is compared letter by letter.
+output are numbered as they appear, and times are all the same, as are the first words of generated certificate names:
+then the rest is compared letter by letter.
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
 _MINUTE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\dZ")
 _KEY_ID = re.compile(r"\b[0-9a-f]{32}[0-9a-f]{32}0{16}\b")
+_CERTIFICATE = re.compile(r"\b[0-9a-f]{8}(?=-(client|server_ca)\b)")
 _ELAPSED = re.compile(r'"elapsed_ms": [\d.]+')
-_CERTIFICATE = re.compile(r"valid \d{4}-\d\d-\d\d to \d{4}-\d\d-\d\d, serial number [0-9A-F]+")
+_CHAIN = re.compile(r"valid \d{4}-\d\d-\d\d to \d{4}-\d\d-\d\d, serial number [0-9A-F]+")
 _MILLISECONDS = re.compile(r"\b\d+\.\d ms")
 
 
@@ -100,5 +102,6 @@ def _settled(text: str, uuids: dict[str, str]) -> str:
     )
     text = _KEY_ID.sub(lambda found: uuids.setdefault(found.group(), f"{len(uuids) + 1:080}"), text)
     text = _MINUTE.sub("2030-01-01 00:00Z", _TIME.sub("2030-01-01T00:00:00+00:00", text))
-    text = _CERTIFICATE.sub("valid 2030-01-01 to 2030-01-01, serial number 0", text)
+    text = _CHAIN.sub("valid 2030-01-01 to 2030-01-01, serial number 0", text)
+    text = _CERTIFICATE.sub("0" * 8, text)
     return _MILLISECONDS.sub("0.0 ms", _ELAPSED.sub('"elapsed_ms": 0.0', text))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 HEAVY = {"sqlalchemy", "alembic", "starlette", "uvicorn", "uvloop", "cryptography", "argon2", "structlog", "rich"}
 
-MAY_BE_EMPTY = {"modify-server username", "modify-server tls_server_name", "create comment"}
+MAY_BE_EMPTY = {"modify-server username", "modify-server tls_server_name", "create comment", "modify comment"}
 
 
 def commands(
@@ -62,6 +62,26 @@ def test_help(group: tuple[str, ...]) -> None:
     bare = subprocess.run([sys.executable, "-m", "keystead", *group], capture_output=True, text=True, check=False)
     assert "Commands:" in asked.stdout
     assert (bare.returncode, bare.stdout + bare.stderr) == (2, asked.stdout)
+
+
+@pytest.mark.parametrize(
+    ("path", "group"),
+    [(path, command) for path, command in commands() if isinstance(command, click.Group)],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_a_list_of_commands_is_not_cut(path: tuple[str, ...], group: click.Group) -> None:
+    """At 80 columns it holds the whole first sentence of each command's help."""
+    context = click.Context(group, info_name=" ".join(("keystead", *path)), terminal_width=80)
+    _, _, listed = group.get_help(context).partition("Commands:\n")
+    words = " ".join(listed.split())
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        assert command.help is not None
+        sentence = " ".join(command.help.partition("\n\n")[0].split()).partition(". ")[0]
+        assert f"{name} {sentence}" in words
+    assert "..." not in listed
+    assert max(map(len, listed.splitlines())) <= 80
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,8 @@ from itertools import product
 
 import pytest
 
-from keystead.cli.rest import exactly, matching
+from keystead.cli.client import exactly
+from keystead.cli.rest import matching
 from keystead.core.query.filter import Alternative, parse_filter
 from keystead.core.query.where import Op
 

@@ -216,6 +216,7 @@ def test_a_proof_is_made_saved_and_verified(
     (drilled,) = json.loads(drill.stdout)
     shown = json.loads(keystead(environment, folder, "show", "--vserver", svm, "-o", "json").stdout)
     assert [(each["kind"], each["failures"]) for each in shown] == [("reboot_drill", 0), ("proof", 1), ("proof", 0)]
+    assert [each.pop("svm")["name"] for each in shown] == [svm] * 3
     assert drilled == shown[0]
     key = service.installation.run("report", "public-key").stdout.strip()
     for words, uuid in (
@@ -229,6 +230,7 @@ def test_a_proof_is_made_saved_and_verified(
         verified = keystead({}, folder, "verify", words[-1], "--public-key", key)
         assert verified.returncode == 0, verified.stderr
         assert json.loads((folder / words[-1]).read_text())["report"]["uuid"] == uuid
+    check_reports_of_all(environment, folder, service, svm, [each["uuid"] for each in shown])
     no_file_may_grow = ["sh", "-c", 'unset COVERAGE_PROCESS_CONFIG; ulimit -f 0; exec "$@"', "sh"]
     save = [sys.executable, "-m", "keystead", "report", "save", "--vserver", svm]
     full = ended([*no_file_may_grow, *save, "full.json"], environment, folder)
@@ -288,3 +290,25 @@ def test_what_there_is_no_report_of(environment: dict[str, str], folder: Path, s
         done = keystead(environment, folder, *words)
         assert (done.returncode, done.stdout) == (status, "")
         assert any(line.startswith(text) for line in done.stderr.splitlines()), done.stderr
+
+
+def check_reports_of_all(
+    environment: dict[str, str], folder: Path, service: Service, svm: str, uuids: list[str]
+) -> None:
+    """Without --vserver the reports of all key managers are listed, the newest first; with it those of one."""
+    with service.client() as call:
+        installed = call.get("/security/key-managers?fields=external&svm.name=" + svm)["records"][0]["external"]
+        external = {
+            "client_certificate": {"uuid": installed["client_certificate"]["uuid"]},
+            "server_ca_certificates": [{"uuid": each["uuid"]} for each in installed["server_ca_certificates"]],
+            "servers": [{"server": installed["servers"][1]["server"]}],
+        }
+        call.create("/svm/svms", {"name": "reported"})
+        call.create("/security/key-managers", {"svm": {"name": "reported"}, "external": external})
+    assert keystead(environment, folder, "show", "--vserver", "reported").stderr == "no records\n"
+    assert keystead(environment, folder, "prove", "--vserver", "reported").returncode == 0
+    told = keystead(environment, folder, "show").stdout.splitlines()
+    assert [line.split()[0] for line in told] == ["vserver", "reported", *[svm] * 3]
+    assert [line.split()[-1] for line in told[2:]] == uuids
+    missing = keystead(environment, folder, "show", "--vserver", "nobody")
+    assert (missing.returncode, missing.stderr) == (1, "Error: there is no SVM nobody\n")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -127,32 +127,65 @@ def test_a_table_on_a_wide_terminal(folder: Path, environment: dict[str, str]) -
 
 
 @pytest.mark.usefixtures("installed")
-def test_blocks_on_a_narrow_terminal(folder: Path, environment: dict[str, str]) -> None:
-    """Lines that fit, instead of a table that does not."""
-    with Terminal(SHOW, folder, environment | {"NO_COLOR": "1"}) as terminal:
+def test_a_table_on_a_narrow_terminal(folder: Path, environment: dict[str, str]) -> None:
+    """Columns that do not fit are left out, and named on standard error."""
+    with Terminal(("bash", "-c", f"{' '.join(SHOW)} 2> left-out"), folder, environment | {"NO_COLOR": "1"}) as terminal:
         assert terminal.end() == 0
-        lines = terminal.screen.splitlines()
-    assert [line for line in lines if line.startswith("vserver")] == ["vserver      (cluster)"] * 2
-    assert lines.count("") == 1
+    heading, *lines = terminal.screen.splitlines()
+    assert heading.split()[:3] == ["vserver", "name", "type"]
+    assert [line.split()[:2] for line in lines] == [["(cluster)", "ca"], ["(cluster)", "cb"]]
     assert max(map(len, lines)) <= 80
+    said = (folder / "left-out").read_text()
+    assert said.startswith("columns left out at 80 columns: ")
+    assert said.endswith("uuid; --output json or a wider terminal shows them\n")
 
 
-def test_key_ids_on_a_narrow_terminal(folder: Path, environment: dict[str, str]) -> None:
-    """An id of 80 digits stands below the rest of its line."""
-    records = [{"vserver": "vs0", "name": name, "key_id": digit * 80} for name, digit in (("vol1", "1"), ("v2", "2"))]
-    shown = "from keystead.cli.output import print_records; import sys, json"
-    script = f"{shown}; print_records(json.loads(sys.argv[1]), ('vserver', 'name', 'key_id'), 'table')"
-    command = (sys.executable, "-c", script, json.dumps(records))
-    with Terminal(command, folder, environment | {"NO_COLOR": "1"}) as terminal:
+PRINT = """from keystead.cli.output import print_records
+import json, sys
+records = json.loads(sys.argv[1])
+print_records(records, list(records[0]), "table")"""
+ID = "7" * 80
+WORDS = "word " * 20
+
+
+@pytest.mark.parametrize(
+    ("records", "columns", "expected"),
+    [
+        pytest.param(
+            [{"vserver": "vs0", "name": "vol1", "key_id": ID}, {"vserver": "vs0", "name": "v2", "key_id": ID}],
+            80, ["vserver  name", "key_id", "vs0      vol1", ID, "vs0      v2", ID], id="an id below its line",
+        ),
+        pytest.param(
+            [{"name": "a", "event": WORDS}, {"name": "b", "event": ""}],
+            80, ["name", "event", "a", *[("word " * 16).strip(), ("word " * 4).strip()], "b"], id="words are not cut",
+        ),
+        pytest.param(
+            [{"name": "a" * 30, "state": "b" * 30, "more": "c" * 30, "rest": "d"}],
+            80, [f"name{' ' * 28}state", f"{'a' * 30}  {'b' * 30}",
+                 "columns left out at 80 columns: more, rest; --output json or a wider terminal shows them"],
+            id="from the end",
+        ),
+        pytest.param(
+            [{"name": "a" * 30, "state": "b" * 60, "key_id": ID}],
+            80, ["name", "key_id", "a" * 30, ID,
+                 "columns left out at 80 columns: state; --output json or a wider terminal shows them"],
+            id="beside an id",
+        ),
+        pytest.param([{"name": "a" * 30, "size": 1}], 20, [
+            "name", "a" * 30, "columns left out at 20 columns: size; --output json or a wider terminal shows them",
+        ], id="the first column stays"),
+        pytest.param([{"csr": "a" * 81}], 80, ["csr", "a" * 81], id="one column"),
+        pytest.param([{"a": "b" * 38, "c": "d" * 40}], 80, [f"a{' ' * 39}c", f"{'b' * 38}  {'d' * 40}"], id="it fits"),
+    ],
+)  # fmt: skip
+def test_what_a_narrow_terminal_shows(
+    folder: Path, environment: dict[str, str], records: list[dict[str, Any]], columns: int, expected: list[str]
+) -> None:
+    """A table whose lines are not cut. The terminal itself breaks a word that is too long."""
+    command = (sys.executable, "-c", PRINT, json.dumps(records))
+    with Terminal(command, folder, environment | {"NO_COLOR": "1"}, columns=columns) as terminal:
         assert terminal.end() == 0
-    assert terminal.screen.splitlines() == [
-        "vserver  name",
-        "key_id",
-        "vs0      vol1",
-        "1" * 80,
-        "vs0      v2",
-        "2" * 80,
-    ]
+    assert terminal.screen.splitlines() == expected
 
 
 @pytest.mark.usefixtures("installed")

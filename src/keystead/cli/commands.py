@@ -1,12 +1,15 @@
-"""The base of every command. It refuses empty options and arguments before anything is done.
+"""The base of every command and group: no empty options and arguments, and whole texts in lists of commands.
 
-``--vserver "$SVM"`` with an unset variable would mean the cluster, and ``--data ""`` the current directory. An option
-that accepts an empty text has ``cls=MayBeEmpty``.
+Empty options are refused before anything is done, because ``--vserver "$SVM"`` with an unset variable would mean the
+cluster, and ``--data ""`` the current directory. An option that accepts an empty text has ``cls=MayBeEmpty``.
 """
 
 from __future__ import annotations
 
 import click
+
+WHOLE = 1000
+"""A number of characters that no first sentence of a help text has."""
 
 
 class MayBeEmpty(click.Option):
@@ -33,6 +36,13 @@ class Group(click.Group):
 
     command_class = Command
     group_class = type
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands with whole first sentences, because click cuts them to one line."""
+        found = {name: self.get_command(ctx, name) for name in self.list_commands(ctx)}
+        rows = [(name, each.get_short_help_str(WHOLE)) for name, each in found.items() if each and not each.hidden]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
 
 
 def _shown(parameter: click.Parameter) -> str:

@@ -25,4 +25,4 @@ def show(**flags: Any) -> None:
     """
     with api(flags) as service:
         records = service.records("/cluster/jobs", fields="*", order_by="start_time")
-    print_records(records, ["start_time", "description", "state", "message", "uuid"], flags["output"])
+    print_records(records, ["start_time", "state", "message", "uuid", "description"], flags["output"])

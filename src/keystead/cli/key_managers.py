@@ -9,17 +9,17 @@ from urllib.parse import quote
 import click
 
 from keystead.cli.main import INTERRUPTED
-from keystead.cli.rest import check_svm, scope_of
+from keystead.cli.rest import check_svm, scope_of, svm_option
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from keystead.cli.client import Api
 
 NO_CLUSTER_KEY_MANAGER = "the cluster has no key manager; for an SVM's give --vserver"
 POLL_S = 0.5
 RUNNING = {"queued", "running", "paused"}
-_PATH = "/security/key-managers"
+KEY_MANAGERS = "/security/key-managers"
 
 
 def _flags(whose: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -31,7 +31,7 @@ def _flags(whose: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         help="Use this key manager. An account of an SVM needs it if the cluster's key manager keeps the SVM's keys."
         " It does not see that key manager: a cluster administrator finds the UUID with `external show`.",
     )
-    vserver = click.option("--vserver", metavar="SVM", help=whose)
+    vserver = svm_option(whose)
     return lambda command: vserver(manager(command))
 
 
@@ -42,18 +42,23 @@ of_new_key = _flags("Create the key for this SVM; without it, for the cluster.")
 of_keys = _flags("Use only keys of this SVM; without it, all keys in the cluster's key manager.")
 
 
+def own_key_manager_path(service: Api, vserver: str | None) -> str:
+    """Return the path of the key manager of an SVM, or of the cluster. Raise click.ClickException if it has none."""
+    records = service.records(KEY_MANAGERS, **scope_of(vserver))
+    if not records:
+        raise no_key_manager(service, vserver)
+    return f"{KEY_MANAGERS}/{records[0]['uuid']}"
+
+
+def no_key_manager(service: Api, vserver: str | None) -> click.ClickException:
+    """Return the error for an SVM or cluster without a key manager. Raise another one if there is no such SVM."""
+    check_svm(service, vserver)
+    return click.ClickException(f"SVM {vserver} has no key manager" if vserver else NO_CLUSTER_KEY_MANAGER)
+
+
 def key_manager_path(service: Api, vserver: str | None, manager: str | None) -> str:
     """Return the path of the key manager that keeps an SVM's keys: the SVM's own, else the cluster's."""
     return _found(service, vserver, manager)[0]
-
-
-def own_key_manager(service: Api, vserver: str | None) -> str:
-    """Return the uuid of an SVM's own key manager, or of the cluster's."""
-    records = service.records(_PATH, **scope_of(vserver))
-    if not records:
-        check_svm(service, vserver)
-        raise click.ClickException(f"SVM {vserver} has no key manager" if vserver else NO_CLUSTER_KEY_MANAGER)
-    return str(records[0]["uuid"])
 
 
 def keys_path(service: Api, vserver: str | None, manager: str | None, collection: str) -> str:
@@ -70,11 +75,11 @@ def keys_path(service: Api, vserver: str | None, manager: str | None, collection
 def _found(service: Api, vserver: str | None, manager: str | None) -> tuple[str, bool]:
     """Return the path of a key manager, and True if it is certainly the SVM's own."""
     if manager is not None:
-        return f"{_PATH}/{quote(manager, safe='')}", False
+        return f"{KEY_MANAGERS}/{quote(manager, safe='')}", False
     for own, scope in ((True, scope_of(vserver)), (False, scope_of(None))):
-        records = service.records(_PATH, **scope)
+        records = service.records(KEY_MANAGERS, **scope)
         if records:
-            return f"{_PATH}/{records[0]['uuid']}", own
+            return f"{KEY_MANAGERS}/{records[0]['uuid']}", own
         if own:
             check_svm(service, vserver)
     if vserver:
@@ -84,6 +89,14 @@ def _found(service: Api, vserver: str | None, manager: str | None) -> tuple[str,
     else:
         text = "the cluster has no key manager that this account sees: give --vserver for an SVM's, or --key-manager"
     raise click.ClickException(text)
+
+
+def key_servers(service: Api, parameters: Mapping[str, Any], _: str) -> list[str]:
+    """Return the primary key servers of the key manager that options choose, for completion."""
+    uuid = parameters.get("manager")
+    wanted = {"uuid": uuid} if uuid else scope_of(parameters.get("vserver"))
+    managers = service.records(KEY_MANAGERS, fields="external.servers.server", **wanted)
+    return [server["server"] for manager in managers for server in manager["external"]["servers"]]
 
 
 class JobStillRunning(click.ClickException):

@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import click
 
+from keystead.cli.completing import beginning
+from keystead.cli.key_managers import keys_path
 from keystead.cli.rest import named, only_one
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from keystead.cli.client import Api
 
 NAMED = "pending|committed|retired"  # in these states no other key can have the same name
 _KEY_ID = re.compile(r"[0-9a-f]{80}", re.IGNORECASE)
+
+
+def keys(service: Api, parameters: Mapping[str, Any], begun: str) -> list[str]:
+    """Return the names of volume keys that begin so, for completion."""
+    path = keys_path(service, parameters.get("vserver"), parameters.get("manager"), "volume-keys")
+    return beginning(service, path, begun, state=NAMED)
 
 
 def key_id_only(_: click.Context, __: click.Parameter, value: str | None) -> str | None:

@@ -33,6 +33,8 @@ INTERRUPTED = 130  # 128 + SIGINT, as in shells
         "kmip": "keystead.cli.kmip:kmip",
         "status": "keystead.cli.status:status",
         "security": "keystead.cli.security:security",
+        "cluster": "keystead.cli.cluster:cluster",
+        "node": "keystead.cli.cluster:node",
         "vserver": "keystead.cli.vserver:vserver",
         "event": "keystead.cli.event:event",
         "job": "keystead.cli.job:job",

@@ -1,4 +1,4 @@
-"""The output of records: JSON for programs, a table for people, or blocks if a table is too wide."""
+"""The output of records: JSON for programs, a table that fits the terminal for people."""
 
 from __future__ import annotations
 
@@ -23,8 +23,9 @@ _MICROSECONDS = re.compile(r"(?<=^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)\.\d+(?=(Z|[+-]
 def print_records(records: Sequence[dict[str, Any]], columns: Sequence[str], form: str) -> None:
     """Print records: every field as JSON, or these columns as a table without empty columns.
 
-    If the terminal is too narrow, each record becomes a block of lines. If only the last column is too wide, such as a
-    key id, each record becomes two lines. Output to a pipe is always a table, without folding and colours.
+    ``columns`` begin with the most important one. If the terminal is too narrow, columns at the end are left out, and a
+    line on standard error names them. Only a last column of more than half a line, such as a key id, is printed below
+    the others. Output to a pipe is always the whole table, without colours.
     """
     if form == "json":
         click.echo(json.dumps(records, indent=2))
@@ -40,10 +41,8 @@ def print_records(records: Sequence[dict[str, Any]], columns: Sequence[str], for
     room = shutil.get_terminal_size().columns
     if not sys.stdout.isatty() or _breadth(widths) <= room:
         _print_table(names, rows, widths)
-    elif 2 * widths[-1] > room >= _breadth(widths[:-1]) > 0:
-        _print_folded(names, rows, widths[:-1])
     else:
-        _print_blocks(names, rows)
+        _print_narrow(names, rows, widths, room)
 
 
 def print_below(lines: Sequence[str]) -> None:
@@ -92,22 +91,22 @@ def _print_table(names: Sequence[str], rows: Sequence[Sequence[str]], widths: Se
         click.echo(_line(row, widths))
 
 
-def _print_folded(names: Sequence[str], rows: Sequence[Sequence[str]], widths: Sequence[int]) -> None:
-    """Print a table with the last column below the others. ``widths`` are the widths of the other columns."""
-    click.echo(_bold(_line(names[:-1], widths)))
-    click.echo(_bold(names[-1]))
-    for row in rows:
-        click.echo(_line(row[:-1], widths))
-        click.echo(row[-1])
-
-
-def _print_blocks(names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    widest = max(map(_width, names))
-    for number, row in enumerate(rows):
-        if number:
-            click.echo()
-        for name, cell in zip(names, row, strict=True):
-            click.echo(f"{_bold(_padded(name, widest))}{GAP}{cell}".rstrip())
+def _print_narrow(names: Sequence[str], rows: Sequence[Sequence[str]], widths: Sequence[int], room: int) -> None:
+    """Print the first columns, as many as fit. If the last one is wide, print it below them."""
+    beside = len(widths) - 1 if 2 * widths[-1] > room else len(widths)
+    fitting = max((number for number in range(beside + 1) if _breadth(widths[:number]) <= room), default=0)
+    kept = fitting or min(beside, 1)  # the first column says which record it is
+    for row in (names, *rows):
+        style = _bold if row is names else str
+        if kept:
+            click.echo(style(_line(row[:kept], widths[:kept])))
+        if beside < len(widths) and row[-1]:
+            click.echo(style(folded(row[-1], room)))
+    if kept < beside:
+        missing = ", ".join(names[kept:beside])
+        click.echo(
+            f"columns left out at {room} columns: {missing}; --output json or a wider terminal shows them", err=True
+        )
 
 
 def _breadth(widths: Sequence[int]) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -12,9 +13,9 @@ import click
 
 from keystead.cli.commands import Group
 from keystead.cli.files import PUBLIC, new_file
-from keystead.cli.key_managers import NO_CLUSTER_KEY_MANAGER, run_job
+from keystead.cli.key_managers import KEY_MANAGERS, no_key_manager, own_key_manager_path, run_job
 from keystead.cli.output import counted, print_records, printable
-from keystead.cli.rest import api, api_command, check_svm, owner, progress, scope_of
+from keystead.cli.rest import api, api_command, of_svm, owner, progress, svm_name, svm_option
 from keystead.cli.server import directory_options, refusals
 
 if TYPE_CHECKING:
@@ -70,15 +71,27 @@ def reboot_drill(vserver: str | None, **flags: Any) -> None:
 
 @report.command()
 @api_command
-@owner
+@svm_option("Show only reports of this SVM's key manager.")
 def show(vserver: str | None, **flags: Any) -> None:
-    """List the stored reports, the newest first.
+    """List the stored reports of all key managers that you may see, the newest first.
 
     Example: keystead report show --vserver vs0
     """
     with api(flags) as service:
-        records = service.records(f"{_key_manager_path(service, vserver)}/key-reports", fields="*")
-    print_records(records, COLUMNS, flags["output"])
+        managers = service.records(KEY_MANAGERS, fields="svm", **of_svm(vserver))
+        if vserver and not managers:
+            raise no_key_manager(service, vserver)
+        records = [record for manager in managers for record in _reports(service, manager)]
+    records.sort(key=lambda record: datetime.fromisoformat(record["time"]), reverse=True)
+    if flags["output"] == "table":
+        records = [record | {"vserver": svm_name(record)} for record in records]
+    print_records(records, ("vserver", *COLUMNS), flags["output"])
+
+
+def _reports(service: Api, manager: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return a key manager's reports, each with its SVM if there is one."""
+    svm = {"svm": manager["svm"]} if "svm" in manager else {}
+    return [svm | record for record in service.records(f"{KEY_MANAGERS}/{manager['uuid']}/key-reports", fields="*")]
 
 
 @report.command()
@@ -95,7 +108,7 @@ def save(vserver: str | None, uuid: str | None, kind: str | None, file: Path, **
     if uuid and kind:
         raise click.UsageError("--uuid already names one report: leave out --kind")
     with api(flags) as service:
-        path = f"{_key_manager_path(service, vserver)}/key-reports"
+        path = f"{own_key_manager_path(service, vserver)}/key-reports"
         wanted = quote(uuid, safe="") if uuid else _newest(service, path, kind)["uuid"]
         document = service.call("GET", f"{path}/{wanted}")["document"]
     if str(file) == STANDARD_OUTPUT:
@@ -161,7 +174,7 @@ def public_key(**flags: Any) -> None:
 def _make(action: str, doing: str, vserver: str | None, flags: dict[str, Any]) -> None:
     """Run a job to its end and show its report."""
     with api(flags) as service, progress(doing) as say:
-        path = _key_manager_path(service, vserver)
+        path = own_key_manager_path(service, vserver)
         run_job(service, f"{path}/{action}", {}, say)
         made = _newest(service, f"{path}/key-reports")
         document = service.call("GET", f"{path}/key-reports/{made['uuid']}")["document"]
@@ -195,15 +208,6 @@ def _newest(service: Api, path: str, kind: str | None = None) -> dict[str, Any]:
     return found
 
 
-def _key_manager_path(service: Api, vserver: str | None) -> str:
-    records = service.records("/security/key-managers", **scope_of(vserver))
-    if not records:
-        check_svm(service, vserver)
-        none = f"SVM {vserver} has no key manager" if vserver else NO_CLUSTER_KEY_MANAGER
-        raise click.ClickException(none)
-    return f"/security/key-managers/{records[0]['uuid']}"
-
-
 def _key(given: str) -> str:
     """Return the given text, or the text of the file that it names."""
     if not os.path.isfile(given):  # noqa: PTH113 - Path.is_file raises for a text that is too long for a name
@@ -228,6 +232,6 @@ def _show(said: Mapping[str, Any]) -> None:
         print_records(results, ["server", *words], "table")
     shown = failures["listed"][:MOST_SHOWN]
     if shown:
-        print_records(shown, ["key_id", "server", "result", "reason"], "table")
+        print_records(shown, ["server", "result", "reason", "key_id"], "table")
     if failures["total"] > len(shown):
         click.echo(f"and {counted(failures['total'] - len(shown), 'failure')} more")

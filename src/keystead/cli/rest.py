@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from keystead.cli.client import Api, Refused
+from keystead.cli.client import Api, Refused, exactly
+from keystead.cli.completing import beginning, names_from, svms
 from keystead.cli.login import read_login
 from keystead.cli.output import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+
+    from keystead.cli.completing import Finder
 
 CLUSTER = "(cluster)"  # shown in the SVM column of a table if there is no SVM
 REFUSED = 1
@@ -34,8 +37,16 @@ _LOGIN = [
     click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True),
 ]
 
-owner = click.option("--vserver", metavar="SVM", help="Name of the SVM; without it, the cluster.")
-one_svm = click.option("--vserver", metavar="SVM", help="Show only objects of this SVM.")
+_SVMS = names_from(svms)
+
+
+def svm_option(help_: str, **more: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return the option ``--vserver``, whose name a shell completes."""
+    return click.option("--vserver", metavar="SVM", help=help_, shell_complete=_SVMS, **more)
+
+
+owner = svm_option("Name of the SVM; without it, the cluster.")
+one_svm = svm_option("Show only objects of this SVM.")
 yes = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 
 
@@ -77,11 +88,6 @@ def of_svm(vserver: str | None) -> dict[str, str]:
     return {"svm.name": exactly(vserver)} if vserver else {}
 
 
-def exactly(text: str) -> str:
-    """Return a filter for exactly this text. Operators go into quotes, and quotation marks go into braces."""
-    return '"' + text.replace('"', '"{"}"') + '"'
-
-
 def matching(text: str) -> str:
     """Return a filter for a text in which only ``*`` is an operator, for any text."""
     return "*".join(map(exactly, text.split("*")))
@@ -116,6 +122,16 @@ def names(_: click.Context, __: click.Parameter, value: str | None) -> tuple[str
     if not all(found):
         raise click.BadParameter("there is an empty name between the commas")
     return found
+
+
+def certificates(*types: str) -> Finder:
+    """Return a finder of the names of an owner's certificates, of these types if any are given."""
+
+    def find(service: Api, parameters: Mapping[str, Any], begun: str) -> list[str]:
+        wanted = scope_of(parameters.get("vserver")) | ({"type": "|".join(types)} if types else {})
+        return beginning(service, "/security/certificates", begun, **wanted)
+
+    return find
 
 
 def by_name_or_uuid(text: str) -> dict[str, str]:

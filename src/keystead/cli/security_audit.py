@@ -6,9 +6,10 @@ from typing import Any
 
 import click
 
+from keystead.cli.client import exactly
 from keystead.cli.commands import Group
 from keystead.cli.output import print_records
-from keystead.cli.rest import api, api_command, exactly, of_svm, one_svm, svm_name
+from keystead.cli.rest import api, api_command, of_svm, one_svm, svm_name
 
 
 @click.group(cls=Group)
@@ -37,5 +38,5 @@ def show(vserver: str | None, account: str | None, state: str | None, limit: int
         records = service.call("GET", "/security/audit/messages", **query).get("records", [])[::-1]
     if flags["output"] == "table":
         records = [record | {"vserver": svm_name(record)} for record in records]
-    columns = ["timestamp", "vserver", "user", "location", "input", "state", "message"]
+    columns = ["timestamp", "vserver", "user", "state", "message", "location", "input"]
     print_records(records, columns, flags["output"])

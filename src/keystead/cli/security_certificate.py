@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from keystead.cli.commands import Group
+from keystead.cli.completing import names_from
 from keystead.cli.files import PRIVATE, PUBLIC, new_file
 from keystead.cli.output import print_records
 from keystead.cli.rest import (
     FILE,
     api,
     api_command,
+    certificates,
     check_svm,
     confirm,
     in_svm,
@@ -156,7 +158,13 @@ def generate_csr(
 @certificate.command("sign")
 @api_command
 @owner
-@click.option("--ca-name", required=True, metavar="NAME", help="Name of an installed root_ca certificate.")
+@click.option(
+    "--ca-name",
+    required=True,
+    metavar="NAME",
+    help="Name of an installed root_ca certificate.",
+    shell_complete=names_from(certificates("root_ca")),
+)
 @click.option("--csr-file", type=FILE, required=True, help="File of the request, PEM.")
 @click.option("--expire-days", type=click.IntRange(1, 3652), help="Number of days of validity; 365 if absent.")
 @click.option("--cert-file", type=_new_file, required=True, help="Write the certificate to this new file.")
@@ -183,20 +191,36 @@ def sign(
 def show(vserver: str | None, type_: str | None, **flags: Any) -> None:
     """List certificates.
 
+    The column "used_by" lists the owners of the key managers that use the certificate.
+
     Example: keystead security certificate show --vserver vs0 --type client
     """
     query = {"fields": "*"} | of_svm(vserver) | ({"type": type_} if type_ else {})
     with api(flags) as service:
         records = service.records("/security/certificates", **query)
+        users = _users(service)
+    records = [record | {"used_by": users.get(record["uuid"], [])} for record in records]
     if flags["output"] == "table":
         records = [record | {"vserver": svm_name(record)} for record in records]
-    print_records(records, ["vserver", "name", "type", "common_name", "ca", "expiry_time", "uuid"], flags["output"])
+    columns = ["vserver", "name", "type", "expiry_time", "used_by", "common_name", "ca", "uuid"]
+    print_records(records, columns, flags["output"])
+
+
+def _users(service: Api) -> dict[str, list[str]]:
+    """Return the owners of the key managers that use each certificate, by the certificate's uuid."""
+    users: dict[str, list[str]] = {}
+    fields = "svm.name,external.client_certificate.uuid,external.server_ca_certificates.uuid"
+    for manager in service.records("/security/key-managers", fields=fields):
+        external = manager["external"]
+        for certificate in (external["client_certificate"], *external["server_ca_certificates"]):
+            users.setdefault(certificate["uuid"], []).append(svm_name(manager))
+    return users
 
 
 @certificate.command("delete")
 @api_command
 @owner
-@click.option("--name", required=True, help="Name of the certificate.")
+@click.option("--name", required=True, help="Name of the certificate.", shell_complete=names_from(certificates()))
 @yes
 def delete(vserver: str | None, name: str, yes: bool, **flags: Any) -> None:  # noqa: FBT001
     """Delete a certificate that nothing uses.

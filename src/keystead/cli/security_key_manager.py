@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import click
 
 from keystead.cli.commands import MayBeEmpty
+from keystead.cli.completing import names_from
 from keystead.cli.findings import print_findings
-from keystead.cli.key_managers import own_key_manager
+from keystead.cli.key_managers import key_servers, own_key_manager_path
 from keystead.cli.lazy import LazyGroup
 from keystead.cli.login import kmip_password
 from keystead.cli.output import counted, print_records
@@ -18,6 +20,7 @@ from keystead.cli.rest import (
     api,
     api_command,
     by_name_or_uuid,
+    certificates,
     confirm,
     in_svm,
     names,
@@ -37,12 +40,28 @@ if TYPE_CHECKING:
 NONE = "-"  # the empty list, as in ONTAP
 
 _seconds = click.IntRange(-1, 60)
-_key_servers = click.option(
+_client_cert = partial(click.option, "--client-cert", metavar="NAME", shell_complete=names_from(certificates("client")))
+_server_ca_certs = partial(
+    click.option,
+    "--server-ca-certs",
+    callback=names,
+    metavar="NAME,...",
+    shell_complete=names_from(certificates("server_ca"), many=True),
+)
+_key_servers = partial(
+    click.option,
     "--key-servers",
     required=True,
     callback=names,
     metavar="HOST[:PORT],...",
     help="Up to four primary key servers; the default port is 5696.",
+)
+_key_server = click.option(
+    "--key-server",
+    required=True,
+    metavar="HOST[:PORT]",
+    help="Address of the primary key server.",
+    shell_complete=names_from(key_servers),
 )
 
 
@@ -79,11 +98,9 @@ def external() -> None:
 @external.command()
 @api_command
 @owner
-@_key_servers
-@click.option("--client-cert", required=True, metavar="NAME", help="An installed client certificate: name or uuid.")
-@click.option(
-    "--server-ca-certs", required=True, callback=names, metavar="NAME,...", help="Installed server_ca certificates."
-)
+@_key_servers()
+@_client_cert(required=True, help="An installed client certificate: name or uuid.")
+@_server_ca_certs(required=True, help="Installed server_ca certificates.")
 @click.option("--policy", help="Policy of the key manager.")
 def enable(
     vserver: str | None,
@@ -123,20 +140,18 @@ def disable(vserver: str | None, yes: bool, **flags: Any) -> None:  # noqa: FBT0
     Example: keystead security key-manager external disable --vserver vs0
     """
     with api(flags) as service:
-        uuid = own_key_manager(service, vserver)
+        path = own_key_manager_path(service, vserver)
         others = "" if vserver else " (SVMs without their own use it)"
         confirm(f"Delete the key manager of {owner_in_words(vserver)}{others}", yes=yes)
-        service.call("DELETE", f"/security/key-managers/{uuid}")
+        service.call("DELETE", path)
     click.echo(f"deleted the key manager of {owner_in_words(vserver)}", err=True)
 
 
 @external.command()
 @api_command
 @owner
-@click.option("--client-cert", metavar="NAME", help="Use this other installed client certificate of the same key pair.")
-@click.option(
-    "--server-ca-certs", callback=names, metavar="NAME,...", help="Replace all server_ca certificates by these."
-)
+@_client_cert(help="Use this other installed client certificate of the same key pair.")
+@_server_ca_certs(help="Replace all server_ca certificates by these.")
 def modify(vserver: str | None, client_cert: str | None, server_ca_certs: tuple[str, ...], **flags: Any) -> None:
     """Probe all key servers with other certificates, then use these certificates.
 
@@ -149,7 +164,7 @@ def modify(vserver: str | None, client_cert: str | None, server_ca_certs: tuple[
     if not changes:
         raise click.UsageError("nothing to modify: give --client-cert or --server-ca-certs")
     with api(flags) as service, progress("probing the key servers with the new certificates"):
-        path = f"/security/key-managers/{own_key_manager(service, vserver)}"
+        path = own_key_manager_path(service, vserver)
         service.call("PATCH", path, {"external": changes})
     click.echo(f"changed the certificates of the key manager of {owner_in_words(vserver)}", err=True)
 
@@ -157,7 +172,7 @@ def modify(vserver: str | None, client_cert: str | None, server_ca_certs: tuple[
 @external.command("add-servers")
 @api_command
 @owner
-@_key_servers
+@_key_servers()
 @click.option(
     "--tls-server-name", metavar="NAME", help="Expect this name in the servers' certificates instead of the host."
 )
@@ -176,7 +191,7 @@ def add_servers(
     name = {"tls_server_name": tls_server_name} if tls_server_name else {}
     body = {"records": [{"server": server, **name} for server in key_servers]}
     with api(flags) as service, progress(f"probing {', '.join(key_servers)}"):
-        path = f"/security/key-managers/{own_key_manager(service, vserver)}/key-servers"
+        path = f"{own_key_manager_path(service, vserver)}/key-servers"
         records = service.create(path, body, **({"dry_run": "true"} if dry_run else {}))
     if dry_run:
         print_findings(records, flags["output"])
@@ -187,7 +202,7 @@ def add_servers(
 @external.command("remove-servers")
 @api_command
 @owner
-@_key_servers
+@_key_servers(shell_complete=names_from(key_servers, many=True))
 @click.option("--force", is_flag=True, help="Accepted as in ONTAP, without effect: a key's only copy is never removed.")
 @yes
 def remove_servers(
@@ -205,8 +220,8 @@ def remove_servers(
     """
     query = {"force": "true"} if force else {}
     with api(flags) as service:
-        manager = own_key_manager(service, vserver)
-        _warn_of_sole_copies(service.call("GET", f"/security/key-managers/{manager}/key-survival"), key_servers)
+        manager = own_key_manager_path(service, vserver)
+        _warn_of_sole_copies(service.call("GET", f"{manager}/key-survival"), key_servers)
         confirm(f"Remove {', '.join(key_servers)} from the key servers of {owner_in_words(vserver)}", yes=yes)
         for server in key_servers:
             service.call("DELETE", _server_path(manager, server), **query)
@@ -216,7 +231,7 @@ def remove_servers(
 @external.command("modify-server")
 @api_command
 @owner
-@click.option("--key-server", required=True, metavar="HOST[:PORT]", help="Address of the primary key server.")
+@_key_server
 @click.option("--timeout", type=_seconds, help="Seconds to wait for an answer; 0 fails at once, -1 waits for ever.")
 @click.option("--create-remove-timeout", type=_seconds, help="The same as --timeout, for creating and removing keys.")
 @click.option(
@@ -261,14 +276,14 @@ def modify_server(
     if username is not None:
         changes |= {"username": username, "password": password or ""}
     with api(flags) as service, progress(f"probing {key_server}"):
-        service.call("PATCH", _server_path(own_key_manager(service, vserver), key_server), changes)
+        service.call("PATCH", _server_path(own_key_manager_path(service, vserver), key_server), changes)
     click.echo(f"changed {key_server}", err=True)
 
 
 @external.command("confirm-server")
 @api_command
 @owner
-@click.option("--key-server", required=True, metavar="HOST[:PORT]", help="Address of the primary key server.")
+@_key_server
 @yes
 def confirm_server(vserver: str | None, key_server: str, yes: bool, **flags: Any) -> None:  # noqa: FBT001
     """Say that a key server that was wiped and has another public key is the right one.
@@ -278,7 +293,7 @@ def confirm_server(vserver: str | None, key_server: str, yes: bool, **flags: Any
     Example: keystead security key-manager external confirm-server --vserver vs0 --key-server ks3
     """
     with api(flags) as service:
-        manager = own_key_manager(service, vserver)
+        manager = own_key_manager_path(service, vserver)
         confirm(f"Trust the machine that answers at {key_server} now with keys of {owner_in_words(vserver)}", yes=yes)
         record = service.call("POST", f"{_server_path(manager, key_server)}/confirm")
     print_records([record], ["server", "public_key"], flags["output"])
@@ -313,12 +328,18 @@ def _warn_of_sole_copies(survival: dict[str, Any], removed: tuple[str, ...]) -> 
 def _print_servers(records: list[dict[str, Any]], form: str) -> None:
     if form == "table":
         records = [
-            {"vserver": svm_name(record), **server, "uuid": record["uuid"]}
+            {
+                "vserver": svm_name(record),
+                **server,
+                "client_certificate": record["external"]["client_certificate"].get("name"),
+                "uuid": record["uuid"],
+            }
             for record in records
             for server in record["external"]["servers"] or [{"server": "(none)"}]
         ]
-    print_records(records, ["vserver", "server", "timeout", "username", "secondary_key_servers", "uuid"], form)
+    columns = ["vserver", "server", "client_certificate", "timeout", "username", "secondary_key_servers", "uuid"]
+    print_records(records, columns, form)
 
 
-def _server_path(key_manager_uuid: str, server: str) -> str:
-    return f"/security/key-managers/{key_manager_uuid}/key-servers/{quote(server, safe='')}"
+def _server_path(manager: str, server: str) -> str:
+    return f"{manager}/key-servers/{quote(server, safe='')}"

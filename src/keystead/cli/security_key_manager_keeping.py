@@ -7,10 +7,11 @@ from urllib.parse import quote
 
 import click
 
+from keystead.cli.client import exactly
 from keystead.cli.commands import Command, Group
 from keystead.cli.key_managers import key_manager, key_manager_path, run_job
 from keystead.cli.output import print_done, print_records
-from keystead.cli.rest import api, api_command, confirm, exactly, in_svm, progress, yes
+from keystead.cli.rest import api, api_command, confirm, in_svm, progress, yes
 
 INCARNATION = "/security/key-manager-incarnation"
 
@@ -78,7 +79,7 @@ def show_unclaimed(vserver: str | None, manager: str | None, **flags: Any) -> No
     """
     with api(flags) as service:
         records = service.records(f"{key_manager_path(service, vserver, manager)}/unclaimed-objects", fields="*")
-    print_records(records, ("key_server", "unique_identifier", "object_name", "found_time"), flags["output"])
+    print_records(records, ("key_server", "unique_identifier", "found_time", "object_name"), flags["output"])
 
 
 @unclaimed.command()

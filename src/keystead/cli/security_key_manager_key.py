@@ -15,9 +15,10 @@ import click
 
 from keystead.cli.client import Refused, with_advice
 from keystead.cli.commands import Group
+from keystead.cli.completing import names_from
 from keystead.cli.files import PRIVATE, new_file
-from keystead.cli.key_managers import key_manager_path, keys_path, of_keys, of_new_key, run_job
-from keystead.cli.key_naming import key_id_only, key_id_or_name, key_path, one_key_path
+from keystead.cli.key_managers import key_manager_path, key_servers, keys_path, of_keys, of_new_key, run_job
+from keystead.cli.key_naming import key_id_only, key_id_or_name, key_path, keys, one_key_path
 from keystead.cli.login import secret_bytes, secret_text
 from keystead.cli.output import print_done, print_records, shown
 from keystead.cli.rest import (
@@ -45,8 +46,9 @@ IN_USE = "committed"
 NOT_AUTHORIZED = "6"
 READERS_ONLY = "Reading keys takes an account with the role key-reader, which no other role includes."
 NODES_HIDDEN = "Accounts of SVMs do not see the nodes of the cluster's key manager: list its keys with `key show`."
-COPIES = ("server", "detached", "host", "attempt", "presence", "object_state", "proven")
+COPIES = ("server", "presence", "proven", "detached", "object_state", "attempt", "host")
 
+_KEYS = names_from(keys)
 _key_id = click.option("--key-id", required=True, metavar="ID", callback=key_id_only, help="Id of the key.")
 
 
@@ -55,7 +57,7 @@ def _one_key(command: Callable[..., Any]) -> Callable[..., Any]:
     command = click.option(
         "--key-id", metavar="ID", callback=key_id_or_name, help="Id of the key, instead of its name."
     )(command)
-    return click.option("--name", help="Name of the key.")(command)
+    return click.option("--name", help="Name of the key.", shell_complete=_KEYS)(command)
 
 
 @click.group(cls=Group)
@@ -92,7 +94,7 @@ def create(
 @key.command()
 @api_command
 @of_keys
-@click.option("--name", help="Show only keys with this name; * matches any text.")
+@click.option("--name", help="Show only keys with this name; * matches any text.", shell_complete=_KEYS)
 @click.option("--key-id", metavar="ID", callback=key_id_or_name, help="Show one key, and its copies on key servers.")
 def show(vserver: str | None, manager: str | None, name: str | None, key_id: str | None, **flags: Any) -> None:
     """List volume keys, or show one key with its copies.
@@ -206,7 +208,12 @@ def retrieve(
 @of_keys
 @click.option("--key-id", metavar="ID", callback=key_id_only, help="Restore only this key.")
 @click.option("--key-tag", metavar="TAG", help="Restore only keys with this tag.")
-@click.option("--key-server", metavar="HOST[:PORT]", help="Restore only from this primary key server.")
+@click.option(
+    "--key-server",
+    metavar="HOST[:PORT]",
+    help="Restore only from this primary key server.",
+    shell_complete=names_from(key_servers),
+)
 def restore(vserver: str | None, manager: str | None, **flags: Any) -> None:
     """Read keys from their key servers into the node's memory, so that they can be read even if those servers fail.
 

@@ -9,7 +9,7 @@ import click
 
 from keystead.cli.commands import Command
 from keystead.cli.findings import print_findings
-from keystead.cli.key_managers import own_key_manager
+from keystead.cli.key_managers import own_key_manager_path
 from keystead.cli.output import print_below, print_records
 from keystead.cli.reasons import advice_about, advice_without_reason
 from keystead.cli.rest import (
@@ -98,7 +98,7 @@ def probe(vserver: str | None, key_servers: tuple[str, ...], **flags: Any) -> No
     Example: keystead security key-manager external probe --vserver vs0 --key-servers ks1
     """
     with api(flags) as service, progress("probing the key servers"):
-        path = f"/security/key-managers/{own_key_manager(service, vserver)}/probe"
+        path = f"{own_key_manager_path(service, vserver)}/probe"
         records = service.create(path, {"servers": list(key_servers)})
     if not records:
         raise click.ClickException(f"{owner_in_words(vserver)} has no key servers")

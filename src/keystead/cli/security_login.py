@@ -7,18 +7,22 @@ from urllib.parse import quote
 
 import click
 
+from keystead.cli.client import exactly
 from keystead.cli.commands import Group, MayBeEmpty
 from keystead.cli.login import new_password
 from keystead.cli.output import print_records
-from keystead.cli.rest import FILE, api, api_command, confirm, exactly, named, one_svm, svm_name, yes
+from keystead.cli.rest import FILE, api, api_command, confirm, named, one_svm, svm_name, svm_option, yes
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from keystead.cli.client import Api
 
 ROLES = ["admin", "readonly", "vsadmin", "vsadmin-readonly", "key-reader"]
 METHODS = {"password": "password", "cert": "certificate"}
 
 _name = click.option("--user-or-group-name", "name", required=True, metavar="NAME", help="Name of the account.")
+_username = click.option("--username", "name", required=True, metavar="NAME", help="Name of the account.")
 _password_file = click.option(
     "--password-file", type=FILE, help="Read the account's password from this file (one trailing newline is ignored)."
 )
@@ -32,7 +36,7 @@ def login() -> None:
 @login.command()
 @api_command
 @_name
-@click.option("--vserver", metavar="SVM", help="SVM that owns the account; without it, the cluster.")
+@svm_option("SVM that owns the account; without it, the cluster.")
 @click.option(
     "--role", type=click.Choice(ROLES), help="Role of the account; admin if absent, or vsadmin with --vserver."
 )
@@ -77,6 +81,47 @@ def password(name: str, password_file: Path | None, **flags: Any) -> None:
 @login.command()
 @api_command
 @_name
+@click.option("--role", type=click.Choice(ROLES), help="New role of the account.")
+@click.option("--comment", cls=MayBeEmpty, help="New purpose of the account; empty for none.")
+def modify(name: str, role: str | None, comment: str | None, **flags: Any) -> None:
+    """Change an account's role or comment.
+
+    Example: keystead security login modify --user-or-group-name vs0-admin --role vsadmin-readonly
+    """
+    changes = ({"role": {"name": role}} if role else {}) | ({"comment": comment} if comment is not None else {})
+    if not changes:
+        raise click.UsageError("nothing to modify: give --role or --comment")
+    _change(name, changes, flags)
+    click.echo(f"changed account {name}", err=True)
+
+
+@login.command()
+@api_command
+@_username
+def lock(name: str, **flags: Any) -> None:
+    """Lock an account, so that it cannot log in.
+
+    Example: keystead security login lock --username vs0-admin
+    """
+    _change(name, {"locked": True}, flags)
+    click.echo(f"locked account {name}", err=True)
+
+
+@login.command()
+@api_command
+@_username
+def unlock(name: str, **flags: Any) -> None:
+    """Unlock an account.
+
+    Example: keystead security login unlock --username vs0-admin
+    """
+    _change(name, {"locked": False}, flags)
+    click.echo(f"unlocked account {name}", err=True)
+
+
+@login.command()
+@api_command
+@_name
 @yes
 def delete(name: str, yes: bool, **flags: Any) -> None:  # noqa: FBT001
     """Delete an account.
@@ -85,10 +130,7 @@ def delete(name: str, yes: bool, **flags: Any) -> None:  # noqa: FBT001
     """
     confirm(f"Delete account {name}", yes=yes)
     with api(flags) as service:
-        record = named(service, "/security/accounts", name, fields="name,owner.uuid")
-        if record is None:
-            raise click.ClickException(f"there is no account {name}")
-        service.call("DELETE", f"/security/accounts/{record['owner']['uuid']}/{quote(name, safe='')}")
+        service.call("DELETE", _path(service, name))
     click.echo(f"deleted account {name}", err=True)
 
 
@@ -118,3 +160,16 @@ def show(vserver: str | None, **flags: Any) -> None:
             for record in records
         ]
     print_records(records, ["vserver", "name", "role", "methods", "locked", "comment"], flags["output"])
+
+
+def _change(name: str, changes: dict[str, Any], flags: dict[str, Any]) -> None:
+    with api(flags) as service:
+        service.call("PATCH", _path(service, name), changes)
+
+
+def _path(service: Api, name: str) -> str:
+    """Return the path of an account. Raise click.ClickException if it does not exist."""
+    record = named(service, "/security/accounts", name, fields="name,owner.uuid")
+    if record is None:
+        raise click.ClickException(f"there is no account {name}")
+    return f"/security/accounts/{record['owner']['uuid']}/{quote(name, safe='')}"

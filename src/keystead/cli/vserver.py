@@ -8,12 +8,12 @@ import click
 
 from keystead.cli.commands import Group
 from keystead.cli.output import print_records
-from keystead.cli.rest import api, api_command, confirm, named, yes
+from keystead.cli.rest import api, api_command, confirm, named, svm_option, yes
 
 if TYPE_CHECKING:
     from keystead.cli.client import Api
 
-_vserver = click.option("--vserver", required=True, metavar="SVM", help="Name of the SVM.")
+_vserver = svm_option("Name of the SVM.", required=True)
 
 
 @click.group(cls=Group)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from keystead import __version__
 from keystead.api.description.openapi import document
 from keystead.api.description.page import page
 from keystead.core import errors
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 PAGES = ("/docs/api", "/docs/api/openapi.json")
 ANONYMOUS = {"authorization": None}
+BROWSER = ANONYMOUS | {"accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 _VOID = {"meta", "wbr"}
 _OPTIONAL = {"th"}  # HTML closes them by itself
 
@@ -71,9 +73,10 @@ async def test_the_document_is_the_document(api: Api) -> None:
     assert answer.body == document()
 
 
-async def test_the_page_may_load_and_run_nothing(api: Api) -> None:
+@pytest.mark.parametrize("path", ["/docs/api", "/"])
+async def test_a_page_may_load_and_run_nothing(api: Api, path: str) -> None:
     """Its policy allows its own style sheet by digest, and nothing else; no frame may hold it."""
-    answer = await api.admin.get(PAGES[0], headers=ANONYMOUS)
+    answer = await api.admin.get(path, headers=BROWSER)
     style = re.findall(r"<style>(.*?)</style>", answer.content.decode(), re.DOTALL)
     digest = base64.b64encode(hashlib.sha256("".join(style).encode()).digest()).decode()
     assert answer.headers["content-security-policy"] == (
@@ -148,3 +151,44 @@ def test_the_page_holds_every_operation_and_every_code(read: Reader) -> None:
         if method in {"get", "post", "patch", "delete"}
     ]
     assert {*said, *(f"e{kind.status}-{kind.code}" for kind in errors.TABLE)} <= set(read.identifiers)
+
+
+async def test_a_browser_at_the_root_is_told_where_to_go(api: Api) -> None:
+    """Without login and without the version; every link of the page leads to an answer."""
+    answer = await api.admin.get("/", headers=BROWSER)
+    assert answer.status == 200
+    assert __version__ not in answer.content.decode()
+    start = Reader()
+    start.feed(answer.content.decode())
+    assert start.open == []
+    assert not start.tags & {"script", "img", "link", "iframe", "object", "form", "base"}
+    links = {value for _, name, value in start.attributes if name == "href"}
+    assert links == {*PAGES, "/healthz", "/readyz"}
+    for link in links:
+        assert (await api.admin.get(link, headers=ANONYMOUS)).status == 200
+    head = await api.admin("HEAD", "/", headers=BROWSER)
+    assert (head.status, head.content, head.headers) == (200, b"", answer.headers)
+    assert answer.headers["vary"] == "accept, accept-encoding"
+    again = await api.admin.get("/", headers=BROWSER | {"if-none-match": answer.headers["etag"]})
+    assert (again.status, again.headers["vary"]) == (304, answer.headers["vary"])
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "accept", "body"),
+    [
+        ("GET", "/", "application/json", None),
+        ("GET", "/", "*/*", None),
+        ("GET", "/", None, None),
+        ("POST", "/", "text/html", None),
+        ("OPTIONS", "/", "text/html", None),
+        ("GET", "/", "text/html", {}),
+        ("GET", "/api", "text/html", None),
+        ("GET", "/index.html", "text/html", None),
+    ],
+)
+async def test_everything_else_at_the_root_needs_a_login(
+    api: Api, method: str, path: str, accept: str | None, body: object
+) -> None:
+    """In ONTAP's form, as everywhere."""
+    answer = await api.admin(method, path, body, headers=ANONYMOUS | {"accept": accept})
+    assert_error(answer, errors.AUTHENTICATION_FAILED)

@@ -1,7 +1,7 @@
-"""``/docs/api`` and ``/docs/api/openapi.json``: the API's description, for people and for programs.
+"""``/docs/api`` and ``/docs/api/openapi.json``: the API's description, and ``/``: a page for browsers that leads there.
 
-No login is needed, because the description is the same for every installation of a release. It holds no data of the
-installation or of a request. The page runs no script and loads nothing (Content-Security-Policy).
+No login is needed, because the pages are the same for every installation of a release. They hold no data of the
+installation or of a request. They run no script and load nothing (Content-Security-Policy).
 """
 
 from __future__ import annotations
@@ -17,18 +17,21 @@ from typing import TYPE_CHECKING, Final
 from keystead.api.body import declares_body, header
 from keystead.api.description.openapi import document
 from keystead.api.description.page import STYLE, page
+from keystead.api.description.start import START_PAGE
 from keystead.api.request import ALLOW
 from keystead.core import errors
 from keystead.core.access import READS
 from keystead.core.errors import OntapError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from starlette.types import ASGIApp, Receive, Scope, Send
 
 PAGE: Final = "/docs/api"
 DOCUMENT: Final = "/docs/api/openapi.json"
+START: Final = ""
+"""The path ``/``, without its trailing slash as every path."""
 _ALLOWED: Final = ", ".join(sorted(READS)).encode()
 
 
@@ -42,14 +45,14 @@ class Static:
 
 
 class DocsPages:
-    """Middleware that answers the two paths and passes on all other requests."""
+    """Middleware that answers the description's paths, and browsers at ``/``. It passes on all other requests."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer the request or pass it on."""
-        if scope["type"] != "http" or scope["path"] not in {PAGE, DOCUMENT}:
+        if scope["type"] != "http" or not _is_ours(scope):
             await self._app(scope, receive, send)
             return
         scope[ALLOW] = _ALLOWED
@@ -62,9 +65,16 @@ class DocsPages:
             return
         static = served(scope["path"], packed=b"gzip" in header(scope, b"accept-encoding"))
         if static.tag in header(scope, b"if-none-match"):
-            await _answer(send, 304, ((b"etag", static.tag), *_CACHING))
+            await _answer(send, 304, ((b"etag", static.tag), *_caching(scope["path"])))
         else:
             await _answer(send, 200, static.headers, b"" if scope["method"] == "HEAD" else static.content)
+
+
+def _is_ours(scope: Scope) -> bool:
+    """Return True for a path of the description, and for a browser that reads ``/``."""
+    reads = scope["method"] in {"GET", "HEAD"} and not declares_body(scope)
+    browser = reads and b"text/html" in header(scope, b"accept").lower()
+    return scope["path"] in {PAGE, DOCUMENT} or (scope["path"] == START and browser)
 
 
 async def _answer(send: Send, status: int, headers: Iterable[tuple[bytes, bytes]], content: bytes = b"") -> None:
@@ -75,8 +85,8 @@ async def _answer(send: Send, status: int, headers: Iterable[tuple[bytes, bytes]
 @cache
 def served(path: str, *, packed: bool) -> Static:
     """Return the answer of a path, compressed with gzip if ``packed``."""
-    text = page() if path == PAGE else json.dumps(document(), separators=(",", ":"))
-    media_type = b"text/html; charset=utf-8" if path == PAGE else b"application/json"
+    text = json.dumps(document(), separators=(",", ":")) if path == DOCUMENT else _HTML[path]()
+    media_type = b"application/json" if path == DOCUMENT else b"text/html; charset=utf-8"
     content = gzip.compress(text.encode(), mtime=0) if packed else text.encode()
     tag = b'"' + hashlib.sha256(content).hexdigest()[:32].encode() + b'"'
     headers = (
@@ -84,13 +94,19 @@ def served(path: str, *, packed: bool) -> Static:
         (b"content-length", str(len(content)).encode()),
         *(((b"content-encoding", b"gzip"),) if packed else ()),
         (b"etag", tag),
-        *_CACHING,
+        *_caching(path),
         *_SECURITY,
     )
     return Static(content, headers, tag)
 
 
-_CACHING: Final = ((b"cache-control", b"public, max-age=3600"), (b"vary", b"accept-encoding"))
+def _caching(path: str) -> tuple[tuple[bytes, bytes], ...]:
+    """Return the headers for caches. Programs that read ``/`` get another answer than browsers."""
+    vary = b"accept, accept-encoding" if path == START else b"accept-encoding"
+    return (b"cache-control", b"public, max-age=3600"), (b"vary", vary)
+
+
+_HTML: Final[Mapping[str, Callable[[], str]]] = {PAGE: page, START: lambda: START_PAGE}
 _STYLE_DIGEST = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
 _SECURITY: Final = (
     (
