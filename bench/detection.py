@@ -137,9 +137,8 @@ def measured(name: str, way: Way) -> list[tuple[float, float, float]]:
     """Break all servers in one way. Return for each the seconds until event, metric and API said so."""
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         broken = Broken(Path(folder))
-        ends = {} if way.ends is None else {"ends": way.ends}
         began = time.monotonic()
-        broken.start(**ends)
+        broken.start(ends=way.ends or timedelta(days=10))
         stack.callback(broken.kill)
         proxies = [stack.enter_context(proxy(port)) for port in broken.ports] if way.behind_proxy else []
         broken.networks = [network for _, network in proxies]
