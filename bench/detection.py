@@ -37,7 +37,7 @@ LOST_S: Final = 10.0
 IN_PLACE_S: Final = 70.0
 """The limits: where the connection is lost, and where it lives on (a full probe a minute, and ten seconds)."""
 
-GIVE_UP_S: Final = 120.0
+GIVE_UP_S: Final = 170.0
 
 
 @dataclass
@@ -113,7 +113,7 @@ WAYS: Final = {
     "stopped": Way(lambda it: it.signal(signal.SIGSTOP), LOST_S, ("tls_timed_out", "connect_timed_out")),
     "dropped": Way(lambda it: it.fail("drop"), LOST_S, ("tls_timed_out", "connect_timed_out"), behind_proxy=True),
     "reset": Way(lambda it: it.fail("reset"), LOST_S, ("connection_closed",), behind_proxy=True),
-    "expired certificate": Way(lambda _: None, IN_PLACE_S, ("server_certificate_expired",), ends=timedelta(seconds=90)),
+    "expired certificate": Way(lambda _: None, IN_PLACE_S, ("server_certificate_expired",), ends=timedelta(seconds=180)),
     "wrong CA": Way(
         lambda it: it.restart(Authority("Another CA")),
         LOST_S,
