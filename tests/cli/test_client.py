@@ -166,4 +166,5 @@ def test_a_key_manager_without_servers_is_shown(
         show = ("security", "key-manager", "external", "show")
         status, out, _ = run(*show, "--url", service.url, "--ca", str(installation.data / "tls.crt"))
     assert status == 0
-    assert out.splitlines()[1].split()[1:] == ["(none)", path.split("/")[3]]
+    _, server, *_, uuid = out.splitlines()[1].split()
+    assert (server, uuid) == ("(none)", path.split("/")[3])

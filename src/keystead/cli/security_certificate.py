@@ -191,17 +191,19 @@ def sign(
 def show(vserver: str | None, type_: str | None, **flags: Any) -> None:
     """List certificates.
 
-    The column "used_by" lists the owners of the key managers that use the certificate.
+    The column "used_by" of the table lists the owners of the key managers that use the certificate.
 
     Example: keystead security certificate show --vserver vs0 --type client
     """
     query = {"fields": "*"} | of_svm(vserver) | ({"type": type_} if type_ else {})
     with api(flags) as service:
         records = service.records("/security/certificates", **query)
-        users = _users(service)
-    records = [record | {"used_by": users.get(record["uuid"], [])} for record in records]
-    if flags["output"] == "table":
-        records = [record | {"vserver": svm_name(record)} for record in records]
+        if flags["output"] == "table":
+            users = _users(service)
+            records = [
+                record | {"vserver": svm_name(record), "used_by": users.get(record.get("uuid", ""))}
+                for record in records
+            ]
     columns = ["vserver", "name", "type", "expiry_time", "used_by", "common_name", "ca", "uuid"]
     print_records(records, columns, flags["output"])
 
@@ -211,9 +213,9 @@ def _users(service: Api) -> dict[str, list[str]]:
     users: dict[str, list[str]] = {}
     fields = "svm.name,external.client_certificate.uuid,external.server_ca_certificates.uuid"
     for manager in service.records("/security/key-managers", fields=fields):
-        external = manager["external"]
-        for certificate in (external["client_certificate"], *external["server_ca_certificates"]):
-            users.setdefault(certificate["uuid"], []).append(svm_name(manager))
+        external = manager.get("external", {})
+        for certificate in (external.get("client_certificate", {}), *external.get("server_ca_certificates", ())):
+            users.setdefault(certificate.get("uuid", ""), []).append(svm_name(manager))
     return users
 
 
