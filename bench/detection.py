@@ -108,12 +108,16 @@ class Way:
     ends: timedelta | None = None
 
 
+_SILENT: Final = ("tls_timed_out", "connect_timed_out")
+
 WAYS: Final = {
-    "killed": Way(lambda it: it.kill(), LOST_S, ("connection_refused",)),
-    "stopped": Way(lambda it: it.signal(signal.SIGSTOP), LOST_S, ("tls_timed_out", "connect_timed_out")),
-    "dropped": Way(lambda it: it.fail("drop"), LOST_S, ("tls_timed_out", "connect_timed_out"), behind_proxy=True),
+    "killed": Way(Broken.kill, LOST_S, ("connection_refused",)),
+    "stopped": Way(lambda it: it.signal(signal.SIGSTOP), LOST_S, _SILENT),
+    "dropped": Way(lambda it: it.fail("drop"), LOST_S, _SILENT, behind_proxy=True),
     "reset": Way(lambda it: it.fail("reset"), LOST_S, ("connection_closed",), behind_proxy=True),
-    "expired certificate": Way(lambda _: None, IN_PLACE_S, ("server_certificate_expired",), ends=timedelta(seconds=180)),
+    "expired certificate": Way(
+        lambda _: None, IN_PLACE_S, ("server_certificate_expired",), ends=timedelta(seconds=180)
+    ),
     "wrong CA": Way(
         lambda it: it.restart(Authority("Another CA")),
         LOST_S,
@@ -121,14 +125,14 @@ WAYS: Final = {
     ),
     "wrong name": Way(lambda it: it.restart(names=("elsewhere.example",)), LOST_S, ("server_certificate_wrong_name",)),
     "our certificate refused": Way(
-        lambda it: it.trust_another(),
+        Broken.trust_another,
         IN_PLACE_S,
         ("client_certificate_untrusted", "client_certificate_probably_refused", "client_certificate_refused"),
     ),
     "credential refused": Way(
         lambda it: it.say("refuse"), IN_PLACE_S, ("credential_refused", "operation_not_permitted")
     ),
-    "wiped": Way(lambda it: it.restart(), LOST_S),
+    "wiped": Way(Broken.restart, LOST_S),
     "restored from an older copy": Way(lambda it: it.say("forget keys"), IN_PLACE_S),
 }
 

@@ -104,7 +104,7 @@ class Unreachable(click.ClickException):
 class Api:
     """One connection to the service, closed at the end of the ``with`` block."""
 
-    def __init__(self, login: Login, *, errors_as_json: bool = False, timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(self, login: Login, *, errors_as_json: bool = False, timeout_s: float | None = None) -> None:
         self._login = login
         self._errors_as_json = errors_as_json
         self._svm: dict[str, bytes] = {}
@@ -113,7 +113,7 @@ class Api:
         except (OSError, ssl.SSLError):
             raise click.UsageError(f"{login.ca}: no certificates to trust") from None
         host, port = login.address
-        self._connection = http.client.HTTPSConnection(host, port, timeout=timeout_s, context=context)
+        self._connection = http.client.HTTPSConnection(host, port, timeout=timeout_s or TIMEOUT_S, context=context)
         password = ask_password(login.user) if login.password is None else login.password
         self._authorization = "Basic " + base64.b64encode(f"{login.user}:{password}".encode()).decode()
 
