@@ -22,8 +22,12 @@ CTRL_C, CTRL_D = "\x03", "\x04"
 SECONDS = 240
 STOP_SECONDS = 10
 
-# A session leader that opens a terminal gets it as its controlling one, which is where a password is asked for.
-_IN_TERMINAL = "import os, sys; os.open(sys.argv[1], os.O_RDWR); os.execvp(sys.argv[2], sys.argv[2:])"
+# A session leader that opens a terminal gets it as its controlling one, which is where a password is asked for. Ctrl-C
+# counts there, also if the tests run in the background of a shell that ignores it.
+_IN_TERMINAL = (
+    "import os, signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler);"
+    " os.open(sys.argv[1], os.O_RDWR); os.execvp(sys.argv[2], sys.argv[2:])"
+)
 
 
 class Terminal:
