@@ -121,7 +121,7 @@ def test_the_password_file_is_taken_as_it_is(
     settings = Settings(data=tmp_path / "data")
     execute(Installation(settings.data), "DELETE FROM accounts")
     lines = initialise(settings, content, terminal=True)
-    assert lines[-1] == "account admin made, with the password given"
+    assert "account admin made, with the password given" in lines
     assert password.strip() not in "".join(lines)
     assert not (settings.data / "admin.password").exists()
     assert admin_has(settings, password)
