@@ -157,7 +157,7 @@ def test_no_certificate_is_at_fault(run: Any) -> None:
 
 
 def test_the_certificate_of_a_secondary(run: Any) -> None:
-    """What is told is what the address showed that failed."""
+    """Tell what the address showed that failed."""
     bad = SERVER_CA.issue(starts=-3 * DAY, ends=-DAY)
     first, second = (fault.tls(server_context(each, CLIENT_CA), kmip.answering()) for each in (SERVER, bad))
     with fault.FaultServer(first) as primary, fault.FaultServer(second, "::1", primary.port) as secondary:

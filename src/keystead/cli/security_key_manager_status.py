@@ -44,12 +44,12 @@ class Watched(NamedTuple):
 
     @property
     def worst(self) -> Mapping[str, Any]:
-        """What the node says for which the server is in the worst state."""
+        """The words of the node that sees the server in the worst state."""
         return min(self.states, key=lambda state: _WORST_FIRST.index(state["state"]))
 
     @property
     def hidden_from(self) -> list[Mapping[str, Any]]:
-        """What the nodes say to which the server does not show our keys."""
+        """The words of the nodes to which the server does not show our keys."""
         return [state for state in self.states if state.get("keys_visible") is False]
 
 

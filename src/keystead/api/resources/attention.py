@@ -91,10 +91,7 @@ ATTENTION = Resource(
 
 async def _page(request: Request, page: Page) -> tuple[_View, ...]:
     found = await request.services.attention.items(request.call)
-    after = page.after[0] if page.after else ""
-    views = [_View(item, f"{number:06}") for number, item in enumerate(found)]
-    following = [view for view in views if view.place > after]
-    return tuple(following[page.offset : page.offset + page.limit])
+    return page.cut([_View(item, f"{number:06}") for number, item in enumerate(found)], attrgetter("place"))
 
 
 PATHS: Paths = {COLLECTION: {"GET": listing(ATTENTION, _page)}}

@@ -72,10 +72,7 @@ DETACHED = Resource(
 
 
 async def _page(request: Request, page: Page) -> tuple[Detached, ...]:
-    (after,) = page.after or ("",)
-    found = await request.services.key_servers.detached(request.call, request.path_uuid())
-    following = [each for each in sorted(found, key=_place) if _place(each) > after]
-    return tuple(following[page.offset : page.offset + page.limit])
+    return page.cut(await request.services.key_servers.detached(request.call, request.path_uuid()), _place)
 
 
 async def _show(request: Request, _: Wanted) -> Detached:

@@ -91,10 +91,7 @@ DRILLS = Resource(
 
 
 async def _page(request: Request, page: Page) -> tuple[KeyReport, ...]:
-    (after,) = page.after or ("",)
-    found = await request.services.key_reports.all(request.call, request.path_uuid())
-    following = [report for report in found if _place(report) > after]
-    return tuple(following[page.offset : page.offset + page.limit])
+    return page.cut(await request.services.key_reports.all(request.call, request.path_uuid()), _place)
 
 
 async def _show(request: Request, _: Wanted) -> KeyReport:

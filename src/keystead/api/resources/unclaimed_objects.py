@@ -5,6 +5,7 @@ They come from another incarnation of the database. They are never destroyed. PO
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from keystead.api.codes import NEW_KEY, ONE_OWNER
@@ -124,17 +125,16 @@ UNCLAIMED = Resource(
     ),
     link=lambda view: f"{key_manager_path(view.of.key_manager)}/unclaimed-objects",
     key="unique_identifier",
-    order=("place", place_in_list(r"[0-9a-f-]{36} .*"), lambda view: view.place),
+    order=("place", place_in_list(r"[0-9a-f-]{36} .*"), attrgetter("place")),
 )
 
 
 async def _page(request: Request, page: Page) -> tuple[_View, ...]:
-    uuid, (after,) = request.path_uuid(), page.after or ("",)
+    uuid = request.path_uuid()
     found = await request.services.unclaimed_objects.list(request.call, uuid)
     addresses = await request.services.keys.key_servers(request.call, uuid)
     views = [_View(each.of, each.own, addresses.get(each.of.key_server, "")) for each in found]
-    following = [view for view in sorted(views, key=lambda view: view.place) if view.place > after]
-    return tuple(following[page.offset : page.offset + page.limit])
+    return page.cut(views, attrgetter("place"))
 
 
 async def _key_server(request: Request, address: ServerAddress) -> KeyServer:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from keystead.core.query.where import equal
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from keystead.core.query.where import Order, Where
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,3 +35,9 @@ class Page:
     def within(self, **equals: str | int | bool | None) -> Page:
         """Return the same slice of the rows whose columns equal these values, too; None is unset."""
         return replace(self, where=(*self.where, *equal(**equals)))
+
+    def cut(self, items: Iterable[T], place_of: Callable[[T], str]) -> tuple[T, ...]:
+        """Return this slice of a list in memory. ``place_of`` returns an item's place, the only key of the order."""
+        (after,) = self.after or ("",)
+        following = [item for item in sorted(items, key=place_of) if place_of(item) > after]
+        return tuple(following[self.offset : self.offset + self.limit])
