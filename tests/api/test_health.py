@@ -114,7 +114,7 @@ async def test_the_metrics_are_in_prometheus_format(api: Api, pki: Pki, pykmip_s
     assert answer.headers["content-type"].startswith("text/plain; version=")
     text = answer.content.decode()
     families = {family.name: family for family in text_string_to_metric_families(text)}
-    assert all(re.fullmatch(r"keystead_[a-z_]+", name) for name in families)
+    assert all(re.fullmatch(r"(keystead|process)_[a-z_]+", name) for name in families)
     counted = {
         (sample.labels["method"], sample.labels["status"]): sample.value
         for sample in families["keystead_http_requests"].samples

@@ -71,7 +71,7 @@ def _key_groups(servers: int) -> Select[Any]:
 
     It also returns the first keys of each group. It is one pass over the keys. For each key it makes a decimal digit
     per server, the best mark there, and the time of the last proof. Then it groups by these digits and numbers each
-    group by key id.
+    group by name.
     """
     numbers = range(servers)
     here = [_copies.key_server == bindparam(f"s{number}") for number in numbers]
@@ -99,7 +99,7 @@ def _key_groups(servers: int) -> Select[Any]:
         group,
         per_key.c.key_id,
         per_key.c.name,
-        func.row_number().over(partition_by=group, order_by=per_key.c.key_id).label("place"),
+        func.row_number().over(partition_by=group, order_by=(per_key.c.name, per_key.c.key_id)).label("place"),
         func.count().over(partition_by=group).label("keys"),
         *(
             func.min(per_key.c[f"proven{number}"]).over(partition_by=group).label(f"oldest{number}")

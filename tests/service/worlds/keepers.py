@@ -36,13 +36,14 @@ from tests.service.worlds.keys import CALL, at_once
 from tests.service.worlds.learning import learner
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Collection
 
     from keystead.core.jobs import JobOutcome
     from keystead.core.keys.keeping import Sweep
     from keystead.core.keys.model import Key
     from keystead.core.model import Event, KeyServer
     from keystead.kmip.messages.messages import RequestMessage, ResponseMessage
+    from keystead.kmip.testing.server import Exchange, Fault
     from keystead.kmip.testing.server import KeyServer as KmipServer
     from keystead.service.cluster.jobs import Progress
     from keystead.service.cluster.leases import Holding
@@ -211,17 +212,27 @@ async def retire_and_wait(kept: Keeping, key: Key) -> None:
     kept.world.clock.advance(WINDOW_S + 1)
 
 
+def only(server: KmipServer, ids: Collection[str]) -> Fault:
+    """Close the connection when another object than these is asked for. Answer otherwise."""
+    known = frozenset(ids)
+
+    async def fault(exchange: Exchange) -> None:
+        asked_for: Any = server.requests[-1].batch_item[0].request_payload
+        await (exchange.stream.send(exchange.answer) if asked_for.unique_identifier in known else close(exchange))
+
+    return fault
+
+
 async def aborted(kept: Keeping, *servers: KmipServer) -> Key:
     """Have a creation aborted whose objects lie on all servers, the first of which never told its identifier."""
     servers[0].faults[Operation.REGISTER] = first(1, close)
     servers[0].request_faults[Operation.LOCATE] = close
     for server in servers[1:]:
-        server.responder.refusals[Operation.GET] = ResultReason.PERMISSION_DENIED
+        server.request_faults[Operation.GET] = only(server, server.responder.objects.keys())
     with pytest.raises(OntapError):
         await kept.node.create(kept.manager)
-    servers[0].request_faults.clear()
     for server in servers:
-        server.responder.refusals.clear()
+        server.request_faults.clear()
     found = await kept.world.stored_keys(kept.manager)
     return await kept.world.key(found[-1][0])
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
 from itertools import combinations
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from keystead.core.key_servers import secondary_addresses
@@ -72,11 +73,15 @@ class KeyName(NamedTuple):
     name: str
 
 
+_BY_NAME: Final = attrgetter("name", "key_id")
+"""The order of keys in reports."""
+
+
 @dataclass(frozen=True, slots=True)
 class KeyGroup:
     """All keys whose copies lie alike: proven at exactly these places, and the same is known of all other servers.
 
-    ``keys`` is their number. ``named`` are the first of them by key id, at most :data:`MAX_NAMED`. ``oldest`` maps each
+    ``keys`` is their number. ``named`` are the first of them by name, at most :data:`MAX_NAMED`. ``oldest`` maps each
     place to the time of the oldest proof there. ``unproven`` has the servers (uuids) without a proven copy.
     """
 
@@ -139,7 +144,7 @@ class KeyGroupCounter:
                 places.proven,
                 len(names),
                 self.oldest[places],
-                tuple(sorted(names)[:MAX_NAMED]),
+                tuple(sorted(names, key=_BY_NAME)[:MAX_NAMED]),
                 dict(places.unproven),
             )
             for places, names in groups
@@ -329,5 +334,5 @@ def _loss(domains: tuple[str, ...], failed: frozenset[str], groups: Collection[K
 
 
 def _named(groups: Iterable[KeyGroup]) -> tuple[KeyName, ...]:
-    """Return what names the first keys of these groups."""
-    return tuple(name for group in groups for name in group.named)[:MAX_NAMED]
+    """Return the first keys of these groups, by name."""
+    return tuple(sorted((name for group in groups for name in group.named), key=_BY_NAME)[:MAX_NAMED])

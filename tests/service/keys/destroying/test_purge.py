@@ -311,6 +311,7 @@ async def test_no_server_stands_in_for_another_at_the_end(key_world: KeyWorld, r
     manager = await key_world.key_manager(primary, know=False, secondary_key_servers=(SECONDARY,))
     kept = Keeping(key_world, await key_world.node(), manager)
     await kept.learner.ensure(manager)
+    secondary.responder.objects.update(primary.responder.objects)  # it shows the canary
     other = await kept.node.create(kept.manager, "on the primary")
     full(primary)
     key = await kept.node.create(kept.manager)

@@ -41,8 +41,8 @@ async def test_keys_are_lost_with_all_the_servers_that_hold_them(key_world: KeyW
     assert [domain.servers for domain in found.domains] == [(f"127.0.0.1:{server.port}",) for server in servers]
     assert (found.keys, found.unproven.keys, found.sole, found.survives) == (2, 0, 0, 1)
     assert lost(found) == {"01": 1, "012": 2}
-    first, second = (KeyName(key.key_id, key.name) for key in (partly, everywhere))
-    assert {loss.named for loss in found.losses if loss.keys} == {(first,), (first, second)}
+    first, second = (KeyName(key.key_id, key.name) for key in (everywhere, partly))
+    assert {loss.named for loss in found.losses if loss.keys} == {(second,), (first, second)}
     proven = [copy.proven for key in (everywhere, partly) for copy in await key_world.copies(key.uuid) if copy.proven]
     assert found.unproven.oldest_proof == min(proven)
 
