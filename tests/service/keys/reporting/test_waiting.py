@@ -42,8 +42,9 @@ async def test_copies_to_settle_to_destroy_and_to_purge(key_world: KeyWorld) -> 
     assert await service.list(CALL, manager) == ()
 
     def change(tx: Transaction) -> None:
-        (_, lost) = tx.copies([unsettled.uuid])
-        tx.put_copies([replace(lost, presence=Presence.SENT)], new=False)
+        _, lost = tx.key_servers(manager)
+        there = [copy for copy in tx.copies([unsettled.uuid]) if copy.key_server == lost.uuid]
+        tx.put_copies([replace(copy, presence=Presence.SENT) for copy in there], new=False)
         (attempt,) = tx.attempts([failed.uuid])
         tx.drop_attempt(failed.uuid, attempt.number)
         tx.add_attempt(replace(attempt, state=AttemptState.ABORTED, expired=True))
