@@ -48,7 +48,7 @@ class Request:
     def __init__(self, services: Services, scope: Scope, receive: Receive) -> None:
         self.services = services
         self.warnings: list[str] = []
-        """Sentences for the field ``warnings`` of the answer (not ONTAP's): what was accepted and soon needs somebody."""
+        """Sentences for ``warnings`` of the answer (not ONTAP's): what was accepted and soon needs somebody."""
         self._scope = scope
         self._receive = receive
 
