@@ -104,6 +104,7 @@ TABLE = {
     "/api/security/key-managers/{uuid}/replicate": KEY_MANAGERS,
     "/api/security/key-managers/{uuid}/restore": KEY_MANAGERS,
     "/api/security/key-managers/{uuid}/unclaimed-objects": KEY_MANAGERS,
+    "/api/security/key-managers/{uuid}/waiting": KEY_MANAGERS,
     "/api/security/key-managers/{uuid}/volume-keys/{key_id}/retrieve": ("none", "read", "none", "read", "read, create"),
     "/api/security/key-managers/{uuid}/auth-keys/{key_id}": KEY_MANAGERS,
     "/api/security/key-managers/{uuid}/volume-keys": KEY_MANAGERS,

@@ -15,8 +15,12 @@ from keystead.cli.main import cli
 from keystead.core.keys.model import Orphan
 from keystead.core.model import Role, State
 from tests.api.keys import PLAIN, serve_keys
+from tests.peers.certificates import client as certificate_of_client
+from tests.peers.certificates import server_context
 from tests.peers.documented import DocumentedClient
+from tests.peers.fault_servers import FaultServer, tls
 from tests.peers.keystead import PASSWORD
+from tests.peers.kmip_answers import answering
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -163,3 +167,34 @@ async def test_backups(served: Served, home: Path) -> None:
     os.utime(home / BACKUP_FILE, (old, old))
     (item,) = [item for item in await items(served.api.admin) if item["subject"] == "backup"]
     assert item["reason"].startswith("The last backup is of ")
+
+
+async def test_a_certificate_that_ends_soon_is_accepted_with_a_warning(api: Api, pki: Pki) -> None:
+    """Ours when it is installed and used, and the server's when the server is added; none for others."""
+    ends: dict[str, Any] = {"starts": timedelta(days=-30), "ends": timedelta(days=2)}
+    own = certificate_of_client(pki.client_ca, **ends)
+    context = server_context(pki.server_ca.issue(**ends), pki.client_ca)
+    body = {"type": "client", "public_certificate": own.certificate_pem, "private_key": own.key_pem, "name": "soon"}
+    installed = await api.admin.post("/api/security/certificates", body)
+    (warning,) = installed.body["warnings"]
+    assert "It is one of ours" in warning
+    client = installed.headers["location"].rpartition("/")[2]
+    server_ca = await api.certificate("server_ca", pki.server_ca.pem)
+    with FaultServer(tls(context, answering())) as first, FaultServer(tls(context, answering())) as second:
+        external = {
+            "client_certificate": {"uuid": client},
+            "server_ca_certificates": [{"uuid": server_ca}],
+            "servers": [{"server": f"127.0.0.1:{first.port}"}],
+        }
+        made = await api.admin.post("/api/security/key-managers", {"external": external})
+        assert (made.status, len(made.body["warnings"])) == (201, 2)
+        path = made.headers["location"]
+        added = await api.admin.post(f"{path}/key-servers", {"server": f"127.0.0.1:{second.port}"})
+        assert (added.status, len(added.body["warnings"])) == (201, 3)
+        assert any(f"The key server 127.0.0.1:{second.port} shows it" in each for each in added.body["warnings"])
+        changed = await api.admin.patch(f"{path}/key-servers/127.0.0.1:{second.port}", {"timeout": 20})
+        assert len(changed.body["warnings"]) == 3
+    sound = await api.admin.post(
+        "/api/security/certificates", {"type": "server_ca", "public_certificate": pki.client_ca.pem}
+    )
+    assert "warnings" not in sound.body

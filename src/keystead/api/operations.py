@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from keystead.api.collecting import collect
@@ -72,6 +73,8 @@ class Endpoint:
             reply = await self._operations[request.method].run(request)
         else:
             raise OntapError(errors.METHOD_NOT_SUPPORTED)
+        if request.warnings and isinstance(reply, Reply):
+            reply = replace(reply, body={**reply.body, "warnings": request.warnings})
         await reply.send(send, hal=request.hal, bodiless=request.method == "HEAD", pretty=request.pretty)
 
 

@@ -43,10 +43,12 @@ _SLASHES = re.compile(r"/{2,}")
 class Request:
     """A request of an authenticated caller."""
 
-    __slots__ = ("_receive", "_scope", "services")
+    __slots__ = ("_receive", "_scope", "services", "warnings")
 
     def __init__(self, services: Services, scope: Scope, receive: Receive) -> None:
         self.services = services
+        self.warnings: list[str] = []
+        """Sentences for ``warnings`` of the answer (not ONTAP's): what was accepted and soon needs somebody."""
         self._scope = scope
         self._receive = receive
 
@@ -156,7 +158,9 @@ class Request:
             changed["raw_path"] = path.encode()
         if record is not None:
             changed[INPUT] = _input(resource, record)
-        return Request(self.services, {**self._scope, **changed}, self._receive)
+        found = Request(self.services, {**self._scope, **changed}, self._receive)
+        found.warnings = self.warnings
+        return found
 
     async def while_connected(self, work: Coroutine[Any, Any, T]) -> T:
         """Await long work, and cancel it when the client closes its connection. Call this only after the body was read.

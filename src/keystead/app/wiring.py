@@ -50,6 +50,7 @@ from keystead.service.configuration.key_managers import KeyManagers
 from keystead.service.configuration.key_servers import KeyServers
 from keystead.service.configuration.key_stores import KeyStores
 from keystead.service.keys.looking.visible import KeyVisibility
+from keystead.service.keys.reporting.waiting import WaitingWork
 from keystead.service.ports.sealing import SealError
 from keystead.service.ports.store import StoreError
 from keystead.service.probing.observations import Observations
@@ -157,6 +158,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             server_confirmation=keys.confirmation,
             svms=Svms(store, audit),
             unclaimed_objects=keys.unclaimed,
+            waiting_work=WaitingWork(store),
         )
         try:
             await incarnations.start()

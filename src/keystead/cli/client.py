@@ -192,6 +192,8 @@ class Api:
             raise self._not_keystead()
         if response.status >= http.client.BAD_REQUEST and isinstance(answer.get("error"), dict):
             raise self.refusal(answer["error"])
+        for warning in answer.get("warnings", ()):
+            click.echo(f"Warning: {printable(str(warning))}", err=True)
         if response.status not in {http.client.OK, http.client.CREATED, http.client.ACCEPTED}:
             raise self._not_keystead()
         return answer, response.headers

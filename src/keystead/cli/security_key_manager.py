@@ -88,6 +88,7 @@ def key_manager() -> None:
         "show-status": "keystead.cli.security_key_manager_status:show_status",
         "survival": "keystead.cli.security_key_manager_survival:survival",
         "replicate": f"{_KEEPING}:replicate",
+        "waiting": f"{_KEEPING}:waiting",
         "detached": f"{_KEEPING}:detached",
     },
 )

@@ -29,6 +29,22 @@ def replicate(vserver: str | None, manager: str | None, **flags: Any) -> None:
     print_done(done, done["message"], flags["output"])
 
 
+@click.command(cls=Command)
+@api_command
+@key_manager
+def waiting(vserver: str | None, manager: str | None, **flags: Any) -> None:
+    """List work on copies of keys that waits, and for what. The service does the work by itself.
+
+    The column "work" says what is to be done. "settle": find out whether the server took a copy. "destroy": destroy the
+    copy of a failed creation. "purge": destroy the copy of a deleted key.
+
+    Example: keystead security key-manager external waiting --vserver vs0
+    """
+    with api(flags) as service:
+        records = service.records(f"{key_manager_path(service, vserver, manager)}/waiting", fields="*")
+    print_records(records, ("server", "work", "waits_for", "since", "name", "secondary", "key_id"), flags["output"])
+
+
 @click.group(cls=Group)
 def detached() -> None:
     """Manage key servers that were removed while copies of keys are on them."""

@@ -7,19 +7,20 @@ from typing import TYPE_CHECKING, Protocol
 from keystead.core.attention import cluster as of_cluster
 from keystead.core.attention.items import Item, worst_first
 from keystead.core.attention.key_managers import Watched, key_items, orphan_items, server_items
-from keystead.core.availability import peer_certificates
+from keystead.core.availability import own_certificate, peer_certificates
 from keystead.service.keys.reporting.survival import survival_of
 from keystead.service.keys.topology import load_topology
-from keystead.service.loading import incarnation_of, require_cluster
+from keystead.service.loading import incarnation_of, require_cluster, require_key_manager
 from keystead.service.ports.cluster import ClusterRows, IncarnationRows, NodeRows, ObservationRows
-from keystead.service.ports.configuration import CertificateRows
+from keystead.service.ports.configuration import CertificateRows, KeyManagerRows
 from keystead.service.ports.keys import AttemptRows, CopyRows, KeyRows, OrphanRows, ReportRows, TopologyRows
 from keystead.service.probing.watching import used_certificates
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from keystead.core.model import KeyManager, KeyServer, Node
+    from keystead.core.availability import UsedCertificate
+    from keystead.core.model import Certificate, KeyManager, KeyServer, Node, Observation
     from keystead.service.context import Call
     from keystead.service.ports.process import Clock
     from keystead.service.ports.store import Store
@@ -33,6 +34,7 @@ class Rows(
     ReportRows,
     OrphanRows,
     CertificateRows,
+    KeyManagerRows,
     ClusterRows,
     NodeRows,
     IncarnationRows,
@@ -68,22 +70,43 @@ class Attention:
             found += [item for source in self._sources for item in source()]
         return worst_first(found)
 
+    def warnings_of(self, certificate: Certificate) -> list[str]:
+        """Return a sentence if a certificate of ours ended or ends soon. Called when it was installed."""
+        return self._sentences([own_certificate(certificate, certificate.svm, "")])
+
+    async def certificate_warnings(self, call: Call, key_manager: str) -> list[str]:
+        """Return a sentence for each certificate of a key manager, and of its servers, that ended or ends soon.
+
+        Called when a key manager, or one of its servers, was changed. Raises 4 (404) if the call may not see it.
+        """
+
+        def read(tx: Rows) -> list[str]:
+            manager = require_key_manager(tx, call, key_manager)
+            servers = tx.key_servers(manager.uuid)
+            seen = tx.observations([server.uuid for server in servers])
+            used = _certificates(tx, manager, "", servers, seen)
+            return self._sentences(used)
+
+        return await self._store.read(read)
+
+    def _sentences(self, used: Iterable[UsedCertificate]) -> list[str]:
+        """Return a sentence for each of these certificates that ended or ends soon."""
+        return [f"{item.name}: {item.reason}" for item in of_cluster.certificate_items(used, self._clock.now())]
+
     def _stored(self, tx: Rows, call: Call) -> Iterator[Item]:
         """Yield the items that the database tells."""
         nodes, now = tx.nodes(), self._clock.now()
         cluster = require_cluster(tx).name
         managers = [(manager, servers) for manager, servers in tx.watched() if call.sees(manager.svm)]
-        in_use = [(manager, manager.svm.name if manager.svm else cluster) for manager, _ in managers]
-        used = list(used_certificates(tx, in_use))
-        for (manager, vserver), (_, servers) in zip(in_use, managers, strict=True):
+        used: list[UsedCertificate] = []
+        for manager, servers in managers:
+            vserver = manager.svm.name if manager.svm else cluster
             watched = self._watched(tx, manager, vserver, servers, nodes)
             yield from key_items(watched)
             yield from server_items(watched, nodes, whole=call.caller.svm is None)
             if call.scope is None:
                 yield from orphan_items(watched)
-            addresses = {server.uuid: str(server.address) for server in servers}
-            for seen in watched.observations:
-                used += peer_certificates(seen, manager.svm, vserver, seen.host or addresses[seen.key_server])
+            used += _certificates(tx, manager, vserver, servers, watched.observations)
         yield from of_cluster.certificate_items(used, now)
         if call.scope is None:
             yield from of_cluster.node_items(nodes)
@@ -102,3 +125,18 @@ class Attention:
             orphans=tx.orphans(manager.uuid),
             refused=frozenset(filter(self._is_refused, (server.address.host for server in servers))),
         )
+
+
+def _certificates(
+    tx: CertificateRows,
+    manager: KeyManager,
+    vserver: str,
+    servers: Sequence[KeyServer],
+    observations: Sequence[Observation],
+) -> list[UsedCertificate]:
+    """Return the certificates of a key manager, and those that its servers showed last."""
+    addresses = {server.uuid: str(server.address) for server in servers}
+    used = list(used_certificates(tx, [(manager, vserver)]))
+    for seen in observations:
+        used += peer_certificates(seen, manager.svm, vserver, seen.host or addresses[seen.key_server])
+    return used

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from keystead.service.keys.reporting.jobs import VerificationJobs
     from keystead.service.keys.reporting.reports import KeyReports
     from keystead.service.keys.reporting.survival import KeySurvival
+    from keystead.service.keys.reporting.waiting import WaitingWork
     from keystead.service.keys.writing.create import KeyWriter
 
 
@@ -72,6 +73,7 @@ class Services:
     server_confirmation: ServerConfirmation
     svms: Svms
     unclaimed_objects: Orphans
+    waiting_work: WaitingWork
     events: Events
     health: Health
     deletions: InFlight = field(default_factory=InFlight)

@@ -28,6 +28,7 @@ from keystead.api.resources import (
     svms,
     unclaimed_objects,
     volume_keys,
+    waiting,
 )
 
 # The router compares paths in this order, so the busiest paths come first.
@@ -59,6 +60,7 @@ PATHS = (
     | roles.PATHS
     | svms.PATHS
     | unclaimed_objects.PATHS
+    | waiting.PATHS
 )
 RESOURCES = (
     key_servers.KEY_SERVERS,
@@ -76,6 +78,7 @@ RESOURCES = (
     key_reports.PROOFS,
     key_reports.DRILLS,
     unclaimed_objects.UNCLAIMED,
+    waiting.WAITING,
     detached_key_servers.DETACHED,
     incarnation.INCARNATION,
     attention.ATTENTION,

@@ -155,7 +155,9 @@ async def _create(request: Request, values: dict[str, Any], _: WriteQuery) -> Ce
     certificates = request.services.certificates
     if "public_certificate" in values:
         _check_installs(values)
-        return await certificates.install(request.call, NewCertificate(**values, **owner))
+        installed = await certificates.install(request.call, NewCertificate(**values, **owner))
+        request.warnings += request.services.attention.warnings_of(installed)
+        return installed
     _check_creates(values)
     return await certificates.create(request.call, NewSelfSigned(**renamed(values), **owner))
 

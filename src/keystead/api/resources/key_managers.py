@@ -274,7 +274,14 @@ KEY_MANAGERS = Resource(
 async def _create(request: Request, values: dict[str, Any], query: WriteQuery) -> KeyManagerView:
     confined = request.call.scope is not None
     new = new_key_manager(values, confined=confined, inactive=query.own.get("create_inactive", False))
-    return await request.services.key_managers.create(request.call, new)
+    made = await request.services.key_managers.create(request.call, new)
+    await _warn(request, made.key_manager.uuid)
+    return made
+
+
+async def _warn(request: Request, uuid: str) -> None:
+    """Warn of certificates that end soon, although they were accepted."""
+    request.warnings += await request.services.attention.certificate_warnings(request.call, uuid)
 
 
 async def _patch(request: Request, uuid: str, values: dict[str, Any], query: WriteQuery) -> Reply | None:
@@ -282,6 +289,7 @@ async def _patch(request: Request, uuid: str, values: dict[str, Any], query: Wri
     call, key_managers = request.call, request.services.key_managers
     if not query.own.get("validate_certificates"):
         await request.while_connected(key_managers.change(call, uuid, change))
+        await _warn(request, uuid)
         return None
     svm = (await key_managers.check_change(call, uuid, change)).svm
 

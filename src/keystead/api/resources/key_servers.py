@@ -203,6 +203,7 @@ async def _add_to(request: Request, state: ServersState, query: WriteQuery) -> R
         trying = request.services.key_servers.dry_run(request.call, state, wanted)
         return findings(await request.while_connected(trying))
     added = await request.while_connected(request.services.key_servers.add(request.call, state, wanted))
+    request.warnings += await request.services.attention.certificate_warnings(request.call, state.key_manager.uuid)
     return created(KEY_SERVERS, request, query, added)
 
 
@@ -214,6 +215,7 @@ async def _patch(request: Request, address: ServerAddress, values: dict[str, Any
         if query.own.get("dry_run"):
             return findings(await request.while_connected(key_servers.dry_run(request.call, state, wanted)))
         await request.while_connected(key_servers.modify(request.call, state, wanted))
+        request.warnings += await request.services.attention.certificate_warnings(request.call, state.key_manager.uuid)
     return None
 
 

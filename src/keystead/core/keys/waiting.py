@@ -1,0 +1,82 @@
+"""Work on copies that waits: what, since when, and for what. Pure; the keeper does the work once nothing hinders it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from datetime import datetime
+
+    from keystead.core.keys.model import Attempt, Copy, Key
+
+
+class Work(StrEnum):
+    """What is to be done with a copy.
+
+    ``settle``: find out whether the server took it. ``destroy``: destroy what a failed creation left. ``purge``:
+    destroy the copy of a deleted key.
+    """
+
+    SETTLE = "settle"
+    DESTROY = "destroy"
+    PURGE = "purge"
+
+
+class WaitsFor(StrEnum):
+    """What must happen first.
+
+    ``server``: the server must answer and show our keys. ``other_server``: another server of the attempt must, because
+    it may show that the attempt was committed. ``release``: an operator must release destruction. ``next_round``:
+    nothing, the keeper does it in one of its next rounds.
+    """
+
+    SERVER = "server"
+    OTHER_SERVER = "other_server"
+    RELEASE = "release"
+    NEXT_ROUND = "next_round"
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingCopy:
+    """A copy with work that waits, since ``since``."""
+
+    copy: Copy
+    key: Key
+    work: Work
+    waits_for: WaitsFor
+    since: datetime
+
+
+def settling(copy: Copy, key: Key, attempt: Attempt, away: Collection[str]) -> WaitingCopy:
+    """Return a copy of which it is not known whether its server took it. ``away`` are servers (uuids)."""
+    waits_for = WaitsFor.SERVER if copy.key_server in away else WaitsFor.NEXT_ROUND
+    return WaitingCopy(copy, key, Work.SETTLE, waits_for, attempt.began)
+
+
+def destroying(
+    copy: Copy, key: Key, attempt: Attempt, others: Collection[str], away: Collection[str], *, destroys: bool
+) -> WaitingCopy:
+    """Return a copy of an aborted attempt. ``others`` are the servers (uuids) of the attempt's other copies.
+
+    A timed-out attempt may have been committed, so all its servers are asked first. ``destroys`` is False while
+    destruction is held.
+    """
+    waits_for = _first(copy, away, destroys=destroys)
+    if waits_for is WaitsFor.NEXT_ROUND and attempt.expired and not set(others).isdisjoint(away):
+        waits_for = WaitsFor.OTHER_SERVER
+    return WaitingCopy(copy, key, Work.DESTROY, waits_for, attempt.began)
+
+
+def purging(copy: Copy, key: Key, away: Collection[str], *, destroys: bool) -> WaitingCopy:
+    """Return a copy of a key whose recovery window is over."""
+    since = key.purge_after or key.retired or key.created
+    return WaitingCopy(copy, key, Work.PURGE, _first(copy, away, destroys=destroys), since)
+
+
+def _first(copy: Copy, away: Collection[str], *, destroys: bool) -> WaitsFor:
+    if not destroys:
+        return WaitsFor.RELEASE
+    return WaitsFor.SERVER if copy.key_server in away else WaitsFor.NEXT_ROUND
