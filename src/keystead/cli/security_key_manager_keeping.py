@@ -35,8 +35,8 @@ def replicate(vserver: str | None, manager: str | None, **flags: Any) -> None:
 def waiting(vserver: str | None, manager: str | None, **flags: Any) -> None:
     """List work on copies of keys that waits, and for what. The service does the work by itself.
 
-    The column "work" says what is to be done. "settle": find out whether the server took a copy. "destroy": destroy the
-    copy of a failed creation. "purge": destroy the copy of a deleted key.
+    The column "work" says what is to be done. The work "settle" finds out whether the server took a copy. The work
+    "destroy" destroys the copy of a failed creation. The work "purge" destroys the copy of a deleted key.
 
     Example: keystead security key-manager external waiting --vserver vs0
     """

@@ -92,10 +92,8 @@ WAITING = Resource(
 
 async def _page(request: Request, page: Page) -> tuple[_View, ...]:
     found = await request.services.waiting_work.list(request.call, request.path_uuid())
-    after = page.after[0] if page.after else ""
     views = [_View(each.of, each.server, f"{number:06}") for number, each in enumerate(found)]
-    following = [view for view in views if view.place > after]
-    return tuple(following[page.offset : page.offset + page.limit])
+    return page.cut(views, attrgetter("place"))
 
 
 PATHS: Paths = {COLLECTION: {"GET": listing(WAITING, _page)}}
