@@ -32,6 +32,7 @@ from keystead.service.keys.keeping.sweep import CopySweep
 from keystead.service.keys.learning.confirm import ServerConfirmation
 from keystead.service.keys.learning.learn import ServerLearner
 from keystead.service.keys.orphans.adopt import Orphans
+from keystead.service.keys.orphans.dismiss import OrphanDismissals
 from keystead.service.keys.orphans.scan import OrphanScan
 from keystead.service.keys.reading.cache import KeyCache
 from keystead.service.keys.reading.eviction import CacheEviction
@@ -94,6 +95,7 @@ class KeyServices:
     forgetter: CacheEviction
     restorer: KeyRestorer
     unclaimed: Orphans
+    dismissals: OrphanDismissals
     survival: KeySurvival
     counts: KeyCounts
     reports: KeyReports
@@ -180,6 +182,7 @@ def key_work(world: Dependencies, rules: EgressRules, settings: Settings) -> Key
         forgetter=CacheEviction(store, cache),
         restorer=KeyRestorer(store, objects, fetcher, cache, audit, node),
         unclaimed=Orphans(context, audit),
+        dismissals=OrphanDismissals(context, audit),
         survival=survival,
         counts=KeyCounts(survival, keeper.holds, world.metrics),
         reports=reports,

@@ -76,7 +76,11 @@ def _lines(found: Rebuilt) -> Iterator[str]:
         yield f"  keys that were there, with copies of which the database did not know: {found.completed}"
     for address, reason in found.unread:
         yield f"  key server {address} was not read: {reason}"
+    for address, reason, number in found.rotten:
+        yield f"  key server {address} has {number} copies that are not what their keys are: {reason}"
     for doubt in sorted(set(found.doubts)):
         yield f"  keys not taken: {found.doubts.count(doubt)}, {doubt}"
     if found.unclaimed:
-        yield f"  unclaimed objects: {found.unclaimed}; list and adopt them, they are never destroyed"
+        yield f"  unclaimed objects: {found.unclaimed}; adopt or dismiss them, they are never destroyed"
+    if found.dismissed:
+        yield f"  unclaimed objects that were dismissed: {found.dismissed}"

@@ -158,6 +158,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             server_confirmation=keys.confirmation,
             svms=Svms(store, audit),
             unclaimed_objects=keys.unclaimed,
+            orphan_dismissals=keys.dismissals,
             waiting_work=WaitingWork(store),
         )
         try:

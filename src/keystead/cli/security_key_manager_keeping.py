@@ -80,6 +80,17 @@ def give_up(vserver: str | None, manager: str | None, key_server: str, yes: bool
     click.echo(f"gave up {key_server}", err=True)
 
 
+_key_server = click.option(
+    "--key-server",
+    required=True,
+    metavar="HOST[:PORT]",
+    help="Address of the primary key server that holds the object.",
+)
+_unique_identifier = click.option(
+    "--unique-identifier", required=True, help="Unique identifier of the object on the server."
+)
+
+
 @click.group(cls=Group)
 def unclaimed() -> None:
     """Manage objects on key servers that no key of this database accounts for."""
@@ -89,25 +100,22 @@ def unclaimed() -> None:
 @api_command
 @key_manager
 def show_unclaimed(vserver: str | None, manager: str | None, **flags: Any) -> None:
-    """List the unclaimed objects. They are never destroyed.
+    """List the unclaimed objects. They are never destroyed. Adopt those that are keys, and dismiss the others.
 
     Example: keystead security key-manager unclaimed show
     """
     with api(flags) as service:
         records = service.records(f"{key_manager_path(service, vserver, manager)}/unclaimed-objects", fields="*")
-    print_records(records, ("key_server", "unique_identifier", "found_time", "object_name"), flags["output"])
+    print_records(
+        records, ("key_server", "unique_identifier", "found_time", "dismissed", "object_name"), flags["output"]
+    )
 
 
 @unclaimed.command()
 @api_command
 @key_manager
-@click.option(
-    "--key-server",
-    required=True,
-    metavar="HOST[:PORT]",
-    help="Address of the primary key server that holds the object.",
-)
-@click.option("--unique-identifier", required=True, help="Unique identifier of the object on the server.")
+@_key_server
+@_unique_identifier
 @click.option("--name", required=True, help="Name of the new key.")
 @yes
 def adopt(
@@ -135,6 +143,38 @@ def adopt(
         confirm(f"Adopt object {unique_identifier} on {key_server}{written} as key {name}", yes=yes)
         record = service.call("GET", service.make(path, body), fields="key_id")
     print_records([{"name": name, **record}], ("name", "key_id"), flags["output"])
+
+
+@unclaimed.command()
+@api_command
+@key_manager
+@_key_server
+@_unique_identifier
+@click.option("--undo", is_flag=True, help="Undo the dismissal.")
+@yes
+def dismiss(
+    vserver: str | None,
+    manager: str | None,
+    key_server: str,
+    unique_identifier: str,
+    undo: bool,  # noqa: FBT001
+    yes: bool,  # noqa: FBT001
+    **flags: Any,
+) -> None:
+    """Say that an unclaimed object needs nobody. Nothing warns of it any more, until it changes.
+
+    The object stays on its key server, and no key server becomes removable.
+
+    Example: keystead security key-manager unclaimed dismiss --key-server ks1 --unique-identifier 7
+    """
+    body = {"key_server": key_server, "unique_identifier": unique_identifier} | ({"undo": True} if undo else {})
+    with api(flags) as service:
+        path = f"{key_manager_path(service, vserver, manager)}/unclaimed-objects"
+        if not undo:
+            confirm(f"Dismiss object {unique_identifier} on {key_server}", yes=yes)
+        service.call("POST", f"{path}/dismiss", body)
+    done = "undid the dismissal of" if undo else "dismissed"
+    print_done({}, f"{done} object {unique_identifier} on {key_server}", flags["output"])
 
 
 def _origin(object_name: str) -> str:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from keystead.service.keys.keeping.replicate_now import KeyReplicator
     from keystead.service.keys.learning.confirm import ServerConfirmation
     from keystead.service.keys.orphans.adopt import Orphans
+    from keystead.service.keys.orphans.dismiss import OrphanDismissals
     from keystead.service.keys.reading.restore import KeyRestorer
     from keystead.service.keys.reading.retrieve import KeyReader
     from keystead.service.keys.reporting.jobs import VerificationJobs
@@ -73,6 +74,7 @@ class Services:
     server_confirmation: ServerConfirmation
     svms: Svms
     unclaimed_objects: Orphans
+    orphan_dismissals: OrphanDismissals
     waiting_work: WaitingWork
     events: Events
     health: Health

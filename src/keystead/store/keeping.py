@@ -13,6 +13,7 @@ from keystead.core.keys.epoch_markers import EpochMarker, EpochMarkerState
 from keystead.core.keys.model import (
     ClusterKey,
     Detached,
+    Dismissal,
     Incarnation,
     KeyForm,
     Lease,
@@ -75,6 +76,15 @@ _UNCLAIMED = (
     select(tables.unclaimed_objects)
     .where(_unclaimed.key_manager == bindparam("k"))
     .order_by(_unclaimed.key_server, _unclaimed.name, _unclaimed.unique_identifier)
+)
+_DISMISS_UNCLAIMED = (
+    update(tables.unclaimed_objects)
+    .where(
+        _unclaimed.key_manager == bindparam("k"),
+        _unclaimed.key_server == bindparam("s"),
+        _unclaimed.unique_identifier == bindparam("id"),
+    )
+    .values(dismissed=bindparam("time"), dismissed_by=bindparam("by"), dismissed_digest=bindparam("digest"))
 )
 _DELETE_UNCLAIMED = delete(tables.unclaimed_objects).where(
     _unclaimed.key_server == bindparam("s"), _unclaimed.unique_identifier.in_(bindparam("ids", expanding=True))
@@ -167,7 +177,7 @@ class KeepingRows(Statements):
         self.change(_DELETE_DETACHED, {"u": uuid})
 
     def orphans(self, key_manager: str) -> tuple[Orphan, ...]:
-        return self.all(_UNCLAIMED, {"k": key_manager}, lambda row: Orphan(**row._mapping))
+        return self.all(_UNCLAIMED, {"k": key_manager}, _orphan)
 
     def put_orphans(self, found: Sequence[Orphan]) -> None:
         known = {
@@ -183,6 +193,13 @@ class KeepingRows(Statements):
         if rows:
             self.change(insert(tables.unclaimed_objects), rows)
 
+    def dismiss_orphan(self, orphan: Orphan, dismissal: Dismissal | None) -> None:
+        place = {"k": orphan.key_manager, "s": orphan.key_server, "id": orphan.unique_identifier}
+        values: Parameters = {"time": None, "by": None, "digest": None}
+        if dismissal is not None:
+            values = {"time": dismissal.time, "by": dismissal.account, "digest": dismissal.digest}
+        self.change(_DISMISS_UNCLAIMED, place | values)
+
     def delete_orphans(self, key_server: str, unique_identifiers: Collection[str]) -> None:
         self.change(_DELETE_UNCLAIMED, {"s": key_server, "ids": list(unique_identifiers)})
 
@@ -194,6 +211,11 @@ class KeepingRows(Statements):
 
     def add_cluster_key(self, key: ClusterKey) -> None:
         self.change(insert(tables.cluster_keys), columns_of(tables.cluster_keys, key))
+
+
+def _orphan(row: Row[Any]) -> Orphan:
+    dismissal = row.dismissed and Dismissal(row.dismissed, row.dismissed_by, bytes(row.dismissed_digest))
+    return Orphan(row.key_manager, row.key_server, row.unique_identifier, row.name, row.found, dismissal)
 
 
 def _profile(row: Row[Any]) -> ServerProfile:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from sqlalchemy.sql.compiler import DDLCompiler
     from sqlalchemy.sql.schema import SchemaItem
 
-HEAD = "0009"
+HEAD = "0010"
 """The newest revision in migrations/versions. It is kept here so that a normal start does not import Alembic."""
 
 CLUSTER = ""
@@ -495,6 +495,10 @@ unclaimed_objects = Table(
     _text("unique_identifier", primary_key=True),
     _text("name"),
     Column("found", UtcTimestamp, nullable=False),
+    # The dismissal: all three columns, or none.
+    Column("dismissed", UtcTimestamp, nullable=True),
+    Column("dismissed_by", Bytewise, nullable=True),
+    Column("dismissed_digest", LargeBinary, nullable=True),
 )
 
 # The configuration of a detached key server, until its copies are destroyed. `secondaries` is a JSON array.

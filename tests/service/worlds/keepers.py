@@ -30,6 +30,7 @@ from keystead.service.keys.keeping.settle import AttemptSettlement
 from keystead.service.keys.keeping.sweep import CopySweep
 from keystead.service.keys.looking.visible import KeyVisibility
 from keystead.service.keys.orphans.adopt import Orphans
+from keystead.service.keys.orphans.dismiss import OrphanDismissals
 from keystead.service.keys.orphans.scan import OrphanScan
 from keystead.service.probing.observations import Observations
 from tests.service.worlds.keys import CALL, at_once
@@ -103,6 +104,7 @@ class Keeping:
         self.destroying = KeyPurge(self.context, self.clock, self.hold)
         self.scanning = OrphanScan(self.context)
         self.unclaimed = Orphans(self.context, node.audit)
+        self.dismissals = OrphanDismissals(self.context, node.audit)
         self.ending = KeyRetirement(node.store, node.audit, world.clock)
         self.parts = RoundParts(
             self.settling, self.keeping, self.epoch_markers, self.destroying, self.scanning, self.learner

@@ -1,6 +1,7 @@
 """``.../unclaimed-objects``: objects on key servers under our names that no key accounts for. Not ONTAP's.
 
 They come from another incarnation of the database. They are never destroyed. POST makes one of them a key.
+``.../dismiss`` says that one needs nobody.
 """
 
 from __future__ import annotations
@@ -12,11 +13,11 @@ from keystead.api.codes import NEW_KEY, ONE_OWNER
 from keystead.api.declared import Form, Paths
 from keystead.api.hal import Reply
 from keystead.api.operations import acting, listing
-from keystead.api.resource import OURS, Field, Resource
+from keystead.api.resource import OURS, Field, Group, Resource, always
 from keystead.api.resources.auth_keys import auth_key_link
 from keystead.api.resources.key_fields import ONE_KEY_MANAGER, key_manager_path, shown
 from keystead.api.resources.volume_keys import volume_key_link
-from keystead.api.values import SERVER, TEXT, TIME, UUID, name, one_of, place_in_list, text
+from keystead.api.values import BOOLEAN, SERVER, TEXT, TIME, UUID, name, one_of, place_in_list, text
 from keystead.core import errors
 from keystead.core.errors import OntapError
 from keystead.core.keys.creating import NAME_LIMIT
@@ -103,6 +104,25 @@ UNCLAIMED = Resource(
             since=OURS,
         ),
         Field(
+            name="dismissed",
+            type=BOOLEAN,
+            help="Whether an administrator has dismissed the object. A dismissed object needs nobody: nothing warns of"
+            " it, and ``rebuild`` does not count it. The dismissal ends when the object changes.",
+            get=lambda view: view.of.dismissal is not None,
+            since=OURS,
+        ),
+        Group(name="dismissal", help="Who dismissed the object, and when.", get=attrgetter("of.dismissal")),
+        Field(name="dismissal.time", type=TIME, help="The time.", get=attrgetter("time"), since=OURS),
+        Field(name="dismissal.account", type=TEXT, help="The account.", get=attrgetter("account"), since=OURS),
+        Field(
+            name="dismissal.digest",
+            type=TEXT,
+            help="The keyed digest (HMAC-SHA-256, hexadecimal) of what the object contained then. The scan compares it,"
+            " about once a day.",
+            get=lambda dismissal: dismissal.digest.hex(),
+            since=OURS,
+        ),
+        Field(
             name="name",
             type=name(NAME_LIMIT),
             help="The name of the new key.",
@@ -126,6 +146,27 @@ UNCLAIMED = Resource(
     link=lambda view: f"{key_manager_path(view.of.key_manager)}/unclaimed-objects",
     key="unique_identifier",
     order=("place", place_in_list(r"[0-9a-f-]{36} .*"), attrgetter("place")),
+)
+
+
+DISMISSALS = Resource(
+    name="unclaimed_object_dismissal",
+    help="The statement that an unclaimed object needs nobody. The object is read, and a digest of what it contains is"
+    " kept: when it contains something else, the dismissal ends. Nothing is destroyed, and no key server becomes"
+    " removable. The audit record names the server, the object and the digest. Of a pair, both halves are dismissed.",
+    declared=(
+        Field(name="key_server", type=SERVER, help="The primary key server.", post=True, required=True, since=OURS),
+        Field(
+            name="unique_identifier",
+            type=text(1024),
+            help="The object's unique identifier on the server.",
+            post=True,
+            required=True,
+            since=OURS,
+        ),
+        Field(name="undo", type=BOOLEAN, help="True undoes the dismissal.", post=True, since=OURS),
+    ),
+    link=always(""),
 )
 
 
@@ -160,6 +201,14 @@ async def _adopt(request: Request, values: dict[str, Any], _: WriteQuery) -> Rep
     return Reply(201, {}, ((b"location", link(KeyView(key)).encode()),))
 
 
+async def _dismiss(request: Request, values: dict[str, Any], _: WriteQuery) -> Reply:
+    call, uuid, service = request.call, request.path_uuid(), request.services.orphan_dismissals
+    server = await _key_server(request, values["key_server"])
+    work = service.undo if values.get("undo") else service.dismiss
+    await request.while_connected(work(call, uuid, server.uuid, values["unique_identifier"]))
+    return Reply(200, {})
+
+
 _ADOPT_CODES = (*NEW_KEY, errors.KEY_LENGTH, errors.AUTH_KEY_LIMIT, errors.NOT_CLUSTERS_KEY_MANAGER, *ONE_OWNER)
 
 PATHS: Paths = {
@@ -172,5 +221,14 @@ PATHS: Paths = {
             "Adopt an unclaimed object as a key",
             (*_ADOPT_CODES, errors.DUPLICATE_ENTRY),
         ),
-    }
+    },
+    f"{COLLECTION}/dismiss": {
+        "POST": acting(
+            DISMISSALS,
+            _dismiss,
+            Form.COMMAND,
+            "Dismiss an unclaimed object, or undo that",
+            (errors.ENTRY_NOT_FOUND, errors.NOT_PUSHED),
+        ),
+    },
 }

@@ -178,16 +178,17 @@ def _failed_item(watched: Watched, server: KeyServer, failed: Observation, *, wh
 
 def orphan_items(watched: Watched) -> Iterator[Item]:
     """Yield one item about the orphans of a key manager."""
-    if watched.orphans:
-        number = len(watched.orphans)
+    orphans = [each for each in watched.orphans if each.dismissal is None]
+    if orphans:
+        number = len(orphans)
         yield watched.item(
             Subject.UNCLAIMED_OBJECTS,
             f"{number} object{'s' * (number != 1)}",
             Severity.WARNING,
             reason="Objects on key servers bear our names, and no key of this database accounts for them.",
-            advice="Adopt those that are keys. They are never destroyed.",
+            advice="Adopt those that are keys, and dismiss the others. They are never destroyed.",
             command=f"keystead security key-manager unclaimed show{_of(watched)}",
-            since=min(orphan.found for orphan in watched.orphans),
+            since=min(orphan.found for orphan in orphans),
         )
 
 

@@ -1,7 +1,8 @@
 """Keyed digests of key material: with them a copy is recognised although the key is not stored.
 
 The digest is HMAC-SHA-256 (RFC 2104) under the digest key, a secret of the key manager. The message contains the uuid
-of the key. So equal keys have different digests. A digest is stored and compared, and never shown.
+of the key. So equal keys have different digests. A key's digest is stored and compared, and never shown. That of a
+dismissed object (an orphan) is made with the object's name, and is shown: it says which content was dismissed.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ DIGEST_KEY_BYTES = 32
 def digest(digest_key: Secret, uuid: str, material: Secret) -> bytes:
     """Return the digest (32 bytes) of material that belongs to this uuid: a key's, or a server's for its canary.
 
-    Called when a key, a canary or an epoch marker is made, and when material is checked.
+    For a dismissed object, its name takes the place of the uuid. Called when a key, a canary or an epoch marker is
+    made, when an object is dismissed, and when material is checked.
     """
     return hmac.digest(digest_key.reveal(), uuid.encode() + b"\0" + material.reveal(), hashlib.sha256)
 

@@ -243,6 +243,18 @@ class Receipt:
 
 
 @dataclass(frozen=True, slots=True)
+class Dismissal:
+    """An administrator's statement that an orphan needs nobody.
+
+    ``digest`` is the keyed digest of the object's material at that time: see :mod:`keystead.core.keys.digests`.
+    """
+
+    time: datetime
+    account: str
+    digest: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Orphan:
     """An object under our names that no attempt of this incarnation accounts for. It is never destroyed."""
 
@@ -251,6 +263,7 @@ class Orphan:
     unique_identifier: str
     name: str
     found: datetime
+    dismissal: Dismissal | None = None
 
 
 @dataclass(frozen=True, slots=True)

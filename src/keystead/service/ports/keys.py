@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         AttemptState,
         Copy,
         Detached,
+        Dismissal,
         Key,
         KeyState,
         Orphan,
@@ -304,7 +305,11 @@ class OrphanRows(Protocol):
     def orphans(self, key_manager: str) -> tuple[Orphan, ...]: ...
 
     def put_orphans(self, found: Sequence[Orphan]) -> None:
-        """Store what was found; what is known already keeps the time at which it was found first."""
+        """Store what was found. What is known keeps the time at which it was found first, and its dismissal."""
+        ...
+
+    def dismiss_orphan(self, orphan: Orphan, dismissal: Dismissal | None) -> None:
+        """Store the dismissal of an orphan; None undoes it. An orphan that is not stored stays so."""
         ...
 
     def delete_orphans(self, key_server: str, unique_identifiers: Collection[str]) -> None: ...

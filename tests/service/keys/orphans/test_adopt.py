@@ -21,7 +21,7 @@ from keystead.kmip.ttlv.enums import Operation, ResultReason
 from keystead.service.cluster.leases import LeaseLost
 from keystead.service.context import Call, Caller
 from keystead.service.keys.looking.visit import endpoint_of
-from keystead.service.keys.orphans import adopt as unclaimed
+from keystead.service.keys.orphans import listed
 from keystead.service.keys.orphans.scan import OrphanScan
 from tests.service.worlds.keepers import PAIRS, Keeping, again, keeping, of_kind, retire_and_wait, set_incarnation
 from tests.service.worlds.keys import CALL, KeyWorld, asked, held, places_in
@@ -587,7 +587,7 @@ async def test_a_change_after_an_object_was_read(
     (uid,) = await leave(kept, 0)
     await kept.scan()
     server = (await key_world.servers(kept.manager))[0]
-    check, rounds = unclaimed._check_names, []
+    check, rounds = listed._check_names, []
 
     async def then_change(*args: Any) -> None:
         await check(*args)
@@ -597,7 +597,7 @@ async def test_a_change_after_an_object_was_read(
         elif len(rounds) == 1:
             await set_incarnation(key_world, uuid="i2")
 
-    monkeypatch.setattr(unclaimed, "_check_names", then_change)
+    monkeypatch.setattr(listed, "_check_names", then_change)
     if what == "incarnation":
         key = await adopt(kept, 0, uid)
         assert [each.incarnation for each in await key_world.attempts(key.uuid)] == ["i2"]

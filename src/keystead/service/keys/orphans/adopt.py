@@ -32,27 +32,22 @@ from keystead.core.keys.model import (
     Presence,
     Purpose,
 )
-from keystead.core.keys.names import ObjectKind, is_written_by, parse
+from keystead.core.keys.names import is_written_by, parse
 from keystead.service.cluster.svms import about_svm
 from keystead.service.keys.attempts import still_configured
-from keystead.service.keys.looking.visit import visit
-from keystead.service.keys.orphans.scan import all_names, is_orphaned, key_of, whole_name
-from keystead.service.keys.topology import load_topology
+from keystead.service.keys.orphans.listed import find_listed, listed_orphans, read_object, visible_key_manager
+from keystead.service.keys.orphans.scan import all_names, key_of, whole_name
 from keystead.service.keys.writing.create import create_state
 from keystead.service.ports.cluster import AuditRows, ClusterRows, LeaseRows
 from keystead.service.ports.configuration import KeyManagerRows, ListRows
 from keystead.service.ports.keys import AttemptRows, CopyRows, KeyRows, OrphanRows, TopologyRows
-from keystead.service.ports.objects import KeyServerFault
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from keystead.core.model import KeyManager, Svm
+    from keystead.core.model import Svm
     from keystead.core.secret import Secret
     from keystead.service.audit.log import AuditLog
     from keystead.service.context import Call
     from keystead.service.keys.context import KeeperContext
-    from keystead.service.keys.looking.visit import Visit
     from keystead.service.keys.topology import ServerTopology
 
 
@@ -98,7 +93,7 @@ class Orphans:
         """
 
         def read(tx: Rows) -> tuple[OrphanView, ...]:
-            found, lives = _listed_orphans(tx, call, _visible_key_manager(tx, call, key_manager)), tx.incarnations()
+            found, lives = listed_orphans(tx, call, visible_key_manager(tx, call, key_manager)), tx.incarnations()
             return tuple(OrphanView(each, is_written_by(each.name, lives)) for each in found)
 
         return await self._context.store.read(read)
@@ -133,24 +128,15 @@ class Orphans:
         That is so if the incarnation, the server or the certificate changed after the read. Raises as :meth:`adopt`
         does.
         """
-        topology, parts = await self._context.store.read(
-            lambda tx: _adoptable(tx, call, key_manager, key_server, unique_identifier)
+        found = await self._context.store.read(
+            lambda tx: find_listed(tx, call, key_manager, key_server, unique_identifier)
         )
-        server = topology.server(key_server)
-        if server is None:
-            raise OntapError(errors.ENTRY_NOT_FOUND, target="key_server")
-        ids = tuple(part.unique_identifier for part in parts)
-        try:
-            async with visit(self._context, topology, server) as at:
-                await _check_names(at, parts)
-                material = await at.session.get(ids)
-        except KeyServerFault as fault:
-            with about_svm(topology.key_manager.svm):
-                arguments = [("server", str(server.address)), ("reason", fault.reason)]
-                raise OntapError(errors.NOT_PUSHED, target="unique_identifier", arguments=arguments) from None
+        material = await read_object(self._context, found)
         new = _new_key(name, svm, material)
-        copy = Copy("", 1, key_server, Presence.PRESENT, unique_identifiers=ids)
-        return await self._context.store.write(lambda tx: self._store_adopted(tx, call, topology, new, copy, material))
+        copy = Copy("", 1, key_server, Presence.PRESENT, unique_identifiers=found.unique_identifiers)
+        return await self._context.store.write(
+            lambda tx: self._store_adopted(tx, call, found.topology, new, copy, material)
+        )
 
     def _store_adopted(
         self, tx: Rows, call: Call, then: ServerTopology, new: NewKey, copy: Copy, material: Secret
@@ -162,8 +148,8 @@ class Orphans:
         """
         tx.cluster(lock=True)  # so that no other key manager adopts an object of this name meanwhile
         key_manager = then.key_manager.uuid
-        manager = _visible_key_manager(tx, call, key_manager, lock=True)
-        topology, parts = _adoptable(tx, call, key_manager, copy.key_server, copy.unique_identifiers[0])
+        manager = visible_key_manager(tx, call, key_manager, lock=True)
+        topology, parts = find_listed(tx, call, key_manager, copy.key_server, copy.unique_identifiers[0])
         if not still_configured([copy], then, topology):
             return None
         now, uuid = self._context.clock.now(), str(uuid4())
@@ -201,16 +187,6 @@ class Orphans:
         )
 
 
-async def _check_names(at: Visit, parts: Sequence[Orphan]) -> None:
-    """Raise 4 (404) if an identifier now belongs to another object, because the list may be hours old.
-
-    Called before the material is read. Raises KeyServerFault.
-    """
-    for part in parts:
-        if part.name not in (await at.session.get_attributes(part.unique_identifier)).names:
-            raise OntapError(errors.ENTRY_NOT_FOUND, target="unique_identifier")
-
-
 def _check_owner(tx: ListRows, found: Orphan, new: Key) -> None:
     """Raise 1 (409) if the object's name says that it is a copy of another owner's key that is in use here."""
     name = parse(found.name)
@@ -229,43 +205,3 @@ def _new_key(name: str, svm: Svm | None, material: Secret) -> NewKey:
     if length not in AUTHENTICATION_LENGTHS:
         raise OntapError(errors.KEY_LENGTH, target="unique_identifier")
     return NewKey(name, svm=svm, key_type=KeyType.NSE_AK)
-
-
-def _visible_key_manager(tx: KeyManagerRows, call: Call, uuid: str, *, lock: bool = False) -> KeyManager:
-    """Return the key manager, or raise 4 (404) if the call may not see it."""
-    found = tx.key_manager(uuid, lock=lock)
-    if found is None or not call.sees(found.svm):
-        raise OntapError(errors.ENTRY_NOT_FOUND, target="uuid")
-    return found
-
-
-def _listed_orphans(tx: OrphanRows, call: Call, key_manager: KeyManager) -> tuple[Orphan, ...]:
-    """Return the orphans that the last scan stored for a key manager.
-
-    A call that is confined to an SVM gets none, because they may belong to another SVM.
-    """
-    return tx.orphans(key_manager.uuid) if call.scope is None else ()
-
-
-def _adoptable(
-    tx: Rows, call: Call, key_manager: str, key_server: str, unique_identifier: str
-) -> tuple[ServerTopology, tuple[Orphan, ...]]:
-    """Return the topology, and the orphan to adopt; for one part of a pair, both parts in their order.
-
-    Called before the object is read, and again in the transaction that adopts it. Raises 4 (404) if the object is not
-    listed, is no copy of a key, or is no orphan any more. Raises 4 (404), too, if the other part is not listed.
-    """
-    topology = load_topology(tx, _visible_key_manager(tx, call, key_manager))
-    here = [each for each in _listed_orphans(tx, call, topology.key_manager) if each.key_server == key_server]
-    asked = next((each for each in here if each.unique_identifier == unique_identifier), None)
-    name = parse(asked.name) if asked else None
-    if asked is None or name is None or name.kind is not ObjectKind.KEY or not is_orphaned(tx, topology, asked):
-        raise OntapError(errors.ENTRY_NOT_FOUND, target="unique_identifier")
-    if not name.part:
-        return topology, (asked,)
-    by_name = {each.name: each for each in here}
-    parts = [by_name.get(str(replace(name, part=part))) for part in (1, 2)]
-    whole = tuple(part for part in parts if part is not None)
-    if len(whole) != len(parts):
-        raise OntapError(errors.ENTRY_NOT_FOUND, target="unique_identifier")
-    return topology, whole

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import structlog
 
 from keystead.core.keys.destroying import Ownership, aborted_elsewhere, as_purging, ownership
+from keystead.core.keys.digests import agrees
 from keystead.core.keys.keeping import DESTROYED_STATES
 from keystead.core.keys.model import Attempt, Copy, Key, KeyState, Orphan, Presence
 from keystead.core.keys.names import ObjectKind, parse
@@ -59,12 +60,16 @@ class Rows(
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """An object under one of our names on a server, and what the catalogue has under its name."""
+    """An object under one of our names on a server, and what the catalogue has under its name.
+
+    ``changed``: it was dismissed, and has other material since.
+    """
 
     unique_identifier: str
     name: str
     ownership: Ownership
     attempt: Attempt | None = None
+    changed: bool = False
 
 
 class OrphanScan:
@@ -99,6 +104,8 @@ class OrphanScan:
 
         Return None if the server does not show its canary. Raises KeyServerFault if the server cannot be asked.
         """
+        stored = await self._context.store.read(lambda tx: tx.orphans(topology.key_manager.uuid))
+        dismissed = [each for each in stored if each.key_server == server.uuid and each.dismissal is not None]
         known = await self._context.store.read(lambda tx: _listed_identifiers(tx, topology, server))
         named: list[tuple[str, str]] = []
         async with visit(self._context, topology, server) as at:
@@ -107,7 +114,32 @@ class OrphanScan:
             for id_ in await at.session.locate_all():
                 if id_ not in known and (server.uuid, id_) not in self._foreign:
                     named += await self._own_names(at, id_)
-        return await self._context.store.read(lambda tx: [_account_for(tx, topology, *each) for each in named])
+            changed = await self._changed(at, named, dismissed)
+        found = await self._context.store.read(lambda tx: [_account_for(tx, topology, *each) for each in named])
+        return [replace(each, changed=each.unique_identifier in changed) for each in found]
+
+    async def _changed(self, at: Visit, found: Sequence[tuple[str, str]], dismissed: Sequence[Orphan]) -> set[str]:
+        """Return the identifiers of dismissed objects that have other material than when they were dismissed.
+
+        An object that refuses to be read stays dismissed. Raises KeyServerFault if the server does not answer.
+        """
+        changed: set[str] = set()
+        here = set(found)
+        by_name = {each.name: each for each in dismissed if (each.unique_identifier, each.name) in here}
+        for whole in {whole_name(name) for name in by_name}:
+            parts = [by_name[name] for name in all_names(whole) if name in by_name]
+            ids = tuple(part.unique_identifier for part in parts)
+            await self._context.turn()
+            try:
+                material = await at.session.get(ids)
+            except KeyServerFault as fault:
+                if not fault.fault.answered:
+                    raise
+                continue
+            of = parts[0].dismissal
+            if of is not None and not agrees(at.digest_key, whole, material, of.digest):
+                changed |= set(ids)
+        return changed
 
     async def _own_names(self, at: Visit, id_: str) -> list[tuple[str, str]]:
         """Return the identifier and the first name of ours of an object; empty if it has none or is destroyed.
@@ -136,8 +168,8 @@ class OrphanScan:
         A returned copy is one whose object should be destroyed, but was found: see :func:`_reopen_copy`.
         """
         unclaimed = [each for each in found if each.ownership is Ownership.UNCLAIMED and _may_be_key(each.name)]
-        ids = {each.unique_identifier for each in unclaimed}
-        stored = await self._context.store.write(lambda tx: _delete_other_orphans(tx, holding, topology, server, ids))
+        same = {(each.unique_identifier, each.name) for each in unclaimed if not each.changed}
+        stored = await self._context.store.write(lambda tx: _delete_other_orphans(tx, holding, topology, server, same))
         now = self._context.clock.now()
         rows = [
             Orphan(topology.key_manager.uuid, server.uuid, each.unique_identifier, each.name, now)
@@ -183,18 +215,20 @@ def _delete_orphans_of_removed_servers(tx: Rows, holding: Holding, topology: Ser
 
 
 def _delete_other_orphans(
-    tx: Rows, holding: Holding, topology: ServerTopology, server: KeyServer, ids: set[str]
+    tx: Rows, holding: Holding, topology: ServerTopology, server: KeyServer, same: set[tuple[str, str]]
 ) -> set[str]:
-    """Delete a server's stored orphans except those with these identifiers. Return the identifiers that are left.
+    """Delete a server's stored orphans except these. Return the identifiers that are left.
 
-    ``ids`` are the orphans that the scan found now. Those that are left need not be stored again. Raises LeaseLost.
+    ``same`` are the orphans that the scan found again, as they were: identifier and name. Those that are left need not
+    be stored again. With the others their dismissals end. Raises LeaseLost.
     """
     holding.check(tx)
     here = [each for each in tx.orphans(topology.key_manager.uuid) if each.key_server == server.uuid]
-    listed = {each.unique_identifier for each in here}
-    if listed - ids:
-        tx.delete_orphans(server.uuid, listed - ids)
-    return listed & ids
+    left = {each.unique_identifier for each in here if (each.unique_identifier, each.name) in same}
+    gone = {each.unique_identifier for each in here} - left
+    if gone:
+        tx.delete_orphans(server.uuid, gone)
+    return left
 
 
 def _put_orphans(tx: Rows, holding: Holding, topology: ServerTopology, rows: Sequence[Orphan]) -> None:

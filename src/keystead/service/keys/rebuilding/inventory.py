@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from keystead.core.keys.model import ServerProfile
     from keystead.core.keys.names import ObjectName
     from keystead.core.secret import Secret
+    from keystead.service.keys.looking.verify import VerifyResult
     from keystead.service.ports.objects import Endpoint, KeyObjects
 
 PROVING_S: Final = 3600.0
@@ -68,9 +69,10 @@ class ContentsReader:
 
     async def copies(
         self, contents: Contents, descriptors: Iterable[FoundDescriptor], digest_key: Secret
-    ) -> list[FoundCopy]:
-        """Read a server's copies of described keys; return the copies that agree with the digest.
+    ) -> tuple[list[FoundCopy], Counter[str]]:
+        """Read a server's copies of described keys; return those that agree with the digest, and count the others.
 
+        The others are counted by the reason, a fixed word: other material, or why a copy could not be read.
         ``descriptors`` are those of all servers. The name of a copy has the attempt that is ``copied_by`` in its
         descriptor. For an adopted object, that is not the attempt that is ``written_by``.
         """
@@ -85,11 +87,12 @@ class ContentsReader:
         ]
         provings = [WantedCopy(found.uuid, ids, found.digest) for found, ids in wanted]
         proven = await self._proven(contents, digest_key, provings)
-        return [
+        copies = [
             FoundCopy(contents.endpoint.key_server, ids, descriptor)
-            for (descriptor, ids), agrees in zip(wanted, proven, strict=True)
-            if agrees
+            for (descriptor, ids), result in zip(wanted, proven, strict=True)
+            if result.proven
         ]
+        return copies, Counter(result.reason for result in proven if not result.proven)
 
     async def shows_canary(self, contents: Contents, profile: ServerProfile, digest_key: Secret) -> bool:
         """Return True if a server's canary is among the objects that it showed, and its bytes agree.
@@ -101,12 +104,12 @@ class ContentsReader:
             for name, ids in _complete_objects(contents.objects, ObjectKind.CANARY)
             if str(name) == profile.canary_name
         ]
-        return any(await self._proven(contents, digest_key, provings))
+        return any(result.proven for result in await self._proven(contents, digest_key, provings))
 
-    async def _proven(self, contents: Contents, digest_key: Secret, wanted: list[WantedCopy]) -> list[bool]:
+    async def _proven(self, contents: Contents, digest_key: Secret, wanted: list[WantedCopy]) -> list[VerifyResult]:
         """Read these objects; return for each, in order, whether its bytes agree with its digest."""
         until = asyncio.get_running_loop().time() + PROVING_S
-        return [each.proven for each in await self._verifier.prove(contents.endpoint, digest_key, wanted, until)]
+        return await self._verifier.prove(contents.endpoint, digest_key, wanted, until)
 
     async def _look_at_objects(self, contents: Contents, ids: Iterator[str]) -> None:
         """Look at objects that no other worker has asked for. Add those under our names to ``contents``."""

@@ -75,8 +75,10 @@ class Rebuilt:
 
     ``added`` is the number of keys that were added. ``completed`` is the number of keys in the database that got
     missing copies. ``doubts`` are the reasons for keys that were not added. ``unclaimed`` is the number of stored
-    orphans. ``unread`` are servers that were not read, or may have more than they showed: address and reason, a fixed
-    word. ``single_domain``: keys were found, and the key manager has only one domain.
+    orphans, without the ``dismissed`` ones. ``rotten`` are copies that were not read as what their keys are: the
+    server's address, a reason, and how many. ``unread`` are servers that were not read, or may have more than they
+    showed: address and reason, a fixed word. ``single_domain``: keys were found, and the key manager has only one
+    domain.
     """
 
     key_manager: KeyManager
@@ -84,13 +86,15 @@ class Rebuilt:
     completed: int = 0
     doubts: tuple[str, ...] = ()
     unclaimed: int = 0
+    dismissed: int = 0
+    rotten: tuple[tuple[str, str, int], ...] = ()
     unread: tuple[tuple[str, str], ...] = ()
     single_domain: bool = False
 
     @property
     def complete(self) -> bool:
-        """True if every server was read, no key is in doubt, and there is no orphan."""
-        return not (self.doubts or self.unclaimed or self.unread)
+        """True if every server and every copy was read, no key is in doubt, and each orphan is dismissed."""
+        return not (self.doubts or self.unclaimed or self.unread or self.rotten)
 
 
 @dataclass(frozen=True)
@@ -138,7 +142,7 @@ class Rebuilder:
             read += found[0]
             unread += found[1]
         objects = [each for contents in read for each in contents.objects]
-        descriptors, copies = await self._described(read, digest_key) if digest_key is not None else ([], [])
+        descriptors, copies, rotten = await self._described(read, digest_key)
         known = await self._store.read(lambda tx: known_of(tx, topology, self._clock.now()))
         found_keys = inventory(objects, descriptors, copies, known)
         added, completed, doubts = await self._importer.store(topology, found_keys, objects)
@@ -147,18 +151,29 @@ class Rebuilder:
             added=added,
             completed=completed,
             doubts=tuple(sorted([*found_keys.doubts.values(), *doubts])),
+            rotten=tuple(rotten),
             unread=tuple(unread),
             single_domain=bool(found_keys.keys) and len(set(known.domain_of.values())) == 1,
         )
         return _ImportResult(topology, rebuilt, tuple(objects), found_keys.unclaimed)
 
     async def _described(
-        self, read: Sequence[Contents], digest_key: Secret
-    ) -> tuple[list[FoundDescriptor], list[FoundCopy]]:
-        """Return the authentic descriptors of all servers, and the copies that agree with them."""
+        self, read: Sequence[Contents], digest_key: Secret | None
+    ) -> tuple[list[FoundDescriptor], list[FoundCopy], list[tuple[str, str, int]]]:
+        """Return the authentic descriptors of all servers, the copies that agree with them, and the rotten copies.
+
+        All are empty without a digest key.
+        """
+        if digest_key is None:
+            return [], [], []
         descriptors = [each for contents in read for each in contents.opened(digest_key)]
         copies = await asyncio.gather(*(self._contents.copies(each, descriptors, digest_key) for each in read))
-        return descriptors, [copy for of_server in copies for copy in of_server]
+        rotten = [
+            (str(contents.endpoint.server), reason, number)
+            for contents, (_, others) in zip(read, copies, strict=True)
+            for reason, number in sorted(others.items())
+        ]
+        return descriptors, [copy for agreeing, _ in copies for copy in agreeing], rotten
 
     def _digest_key(self, topology: ServerTopology) -> Secret | None:
         """Return the digest key, which tells our descriptors and copies from others.
@@ -214,8 +229,8 @@ class Rebuilder:
                 for each in await self._store.read(lambda tx: _without_key(tx, result.topology, part))  # noqa: B023
             ]
         looked_at = {(each.key_server, each.unique_identifier) for each in result.objects}
-        await self._store.write(lambda tx: _replace_orphans(tx, key_manager, rows, looked_at))
-        return replace(result.rebuilt, unclaimed=len(rows))
+        dismissed = await self._store.write(lambda tx: _replace_orphans(tx, key_manager, rows, looked_at))
+        return replace(result.rebuilt, unclaimed=len(rows) - dismissed, dismissed=dismissed)
 
 
 def _without_key(tx: Rows, topology: ServerTopology, found: Iterable[FoundObject]) -> list[FoundObject]:
@@ -225,9 +240,17 @@ def _without_key(tx: Rows, topology: ServerTopology, found: Iterable[FoundObject
 
 def _replace_orphans(
     tx: OrphanRows, key_manager: KeyManager, rows: Sequence[Orphan], looked_at: set[tuple[str, str]]
-) -> None:
-    """Store the orphans. Delete stored orphans that were looked at and are no orphans now."""
-    stored = {(each.key_server, each.unique_identifier) for each in tx.orphans(key_manager.uuid)}
-    for key_server, id_ in stored & looked_at - {(each.key_server, each.unique_identifier) for each in rows}:
-        tx.delete_orphans(key_server, [id_])
+) -> int:
+    """Store the orphans; return how many of them are dismissed.
+
+    Delete stored orphans that were looked at and are no orphans now, or have another name.
+    """
+    same = {(each.key_server, each.unique_identifier, each.name) for each in rows}
+    for each in tx.orphans(key_manager.uuid):
+        place = (each.key_server, each.unique_identifier)
+        if place in looked_at and (*place, each.name) not in same:
+            tx.delete_orphans(each.key_server, [each.unique_identifier])
     tx.put_orphans(rows)
+    there = {(each.key_server, each.unique_identifier) for each in rows}
+    dismissed = (each for each in tx.orphans(key_manager.uuid) if each.dismissal is not None)
+    return sum((each.key_server, each.unique_identifier) in there for each in dismissed)
