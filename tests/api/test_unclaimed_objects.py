@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -65,6 +66,7 @@ async def test_an_object_is_listed_and_adopted(served: Served, pykmip_group: Gro
             "object_name": found.name,
             "incarnation": "own",
             "found_time": "2027-01-02T12:00:00+00:00",
+            "dismissed": False,
         }
     ]
     assert (await served.api.admin.get(f"{url}?object_name=nothing*")).body["num_records"] == 0
@@ -81,6 +83,33 @@ async def test_an_object_is_listed_and_adopted(served: Served, pykmip_group: Gro
     read = await reader.post(f"{served.url}/{key_id}/retrieve", headers={"accept": "application/octet-stream"})
     assert read.content == MATERIAL
     assert_error(await served.api.admin.post(url, body), errors.ENTRY_NOT_FOUND, "unique_identifier")
+
+
+async def test_an_object_is_dismissed(served: Served, pykmip_group: Group) -> None:
+    """The list says who dismissed it and when, and what it contained; attention leaves it out. It can be undone."""
+    found = await forget(served, await served.create("vol1"))
+    url = f"{served.path}/unclaimed-objects"
+    body = {"key_server": pykmip_group.primaries[0].address, "unique_identifier": found.unique_identifier}
+
+    async def warnings() -> int:
+        path = "/api/support/attention?subject=unclaimed_objects"
+        return int((await served.api.admin.get(path)).body["num_records"])
+
+    assert await warnings() == 1
+    done = await served.api.admin.post(f"{url}/dismiss", body)
+    assert (done.status, done.body) == (201, {}), done.content
+    (record,) = (await served.api.admin.get(f"{url}?dismissed=true&fields=dismissal")).body["records"]
+    assert record["dismissal"]["account"] == "admin"
+    assert re.fullmatch("[0-9a-f]{64}", record["dismissal"]["digest"])
+    assert await warnings() == 0
+    undone = await served.api.admin.post(f"{url}/dismiss", body | {"undo": True})
+    assert undone.status == 201
+    assert (await served.api.admin.get(f"{url}?dismissed=true")).body["num_records"] == 0
+    assert await warnings() == 1
+    wrong = body | {"unique_identifier": "no such object"}
+    assert_error(await served.api.admin.post(f"{url}/dismiss", wrong), errors.ENTRY_NOT_FOUND, "unique_identifier")
+    vs1 = await served.vsadmin("vs1")
+    assert_error(await vs1.post(f"{url}/dismiss", body), errors.ENTRY_NOT_FOUND, "uuid")
 
 
 async def test_objects_are_listed_page_by_page(served: Served) -> None:

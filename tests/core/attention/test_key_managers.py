@@ -11,7 +11,7 @@ import pytest
 from keystead.core.attention.items import Item, Severity, Subject
 from keystead.core.attention.key_managers import Watched, key_items, orphan_items, server_items
 from keystead.core.keys.away import Away
-from keystead.core.keys.model import Orphan
+from keystead.core.keys.model import Dismissal, Orphan
 from keystead.core.keys.survival import CopyMark, KeyGroup, KeyName, survival
 from keystead.core.model import ONTAP_LEVEL, KeyServer, Node, Observation, PeerCertificate, State, Svm
 from keystead.core.server_address import ServerAddress
@@ -75,7 +75,7 @@ def test_keys_that_cannot_be_read_or_are_in_one_domain() -> None:
     found = [*key_items(watched(groups=[group("a", 5), group("b", 1)], away={"a": Away.NOT_RESPONDING}))]
     assert [(item.name, item.severity, item.reason.partition(" ")[0]) for item in found] == [
         ("vol1, vol2, vol3 and 2 more", Severity.CRITICAL, "5"),
-        ("vol1, vol2, vol3 and 3 more", Severity.WARNING, "6"),
+        ("vol1, vol1, vol2 and 3 more", Severity.WARNING, "6"),
     ]
     assert found[0].command == "keystead security key-manager external survival --vserver vs0"
 
@@ -141,8 +141,11 @@ def test_an_address_that_would_be_refused_now() -> None:
 
 
 def test_orphans() -> None:
-    """One item, since the first was found."""
+    """One item, since the first was found. A dismissed one needs nobody."""
     found = [Orphan("km", "a", str(day), f"name {day}", NOON + timedelta(days=day)) for day in (2, 1)]
+    dismissed = replace(found[0], unique_identifier="0", found=NOON, dismissal=Dismissal(NOON, "admin", b""))
+    assert list(orphan_items(replace(watched(), orphans=[dismissed]))) == []
+    found.append(dismissed)
     (item,) = orphan_items(replace(watched(), orphans=found))
     assert (item.name, item.since) == ("2 objects", NOON + timedelta(days=1))
     assert item.command == "keystead security key-manager unclaimed show --vserver vs0"

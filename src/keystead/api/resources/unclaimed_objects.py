@@ -206,7 +206,7 @@ async def _dismiss(request: Request, values: dict[str, Any], _: WriteQuery) -> R
     server = await _key_server(request, values["key_server"])
     work = service.undo if values.get("undo") else service.dismiss
     await request.while_connected(work(call, uuid, server.uuid, values["unique_identifier"]))
-    return Reply(200, {})
+    return Reply(201, {})
 
 
 _ADOPT_CODES = (*NEW_KEY, errors.KEY_LENGTH, errors.AUTH_KEY_LIMIT, errors.NOT_CLUSTERS_KEY_MANAGER, *ONE_OWNER)

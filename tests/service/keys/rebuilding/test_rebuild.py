@@ -12,7 +12,7 @@ from keystead.core.errors import OntapError
 from keystead.core.keys import incarnations
 from keystead.core.keys.descriptors import describe, encode
 from keystead.core.keys.incarnations import Reason
-from keystead.core.keys.model import AttemptState, KeyForm, KeyState, Presence
+from keystead.core.keys.model import AttemptState, Dismissal, KeyForm, KeyState, Presence
 from keystead.core.keys.names import object_name
 from keystead.core.keys.rebuilding import Doubt
 from keystead.core.secret import Secret
@@ -459,7 +459,50 @@ async def test_descriptors_are_believed_if_they_are_ours(key_world: KeyWorld, ne
     assert rebuilt.added == 0
     assert rebuilt.doubts == ("too few replication domains hold a copy that agrees",)
     assert rebuilt.unclaimed == 4
+    assert rebuilt.rotten == ((f"127.0.0.1:{servers[0].port}", "different_material", 1),)
     assert not rebuilt.complete
+
+
+@on_sqlite
+async def test_rotten_material_beside_enough_copies(key_world: KeyWorld, new_store: SqlStore) -> None:
+    """The key is taken from the other servers, and the rebuild is not complete: a copy must be looked at."""
+    servers = await key_world.start(3)
+    lost = await keeping(key_world, new_store, servers)
+    key = await lost.node.create(lost.manager)
+    (copy, *_) = await key_world.copies(key.uuid)
+    servers[0].responder.store.rot(copy.unique_identifiers[0])
+    await lost.lose()
+    rebuilt = await lost.rebuild()
+    assert (rebuilt.added, rebuilt.doubts, rebuilt.unclaimed) == (1, (), 1)
+    assert rebuilt.rotten == ((f"127.0.0.1:{servers[0].port}", "different_material", 1),)
+    assert not rebuilt.complete
+
+
+@on_sqlite
+async def test_dismissed_objects_need_nobody(key_world: KeyWorld, new_store: SqlStore) -> None:
+    """A rebuild that leaves only such objects is complete; an object with another name is not dismissed."""
+    servers = await key_world.start(1)
+    lost = await keeping(key_world, new_store, servers)
+    key = await lost.node.create(lost.manager)
+    (copy,) = await key_world.copies(key.uuid)
+    servers[0].responder.store.forget(copy.descriptor)
+    await lost.lose()
+    rebuilt = await lost.rebuild()
+    assert (rebuilt.unclaimed, rebuilt.complete) == (1, False)
+    (orphan,) = await new_store.read(lambda tx: tx.orphans(lost.manager))
+    dismissal = Dismissal(key_world.clock.now(), "admin", b"digest")
+    await new_store.write(lambda tx: tx.dismiss_orphan(orphan, dismissal))
+    rebuilt = await lost.rebuild()
+    assert (rebuilt.unclaimed, rebuilt.dismissed, rebuilt.complete) == (0, 1, True)
+
+    def rename(tx: Transaction) -> None:
+        tx.delete_orphans(orphan.key_server, [orphan.unique_identifier])
+        tx.put_orphans([replace(orphan, name="keystead-99999999-k1234567890abcdef-1")])
+        tx.dismiss_orphan(orphan, dismissal)
+
+    await new_store.write(rename)
+    rebuilt = await lost.rebuild()
+    assert (rebuilt.unclaimed, rebuilt.dismissed) == (1, 0)
 
 
 @on_sqlite
