@@ -25,7 +25,7 @@ NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 UUID, OTHER = "0f8fad5b-d9cb-469f-a165-70867728950e", "1f8fad5b-d9cb-469f-a165-70867728950e"
 INCARNATION = "7c9e6679-7425-40de-944b-e07fc1f90ae7"
 KEY = Descriptor(UUID, "id", "km", "", "name", "", KeyType.VEK, 64, NOON, 1, INCARNATION, b"digest")
-KNOWN = Known("km", {"a": "a", "b": "b", "b2": "b"}, {""}, frozenset(), frozenset())
+KNOWN = Known("km", {"a": "a", "b": "b", "b2": "b"}, {""}, {}, frozenset())
 
 
 def thing(server: str, kind: ObjectKind = ObjectKind.KEY, of: Descriptor = KEY, suffix: str = "") -> FoundObject:
@@ -116,15 +116,21 @@ def test_a_name_in_another_key_manager() -> None:
 
 def test_what_the_database_has() -> None:
     """Keys that the database has are not taken again; their copies are named, even in one domain."""
-    known = replace(KNOWN, keys={UUID})
+    known = replace(KNOWN, keys={UUID: ""})
     objects = [thing("a"), thing("a", ObjectKind.DESCRIPTOR)]
     found = inventory(objects, [said("a")], [copy("a")], known)
     assert found == Inventory((), {}, (), (CertainKey(KEY, (copy("a"),), 1),))
 
 
+def test_a_descriptor_that_names_another_owner() -> None:
+    """Copies are not added to a key that the database has for another SVM than its descriptor says."""
+    known = replace(KNOWN, keys={UUID: "another"}, svms={"another", ""})
+    assert made([said("a")], [copy("a")], known) == Inventory((), {UUID: Doubt.OTHER_OWNER}, ())
+
+
 def test_what_the_database_has_only_begun() -> None:
     """A described key that is pending in the database is taken once its attempt is over, and is UNDER_WAY before."""
-    known = replace(KNOWN, keys={UUID})
+    known = replace(KNOWN, keys={UUID: ""})
     objects, descriptors, copies = [thing("a"), thing("b")], [said("a")], [copy("a"), copy("b")]
     found = inventory(objects, descriptors, copies, replace(known, ended={UUID}))
     assert found == Inventory((CertainKey(KEY, tuple(copies), 2),), {}, ())

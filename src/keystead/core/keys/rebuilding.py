@@ -62,6 +62,7 @@ class Doubt(StrEnum):
     CONTRADICTED = "descriptors contradict each other"
     ELSEWHERE = "it belongs to another key manager"
     NO_OWNER = "its SVM does not exist"
+    OTHER_OWNER = "the database has it as the key of another owner"
     NAME_TAKEN = "another key has its name"
     TOO_FEW_DOMAINS = "too few replication domains hold a copy that agrees"
     CHANGED = "servers, certificate or keys were changed while it was read: rebuild again"
@@ -81,14 +82,14 @@ class CertainKey:
 class Known:
     """What the database knows before keys are imported. ``svms`` are the uuids of all SVMs, and ``""`` for none.
 
-    ``keys`` are the uuids of its keys. Some of them are pending or aborted here: ``under_way`` while an attempt of this
+    ``keys`` maps the uuids of its keys to the uuids of their SVMs, empty for the cluster. Some of them are pending or aborted here: ``under_way`` while an attempt of this
     incarnation has not expired, else ``ended``. A descriptor proves that its key was committed.
     """
 
     key_manager: str
     domain_of: Mapping[str, str]
     svms: Collection[str]
-    keys: Collection[str]
+    keys: Mapping[str, str]
     names: Collection[str]
     under_way: Collection[str] = frozenset()
     ended: Collection[str] = frozenset()
@@ -135,7 +136,10 @@ def inventory(
             of_key[0], tuple(held[uuid]), len({known.domain_of[copy.key_server] for copy in held[uuid]})
         )
         if uuid in known.keys and uuid not in uncommitted:
-            known_keys.append(certain)
+            if any(each.svm != known.keys[uuid] for each in of_key):
+                doubts[uuid] = Doubt.OTHER_OWNER
+            else:
+                known_keys.append(certain)
             continue
         doubt = _doubt(certain, of_key, known, name_owners)
         if doubt is None:

@@ -300,7 +300,7 @@ def known_of(tx: Rows, topology: ServerTopology, now: datetime) -> Known:
         key_manager=topology.key_manager.uuid,
         domain_of=topology.domain_of,
         svms={svm.uuid for svm in svms} | ({""} if owner is None else set()),
-        keys={key.uuid for key in keys},
+        keys={key.uuid: key.svm.uuid if key.svm else "" for key in keys},
         names={key.name for key in keys if key.state in HOLD_NAMES and key.uuid not in ended},
         under_way=under_way,
         ended=ended,
