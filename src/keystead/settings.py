@@ -84,7 +84,11 @@ class Settings:
     probes_per_svm: int = _setting("Calls of one SVM's accounts together that may probe at the same time.", 8)
     probes_in_all: int = _setting("Calls that may probe key servers at the same time, all accounts together.", 16)
     probes_waiting: int = _setting("Calls of one account that may wait for their turn to probe. More get 429.", 32)
-    monitor_interval: int = _setting("Seconds between two checks of a watched key server.", 5)
+    monitor_interval: int = _setting(
+        "Seconds between two checks of a watched key server. `monitor_interval` of its key manager, if set, replaces"
+        " it.",
+        5,
+    )
     monitor_probe_interval: int = _setting(
         "Seconds between two full probes of a watched key server that answers. The checks between them are light.", 60
     )

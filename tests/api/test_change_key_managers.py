@@ -200,6 +200,26 @@ async def test_how_many_copies_is_a_policy_too(api: Api, pki: Pki, pykmip_server
         assert_error(answer, errors.INVALID_FIELD_VALUE, "min_copies")
 
 
+async def test_the_interval_of_checks_is_a_setting_of_the_key_manager(
+    api: Api, pki: Pki, pykmip_servers: list[Program]
+) -> None:
+    """Up to a day; given at once or later, shown, searched for, audited and rolled back; 0 is the node's setting."""
+    uuid = await api.key_manager(pki, [pykmip_servers[0].address], monitor_interval=60)
+    path = f"{KEY_MANAGERS}/{uuid}"
+    shown = (await api.admin.get(f"{KEY_MANAGERS}?monitor_interval=>59&order_by=monitor_interval")).body["records"]
+    assert [(record["uuid"], record["monitor_interval"]) for record in shown] == [(uuid, 60)]
+    assert (await api.admin.patch(path, {"monitor_interval": 0})).status == 200
+    assert "monitor_interval" not in (await api.admin.get(path)).body
+    for value in (-1, 86_401, True, 1.5, None):
+        answer = await api.admin.patch(path, {"monitor_interval": value})
+        assert_error(answer, errors.INVALID_FIELD_VALUE, "monitor_interval")
+    assert "monitor_interval" not in (await api.admin.get(path)).body
+    assert (await api.admin.patch(path, {"monitor_interval": 86_400})).status == 200
+    assert (await api.admin.get(path)).body["monitor_interval"] == 86_400
+    audited = (await api.admin.get("/api/security/audit/messages?fields=*&input=*86400*")).body["records"]
+    assert [(each["state"], each["message"]) for each in audited] == [("success", f"changed key manager {uuid}")]
+
+
 # --- the Onboard Key Manager ---
 
 

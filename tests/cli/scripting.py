@@ -26,6 +26,8 @@ _KEY_ID = re.compile(r"\b[0-9a-f]{32}[0-9a-f]{32}0{16}\b")
 _CERTIFICATE = re.compile(r"\b[0-9a-f]{8}(?=-(client|server_ca)\b)")
 _ELAPSED = re.compile(r'"elapsed_ms": [\d.]+')
 _CHAIN = re.compile(r"valid \d{4}-\d\d-\d\d to \d{4}-\d\d-\d\d, serial number [0-9A-F]+")
+_TRAFFIC = re.compile(r"\b\d+ connections?, \d+ operations a day to watch it and \d+ for keys")
+_TRAFFIC_JSON = re.compile(r'"connections": \d+,\s+"operations_per_day": \{\s+"watching": \d+,\s+"keys": \d+')
 _MILLISECONDS = re.compile(r"\b\d+\.\d ms")
 
 
@@ -104,4 +106,6 @@ def _settled(text: str, uuids: dict[str, str]) -> str:
     text = _MINUTE.sub("2030-01-01 00:00Z", _TIME.sub("2030-01-01T00:00:00+00:00", text))
     text = _CHAIN.sub("valid 2030-01-01 to 2030-01-01, serial number 0", text)
     text = _CERTIFICATE.sub("0" * 8, text)
+    text = _TRAFFIC_JSON.sub(lambda found: re.sub(r"\d+", "0", found.group()), text)
+    text = _TRAFFIC.sub("0 connections, 0 operations a day to watch it and 0 for keys", text)
     return _MILLISECONDS.sub("0.0 ms", _ELAPSED.sub('"elapsed_ms": 0.0', text))

@@ -179,8 +179,9 @@ def test_creation_accepted() -> None:
     """What is planned is what was asked for, for an SVM and for the cluster, MetroCluster or not."""
     cas = named("ca2", "ca")
     asked = replace(ASKED, server_ca_certificates=cas, policy="p" * 255, configuration_name="c", min_copies=2)
+    asked = replace(asked, monitor_interval=60)
     plan = plan_create(GIVEN, asked, "new")
-    assert plan.key_manager == KeyManager("new", VS0, True, "client", ("ca2", "ca"), "p" * 255, "c", 2)
+    assert plan.key_manager == KeyManager("new", VS0, True, "client", ("ca2", "ca"), "p" * 255, "c", 2, 60)
     assert set(plan.certificates) == {"client", "ca", "ca2"}
     assert plan.proves
     plan = plan_create(replace(OF_CLUSTER, cluster=METROCLUSTER), ASKED, "new")
@@ -270,6 +271,10 @@ def test_change_accepted() -> None:
     assert (plan.key_manager, plan.proves) == (replace(key_manager(), min_copies=3), False)
     again = replace(CURRENT, key_manager=plan.key_manager)
     assert plan_change(again, RENEWED, change(min_copies=0)).key_manager == key_manager()
+    plan = plan_change(CURRENT, RENEWED, change(monitor_interval=30))
+    assert (plan.key_manager, plan.proves) == (replace(key_manager(), monitor_interval=30), False)
+    again = replace(CURRENT, key_manager=plan.key_manager)
+    assert plan_change(again, RENEWED, change(monitor_interval=0)).key_manager == key_manager()
     of_cluster = replace(CURRENT, key_manager=key_manager(None))
     assert plan_change(of_cluster, RENEWED, change("renewed", scope="cluster")).key_manager.svm is None
 

@@ -99,6 +99,25 @@ async def test_servers_that_come_and_go_are_noticed(node: Node, servers: list[fa
     assert await node.observations() == ()
 
 
+async def test_a_key_manager_has_an_interval_of_its_own(
+    node_home: Path, pki: Pki, servers: list[fault.FaultServer]
+) -> None:
+    """It applies from its change on, without a restart, and so does the setting once it is 0 again.
+
+    With the node's interval of a day, no look falls into the test. So the loss is seen by the key manager's own looks.
+    """
+    async with watching(node_home, pki, monitor_interval=86_400) as node:
+        manager = await node.key_manager(address(servers[0]))
+        change = node.open.services.key_managers.change
+        assert node.open.monitor.connected == 0
+        await change(CALL, manager, KeyManagerChange(monitor_interval=1))
+        await node.expect_connected(1)
+        servers[0].__exit__(None, None, None)
+        await node.expect(lost("connection_refused"))
+        await change(CALL, manager, KeyManagerChange(monitor_interval=0))
+        await node.expect_connected(0)
+
+
 async def test_changes_of_another_node_are_noticed(
     node: Node, node_home: Path, pki: Pki, servers: list[fault.FaultServer]
 ) -> None:

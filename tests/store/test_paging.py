@@ -51,6 +51,7 @@ MANAGERS = tuple(
         policy=WORDS[place],
         server_ca_certificates=("ca", "b", "a*b")[: place % 4],
         min_copies=place % 5,
+        monitor_interval=place % 3,
     )
     for place, uuid in enumerate(["Z", *(f"k{number:02}" for number in range(len(WORDS) - 1))])
 )
@@ -82,6 +83,7 @@ KINDS: tuple[tuple[Kind[Any], tuple[Any, ...]], ...] = (
 )
 NUMBERS = {
     *("key_size", "position", "timeout", "server_timeout", "create_remove_timeout", "enabled", "code", "min_copies"),
+    "monitor_interval",
 }
 MOMENTS = {"expiry_time", "not_before", "start_time", "end_time"}
 

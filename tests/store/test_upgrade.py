@@ -99,7 +99,8 @@ async def test_rows_of_the_first_schema(old_url: str) -> None:
     finally:
         await store.close()
     assert account == Account("admin", Role.ADMIN, "hash", 3)
-    assert (manager.policy, manager.configuration_name, server.tls_server_name) == ("", "default", "")
+    assert (manager.policy, manager.configuration_name, manager.monitor_interval) == ("", "default", 0)
+    assert server.tls_server_name == ""
     assert [(record.index, record.role, record.svm_uuid) for record in records] == [(2, "", ""), (1, "", "")]
     assert places == {record.index: audit.place(record) for record in records}
     assert options == Options()

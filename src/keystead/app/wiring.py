@@ -47,6 +47,7 @@ from keystead.service.configuration.certificates import Certificates
 from keystead.service.configuration.context import ConfigurationContext
 from keystead.service.configuration.key_manager_configs import KeyManagerConfigs
 from keystead.service.configuration.key_managers import KeyManagers
+from keystead.service.configuration.key_server_views import NodeTraffic
 from keystead.service.configuration.key_servers import KeyServers
 from keystead.service.configuration.key_stores import KeyStores
 from keystead.service.keys.looking.visible import KeyVisibility
@@ -126,7 +127,16 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             Dependencies(store, prover, keyring, signing, audit, metrics, clock, node, incarnations), rules, settings
         )
         watching = Watching(store, gateway, prover, observing, clock, node, keys.keeper.kick)
-        configuration = ConfigurationContext(store, prover, keyring, audit, keys.guard, keys.identity, keys.changed)
+        configuration = ConfigurationContext(
+            store,
+            prover,
+            keyring,
+            audit,
+            keys.guard,
+            keys.identity,
+            keys.changed,
+            NodeTraffic(gateway, keys.objects).of,
+        )
         services = Services(
             accounts=Accounts(store, hasher, audit, clock, node),
             attention=Attention(store, clock, gateway.refuses),

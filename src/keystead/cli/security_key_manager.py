@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -14,7 +15,7 @@ from keystead.cli.findings import print_findings
 from keystead.cli.key_managers import key_servers, own_key_manager_path
 from keystead.cli.lazy import LazyGroup
 from keystead.cli.login import kmip_password
-from keystead.cli.output import counted, print_records
+from keystead.cli.output import counted, print_below, print_records
 from keystead.cli.rest import (
     FILE,
     api,
@@ -47,6 +48,12 @@ _server_ca_certs = partial(
     callback=names,
     metavar="NAME,...",
     shell_complete=names_from(certificates("server_ca"), many=True),
+)
+_monitor_interval = click.option(
+    "--monitor-interval",
+    type=click.IntRange(min=0),
+    metavar="SECONDS",
+    help="Seconds between two checks of each key server; 0 for the setting of each node.",
 )
 _key_servers = partial(
     click.option,
@@ -103,12 +110,14 @@ def external() -> None:
 @_client_cert(required=True, help="An installed client certificate: name or uuid.")
 @_server_ca_certs(required=True, help="Installed server_ca certificates.")
 @click.option("--policy", help="Policy of the key manager.")
+@_monitor_interval
 def enable(
     vserver: str | None,
     key_servers: tuple[str, ...],
     client_cert: str,
     server_ca_certs: tuple[str, ...],
     policy: str | None,
+    monitor_interval: int | None,
     **flags: Any,
 ) -> None:
     """Probe key servers and create a key manager with them.
@@ -119,6 +128,7 @@ def enable(
     body = {
         **in_svm(vserver),
         **({"policy": policy} if policy else {}),
+        **({"monitor_interval": monitor_interval} if monitor_interval else {}),
         "external": {
             "client_certificate": by_name_or_uuid(client_cert),
             "server_ca_certificates": [by_name_or_uuid(name) for name in server_ca_certs],
@@ -153,8 +163,15 @@ def disable(vserver: str | None, yes: bool, **flags: Any) -> None:  # noqa: FBT0
 @owner
 @_client_cert(help="Use this other installed client certificate of the same key pair.")
 @_server_ca_certs(help="Replace all server_ca certificates by these.")
-def modify(vserver: str | None, client_cert: str | None, server_ca_certs: tuple[str, ...], **flags: Any) -> None:
-    """Probe all key servers with other certificates, then use these certificates.
+@_monitor_interval
+def modify(
+    vserver: str | None,
+    client_cert: str | None,
+    server_ca_certs: tuple[str, ...],
+    monitor_interval: int | None,
+    **flags: Any,
+) -> None:
+    """Change a key manager. Other certificates are used if all key servers accept them in a probe.
 
     Example: keystead security key-manager external modify --vserver vs0 --server-ca-certs kmip-ca,kmip-ca-2027
     """
@@ -162,12 +179,20 @@ def modify(vserver: str | None, client_cert: str | None, server_ca_certs: tuple[
         **({"client_certificate": by_name_or_uuid(client_cert)} if client_cert else {}),
         **({"server_ca_certificates": [by_name_or_uuid(name) for name in server_ca_certs]} if server_ca_certs else {}),
     }
-    if not changes:
-        raise click.UsageError("nothing to modify: give --client-cert or --server-ca-certs")
-    with api(flags) as service, progress("probing the key servers with the new certificates"):
-        path = own_key_manager_path(service, vserver)
-        service.call("PATCH", path, {"external": changes})
-    click.echo(f"changed the certificates of the key manager of {owner_in_words(vserver)}", err=True)
+    body = {
+        **({"external": changes} if changes else {}),
+        **({} if monitor_interval is None else {"monitor_interval": monitor_interval}),
+    }
+    if not body:
+        raise click.UsageError("nothing to modify: give --client-cert, --server-ca-certs or --monitor-interval")
+    probing = progress("probing the key servers with the new certificates") if changes else nullcontext()
+    with api(flags) as service, probing:
+        service.call("PATCH", own_key_manager_path(service, vserver), body)
+    changed = [
+        *(["the certificates"] if changes else []),
+        *(["the monitor interval"] if "monitor_interval" in body else []),
+    ]
+    click.echo(f"changed {' and '.join(changed)} of the key manager of {owner_in_words(vserver)}", err=True)
 
 
 @external.command("add-servers")
@@ -304,14 +329,20 @@ def confirm_server(vserver: str | None, key_server: str, yes: bool, **flags: Any
 @api_command
 @one_svm
 def show_key_managers(vserver: str | None, **flags: Any) -> None:
-    """List key managers and their key servers.
+    """List key managers and their key servers, and below them what Keystead costs each server.
+
+    The cost is our objects on the server, by kind: objects of keys, descriptors, the canary and epoch markers. For
+    accounts of the cluster, it is also the connections that the answering node has open now, and the KMIP operations
+    that it sent in the last 24 hours. If it has sent them for a shorter time, their number is scaled up to a day.
 
     Example: keystead security key-manager external show --vserver vs0
     """
-    query = {"fields": "*"} | of_svm(vserver)
+    query = {"fields": "*,external.servers.cost"} | of_svm(vserver)
     with api(flags) as service:
         records = service.records("/security/key-managers", **query)
     _print_servers(records, flags["output"])
+    if flags["output"] == "table":
+        print_below([_cost(record, server) for record in records for server in record["external"]["servers"]])
 
 
 def _warn_of_sole_copies(survival: dict[str, Any], removed: tuple[str, ...]) -> None:
@@ -340,6 +371,24 @@ def _print_servers(records: list[dict[str, Any]], form: str) -> None:
         ]
     columns = ["vserver", "server", "client_certificate", "timeout", "username", "secondary_key_servers", "uuid"]
     print_records(records, columns, form)
+
+
+def _cost(record: dict[str, Any], server: dict[str, Any]) -> str:
+    """Return the line that says what Keystead costs a key server."""
+    cost = server["cost"]
+    there = cost["objects"]
+    objects = [
+        counted(there["keys"], "key object"),
+        counted(there["descriptors"], "descriptor"),
+        f"{there['canary']} of the canary",
+        counted(there["markers"], "marker"),
+    ]
+    line = f"{svm_name(record)} {server['server']}: {', '.join(objects)}"
+    if "connections" not in cost:
+        return line
+    a_day = cost["operations_per_day"]
+    operations = f"{a_day['watching']} operations a day to watch it and {a_day['keys']} for keys"
+    return f"{line}; {counted(cost['connections'], 'connection')}, {operations}"
 
 
 def _server_path(manager: str, server: str) -> str:

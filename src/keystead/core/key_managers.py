@@ -7,7 +7,7 @@ Pure: facts in; a plan or one :class:`OntapError` out. Source: ONTAP pages of ``
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 INACTIVE_SINCE = Release(9, 16, 1)
 POLICY_LIMIT = 255  # characters
+LONGEST_MONITOR_INTERVAL = 86_400  # seconds
 CLIENT_CERTIFICATE = "external.client_certificate"
 SERVER_CA_CERTIFICATES = "external.server_ca_certificates"
 
@@ -61,6 +62,7 @@ class NewKeyManager:
     configuration_name: str = "default"
     inactive: bool = False
     min_copies: int = 0
+    monitor_interval: int = 0
 
     @property
     def add_request(self) -> AddRequest:
@@ -84,6 +86,7 @@ class KeyManagerChange:
     svm_uuid: str | None = None
     svm_name: str | None = None
     min_copies: int | None = None
+    monitor_interval: int | None = None
 
     @property
     def named(self) -> tuple[CertificateName, ...]:
@@ -93,8 +96,13 @@ class KeyManagerChange:
     @property
     def empty(self) -> bool:
         """True if no change is asked for."""
-        values = (self.client_certificate, self.server_ca_certificates, self.policy, self.min_copies)
-        return all(value is None for value in values)
+        return self.client_certificate is None and self.server_ca_certificates is None and not self.settings
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The values to store that need no proof, by the names of the key manager's fields."""
+        values = {name: getattr(self, name) for name in ("policy", "min_copies", "monitor_interval")}
+        return {name: value for name, value in values.items() if value is not None}
 
     def blamed(self, kind: ErrorKind) -> str:
         """Return the certificate field of the request that a key server's refusal is about."""
@@ -164,6 +172,7 @@ def plan_create(state: CreateState, new: NewKeyManager, uuid: str) -> CreationPl
         policy=new.policy or "",
         configuration_name=new.configuration_name,
         min_copies=new.min_copies,
+        monitor_interval=new.monitor_interval,
     )
     certificates = {certificate.uuid: certificate for certificate in (client, *cas)}
     check_certificates(planned, certificates)
@@ -203,8 +212,7 @@ def plan_change(state: ServersState, found: Found, change: KeyManagerChange) -> 
     """Return the plan of a change, or raise the first rule that is broken."""
     _check_changeable(state, change)
     before = state.key_manager
-    after = before if change.policy is None else replace(before, policy=change.policy)
-    after = after if change.min_copies is None else replace(after, min_copies=change.min_copies)
+    after = replace(before, **change.settings)
     certificates = dict(state.certificates)
     if change.client_certificate is not None:
         client = _chosen(found, change.client_certificate, CertificateType.CLIENT)

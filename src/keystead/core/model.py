@@ -104,7 +104,8 @@ class KeyManager:
     """An external key manager configuration. ``svm`` is None for the cluster's (scope ``cluster``).
 
     The certificates are uuids, perhaps of certificates that no longer exist (ONTAP code 65536821). ``min_copies`` is
-    how many replication domains must hold a key before it is acknowledged; 0 for a majority.
+    how many replication domains must hold a key before it is acknowledged; 0 for a majority. ``monitor_interval`` is in
+    seconds, between two checks of each key server; 0 for the setting of each node.
     """
 
     uuid: str
@@ -115,6 +116,7 @@ class KeyManager:
     policy: str = ""
     configuration_name: str = "default"
     min_copies: int = 0
+    monitor_interval: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,8 @@ from keystead.kmip.ttlv.ttlv import PROBE_LIMITS
 from keystead.kmip.ttlv.versions import V1_0, V1_2, V1_4
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from keystead.kmip.transport.tls import Stream
     from keystead.kmip.ttlv.ttlv import Limits
 
@@ -32,7 +34,8 @@ _WITHOUT_DISCOVER_VERSIONS: Final = ((), (V1_0,))
 class Conversation:
     """The requests of one probe, in order: :meth:`settle_version`, :meth:`query`, :meth:`locate`.
 
-    ``client`` makes the requests. It keeps the version that was agreed on.
+    ``client`` makes the requests. It keeps the version that was agreed on. ``on_request`` gets the number of operations
+    of each message, in the probe and afterwards.
     """
 
     def __init__(
@@ -43,9 +46,10 @@ class Conversation:
         learned: dict[str, object],
         *,
         limits: Limits = PROBE_LIMITS,
+        on_request: Callable[[int], None] = lambda _: None,
     ) -> None:
         credential = username_credential(username, password) if username else None
-        self.client = Client(stream, credential=credential, limits=limits)
+        self.client = Client(stream, credential=credential, limits=limits, on_request=on_request)
         self._learned = learned
         self._queried = False
         self.operation = "DiscoverVersions"

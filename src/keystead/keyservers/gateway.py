@@ -15,12 +15,14 @@ import ssl
 from collections import defaultdict
 from dataclasses import replace
 from typing import TYPE_CHECKING
+from weakref import WeakSet
 
 from keystead.keyservers.contexts import Contexts, KeyMismatchError, build
 from keystead.keyservers.learned import client_certificates
 from keystead.keyservers.own_addresses import is_own
 from keystead.keyservers.probe import Probe
 from keystead.keyservers.resolve import Resolver
+from keystead.keyservers.traffic import SentOperations
 from keystead.keyservers.watch import Watch
 
 if TYPE_CHECKING:
@@ -45,6 +47,8 @@ class Gateway:
         self._getaddrinfo = getaddrinfo
         self._resolvers = defaultdict[str, Resolver](lambda: Resolver(rules, getaddrinfo=getaddrinfo))
         self._contexts = Contexts()
+        self._watches: WeakSet[Watch] = WeakSet()
+        self._sent = SentOperations()
 
     async def probe_all(
         self, targets: Sequence[ProbeTarget], identity: TlsIdentity, deadline_s: float, *, account: str = ""
@@ -89,9 +93,18 @@ class Gateway:
 
     def watch(self, server: ServerAddress, target: ProbeTarget, identity: TlsIdentity) -> Watch:
         """Return the watch of one address: a target's primary or one of its secondaries. Nothing is connected yet."""
-        return Watch(
-            server, target, identity, Resolver(self._rules, lookups=1, getaddrinfo=self._getaddrinfo), self._contexts
-        )
+        resolver = Resolver(self._rules, lookups=1, getaddrinfo=self._getaddrinfo)
+        watch = Watch(server, target, identity, resolver, self._contexts, self._sent)
+        self._watches.add(watch)
+        return watch
+
+    def connections(self, server: ServerAddress) -> int:
+        """Return how many watches of an address have a connection open."""
+        return sum(watch.connected for watch in self._watches if watch.server.key == server.key)
+
+    def operations_per_day(self, server: ServerAddress) -> int:
+        """Return the operations of watches in a day; see :class:`keystead.service.ports.probing.ServerTraffic`."""
+        return self._sent.per_day(server)
 
 
 def _combined(results: Sequence[ProbeResult]) -> ProbeResult:

@@ -31,8 +31,10 @@ from keystead.service.ports.objects import NO_FREE_CONNECTION
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from keystead.core.server_address import ServerAddress
     from keystead.keyservers.contexts import ClientContext, Contexts
     from keystead.keyservers.resolve import Resolver
+    from keystead.keyservers.traffic import SentOperations
     from keystead.kmip.client.client import Client
     from keystead.kmip.transport.sessions import Sessions
     from keystead.kmip.transport.tls import Stream
@@ -79,12 +81,14 @@ class Peer:
         resolver: Resolver,
         contexts: Contexts,
         sessions: Sessions,
+        sent: SentOperations,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._reach = endpoint
         self._resolver = resolver
         self._contexts = contexts
         self._sessions = sessions
+        self._on_request = sent.to(endpoint.server)
         self._context: ClientContext | None = None  # kept, because only the same context can resume a TLS session
         self.clock = clock
         self.used = clock()
@@ -94,6 +98,11 @@ class Peer:
         self._facts: WeakKeyDictionary[Client, ConnectionFacts] = WeakKeyDictionary()
         self._singly_until = clock()
         self._apart_until = clock()
+
+    @property
+    def server(self) -> ServerAddress:
+        """The address."""
+        return self._reach.server
 
     def facts(self, client: Client) -> ConnectionFacts:
         """Return the facts about a connection; they may be changed."""
@@ -153,7 +162,9 @@ class Peer:
     async def _agreed(self, stream: Stream) -> Client:
         target = self._reach.target
         password = target.password.reveal().decode() if target.password else None
-        conversation = Conversation(stream, target.username, password, {}, limits=DEFAULT_LIMITS)
+        conversation = Conversation(
+            stream, target.username, password, {}, limits=DEFAULT_LIMITS, on_request=self._on_request
+        )
         try:
             await conversation.settle_version()
         except KMIPError as error:

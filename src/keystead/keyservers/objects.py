@@ -22,11 +22,13 @@ from keystead.keyservers.object_session import LOCATED, PAGE, Session
 from keystead.keyservers.objects_faults import unreachable
 from keystead.keyservers.opening import name_of
 from keystead.keyservers.resolve import Resolver
+from keystead.keyservers.traffic import SentOperations
 from keystead.kmip.transport.sessions import Sessions
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
+    from keystead.core.server_address import ServerAddress
     from keystead.keyservers.egress import EgressRules
     from keystead.keyservers.resolve import Answer
     from keystead.service.ports.objects import Endpoint
@@ -70,6 +72,7 @@ class Objects:
         self._clock = clock
         self._contexts = Contexts()
         self._sessions = Sessions(clock=clock)
+        self._sent = SentOperations(clock)
         self._secret = secrets.token_bytes(32)
         self._peers: OrderedDict[bytes, Peer] = OrderedDict()  # least recently used first
         self._tidying: asyncio.TimerHandle | None = None
@@ -111,6 +114,15 @@ class Objects:
         peer = self._peers.get(self._key(endpoint))
         return peer.latencies.p95_s() if peer else None
 
+    def connections(self, server: ServerAddress) -> int:
+        """Return how many connections to an address are open or being made now, of all peers."""
+        pools = [peer.pool for peer in self._peers.values() if peer.server.key == server.key]
+        return sum(pool.idle + pool.lent for pool in pools)
+
+    def operations_per_day(self, server: ServerAddress) -> int:
+        """Return the operations of a day; see the port :class:`keystead.service.ports.probing.ServerTraffic`."""
+        return self._sent.per_day(server)
+
     async def close(self) -> None:
         """Close the idle connections now, and the lent ones when they are returned. No more connections are lent."""
         self._closed = True
@@ -130,7 +142,7 @@ class Objects:
         if peer is None:
             resolver = Resolver(self._rules, lookups=LOOKUPS, getaddrinfo=self._getaddrinfo)
             self._make_room()
-            peer = self._peers[key] = Peer(endpoint, resolver, self._contexts, self._sessions, self._clock)
+            peer = self._peers[key] = Peer(endpoint, resolver, self._contexts, self._sessions, self._sent, self._clock)
         self._peers.move_to_end(key)
         peer.used = self._clock()
         self._tidy_later()

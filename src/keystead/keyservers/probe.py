@@ -30,7 +30,7 @@ from keystead.kmip.ttlv.errors import KMIPError, TransportError
 if TYPE_CHECKING:
     import socket
     import ssl
-    from collections.abc import Coroutine, Iterator, Sequence
+    from collections.abc import Callable, Coroutine, Iterator, Sequence
 
     from keystead.core.probing import ProbeTarget, TlsIdentity
     from keystead.keyservers.contexts import Contexts
@@ -52,7 +52,8 @@ class Probe:
 
     With ``keep``, the connection of an accepted server stays open. It is ``kept`` afterwards, and the caller must close
     it. The caller reports refusals of such a probe, so this class logs them at debug level only. With ``new``, the
-    address is not stored yet, so it may not be one of this host's.
+    address is not stored yet, so it may not be one of this host's. ``on_request`` gets the number of operations of each
+    message on the connection.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class Probe:
         *,
         keep: bool = False,
         new: bool = False,
+        on_request: Callable[[int], None] = lambda _: None,
     ) -> None:
         self._server = server
         self._server_name = opening.name_of(server, target)
@@ -80,6 +82,7 @@ class Probe:
         self._chain: Sequence[bytes] = ()
         self._keep = keep
         self._new = new
+        self._on_request = on_request
         self.kept: Client | None = None
 
     async def run(self, limit_s: float) -> ProbeResult:
@@ -139,7 +142,7 @@ class Probe:
 
     def _conversation_on(self, stream: Stream) -> Conversation:
         password = self._target.password.reveal().decode() if self._target.password else None
-        return Conversation(stream, self._target.username, password, self._learned)
+        return Conversation(stream, self._target.username, password, self._learned, on_request=self._on_request)
 
     async def _converse(
         self, conversation: Conversation, stream: Stream, addresses: Sequence[Address], context: ssl.SSLContext

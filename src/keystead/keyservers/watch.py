@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from keystead.core.server_address import ServerAddress
     from keystead.keyservers.contexts import ClientContext, Contexts
     from keystead.keyservers.resolve import Resolver
+    from keystead.keyservers.traffic import SentOperations
     from keystead.kmip.client.client import Client
 
 
@@ -39,15 +40,27 @@ class Watch:
     """
 
     def __init__(
-        self, server: ServerAddress, target: ProbeTarget, identity: TlsIdentity, resolver: Resolver, contexts: Contexts
+        self,
+        server: ServerAddress,
+        target: ProbeTarget,
+        identity: TlsIdentity,
+        resolver: Resolver,
+        contexts: Contexts,
+        sent: SentOperations,
     ) -> None:
         self._server = server
         self._target = target
         self._identity = identity
         self._resolver = resolver
         self._contexts = contexts
+        self._sent = sent
         self._context: ClientContext | None = None  # kept alive so that other watches of the identity share it
         self._client: Client | None = None
+
+    @property
+    def server(self) -> ServerAddress:
+        """The address."""
+        return self._server
 
     @property
     def connected(self) -> bool:
@@ -61,7 +74,15 @@ class Watch:
         """
         self.close()
         self._hold_context()
-        probe = Probe(self._server, self._target, self._identity, self._resolver, self._contexts, keep=True)
+        probe = Probe(
+            self._server,
+            self._target,
+            self._identity,
+            self._resolver,
+            self._contexts,
+            keep=True,
+            on_request=self._sent.to(self._server),
+        )
         result = await probe.run(limit_s)
         self._client = probe.kept
         return result
@@ -91,7 +112,7 @@ class Watch:
         if self._client is None:
             raise unreachable(CLOSED)
         endpoint = Endpoint("", "", self._server, self._target, self._identity)
-        peer = Peer(endpoint, self._resolver, self._contexts, Sessions())
+        peer = Peer(endpoint, self._resolver, self._contexts, Sessions(), self._sent)
         line = Line.over(peer, self._client, limit_s)
         try:
             yield Session(peer, line)

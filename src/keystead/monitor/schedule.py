@@ -36,7 +36,10 @@ GOLDEN: Final = (math.sqrt(5) - 1) / 2
 
 @dataclass(frozen=True, slots=True)
 class Intervals:
-    """Seconds between two looks at an address, and between two probes of it."""
+    """Seconds between two looks at an address, and between two probes of it.
+
+    A key manager may have its own ``check_s``.
+    """
 
     check_s: float = 5.0
     probe_s: float = 60.0

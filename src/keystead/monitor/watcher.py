@@ -76,7 +76,7 @@ class Watcher:
         self.known: Observation | None = opened.known
         self._watch: Watch = opened.watch
         self._context = context
-        self._checks = Grid(context.intervals.check_s, number)
+        self._checks = Grid(watched.key_manager.monitor_interval or context.intervals.check_s, number)
         self._probes = Grid(context.intervals.probe_s, number)
         self._probe_due = 0.0
         self._last_good: float | None = None

@@ -111,7 +111,7 @@ class KeepingRows(Statements):
         self.change(_DELETE_EPOCH_MARKER, {"s": key_server})
 
     def epoch_marker(self, key_server: str) -> EpochMarker | None:
-        return self.one(_EPOCH_MARKER, {"s": key_server}, _epoch_marker)
+        return self.one(_EPOCH_MARKER, {"s": key_server}, epoch_marker_of)
 
     def put_epoch_marker(self, marker: EpochMarker) -> None:
         row = columns_of(tables.fences, marker)
@@ -233,7 +233,8 @@ def _items(text: str) -> tuple[Any, ...]:
     return tuple(json.loads(text))
 
 
-def _epoch_marker(row: Row[Any]) -> EpochMarker:
+def epoch_marker_of(row: Row[Any]) -> EpochMarker:
+    """Return the epoch marker of a row."""
     values: Parameters = {name: value for name, value in row._mapping.items() if name not in {"due", "behind"}}
     lists = {
         "unique_identifiers": tuple(json.loads(row.unique_identifiers)),

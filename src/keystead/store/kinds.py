@@ -170,6 +170,7 @@ def _key_manager(row: Row[Any], server_cas: tuple[str, ...]) -> KeyManager:
         policy=row.policy,
         configuration_name=row.configuration_name,
         min_copies=row.min_copies,
+        monitor_interval=row.monitor_interval,
     )
 
 

@@ -10,6 +10,7 @@ from keystead.store.keeping import KeepingRows
 from keystead.store.key_guarding import KeyRemovalRows
 from keystead.store.key_proofs import KeyProofRows
 from keystead.store.keys import KeyRows
+from keystead.store.object_counts import ObjectCountRows
 from keystead.store.observed import ObservedRows
 
 
@@ -23,5 +24,6 @@ class SqlTransaction(
     KeepingRows,
     KeyRemovalRows,
     KeyProofRows,
+    ObjectCountRows,
 ):
     """An implementation of :class:`keystead.service.ports.store.Transaction` on a connection."""

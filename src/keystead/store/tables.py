@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from sqlalchemy.sql.compiler import DDLCompiler
     from sqlalchemy.sql.schema import SchemaItem
 
-HEAD = "0010"
+HEAD = "0011"
 """The newest revision in migrations/versions. It is kept here so that a normal start does not import Alembic."""
 
 CLUSTER = ""
@@ -172,6 +172,7 @@ key_managers = Table(
     _text("policy", server_default=text("''")),
     _text("configuration_name", server_default="default"),
     _integer("min_copies", server_default="0"),
+    _integer("monitor_interval", server_default="0"),
 )
 
 Index(

@@ -41,6 +41,7 @@ def new_key_manager(values: Mapping[str, Any], *, confined: bool, inactive: bool
         configuration_name=values.get("configuration", {}).get("name", "default"),
         inactive=inactive,
         min_copies=values.get("min_copies", 0),
+        monitor_interval=values.get("monitor_interval", 0),
     )
 
 
@@ -60,6 +61,7 @@ def key_manager_change(values: Mapping[str, Any]) -> KeyManagerChange:
         svm_uuid=svm.get("uuid"),
         svm_name=svm.get("name"),
         min_copies=values.get("min_copies"),
+        monitor_interval=values.get("monitor_interval"),
     )
 
 

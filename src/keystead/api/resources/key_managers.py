@@ -21,9 +21,10 @@ from keystead.api.resources.key_manager_bodies import key_manager_change, new_ke
 from keystead.api.resources.key_servers import DOMAIN_LIMIT, SECONDS, SERVER_NAME, key_server_link
 from keystead.api.resources.key_stores import key_store_link
 from keystead.api.resources.owner import owner_fields
+from keystead.api.resources.server_cost import cost_fields
 from keystead.api.values import BOOLEAN, SECRET, SERVER, TEXT, UUID, Parameter, integer, name, text
 from keystead.core import errors
-from keystead.core.key_managers import CLIENT_CERTIFICATE, SERVER_CA_CERTIFICATES
+from keystead.core.key_managers import CLIENT_CERTIFICATE, LONGEST_MONITOR_INTERVAL, SERVER_CA_CERTIFICATES
 from keystead.core.key_servers import MAX_PRIMARIES
 from keystead.core.query.query import Read
 
@@ -189,6 +190,7 @@ KEY_MANAGERS = Resource(
             since="9.8",
         ),
         *connectivity_fields(f"{_servers}."),
+        *cost_fields(f"{_servers}."),
         Field(
             name="onboard.enabled",
             type=BOOLEAN,
@@ -226,6 +228,18 @@ KEY_MANAGERS = Resource(
             post=True,
             patch=True,
             since=OURS,
+        ),
+        Field(
+            name="monitor_interval",
+            type=integer(0, LONGEST_MONITOR_INTERVAL),
+            help="Not ONTAP's: the seconds between two checks of each of its key servers. It applies on every node"
+            " instead of the setting ``monitor_interval``, without a restart. 0 means the setting and is not shown.",
+            get=lambda shown: shown.key_manager.monitor_interval or None,
+            restore=attrgetter("key_manager.monitor_interval"),
+            post=True,
+            patch=True,
+            since=OURS,
+            column="monitor_interval",
         ),
         Group(
             name="configuration",

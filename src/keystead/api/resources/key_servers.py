@@ -20,6 +20,7 @@ from keystead.api.query import read_write
 from keystead.api.resource import OURS, Field, Resource
 from keystead.api.resources.connectivity import connectivity_fields
 from keystead.api.resources.key_server_probes import DRY_RUNS, findings
+from keystead.api.resources.server_cost import cost_fields
 from keystead.api.values import (
     BOOLEAN,
     SECRET,
@@ -172,6 +173,7 @@ KEY_SERVERS = Resource(
             since=OURS,
         ),
         *connectivity_fields(),
+        *cost_fields(),
     ),
     link=key_server_link,
     key="server",

@@ -20,7 +20,7 @@ from keystead.kmip.ttlv.ttlv import DEFAULT_LIMITS, Limits
 from keystead.kmip.ttlv.versions import V1_4, Version
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from keystead.kmip.ttlv.schema import Structure
 
@@ -50,7 +50,8 @@ class ByteStream(Protocol):
 class PayloadClient:
     """The exchange of messages with one key server over one stream.
 
-    ``version`` is the version of requests. ``response_header`` is the header of the last answer.
+    ``version`` is the version of requests. ``response_header`` is the header of the last answer. ``on_request`` is
+    called with the number of operations of each request message when it is sent.
     """
 
     def __init__(
@@ -60,8 +61,10 @@ class PayloadClient:
         credential: Credential | None = None,
         version: Version = V1_4,
         limits: Limits = DEFAULT_LIMITS,
+        on_request: Callable[[int], None] = lambda _: None,
     ) -> None:
         self._stream = stream
+        self._on_request = on_request
         self._authentication = Authentication((credential,)) if credential else None
         self._connection = ClientConnection(limits)
         self._headers: dict[tuple[Version, int, int | None], RequestHeader] = {}
@@ -161,6 +164,7 @@ class PayloadClient:
 
     async def _exchange(self, request: RequestMessage, timeout: float | None) -> Answer:
         data = self._connection.send_request(request)
+        self._on_request(len(request.batch_item))
         try:
             async with asyncio.timeout(timeout):
                 await self._stream.send(data)

@@ -101,6 +101,7 @@ class PipelinedClient(Client):
             failure.sent = False
             raise failure
         self._outbox += self._connection.send_request(request)
+        self._on_request(len(request.batch_item))
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._waiting.append(answer)
         self._start(self._write)

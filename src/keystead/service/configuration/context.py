@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from keystead.service.audit.log import AuditLog
+    from keystead.service.configuration.key_server_views import TrafficOf
     from keystead.service.keys.guarding.relocation import RelocationGuard
     from keystead.service.keys.guarding.removal import RemovalGuard
     from keystead.service.ports.sealing import Sealer
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 class ConfigurationContext:
     """The dependencies of changes to key managers and key servers.
 
-    ``on_changed`` gets the uuid of a key manager after its servers were probed and the change was stored.
+    ``on_changed`` gets the uuid of a key manager after its servers were probed and the change was stored. ``traffic``
+    returns the traffic of this node with a key server, or None if it is not known.
     """
 
     store: Store[Transaction]
@@ -30,3 +32,4 @@ class ConfigurationContext:
     removal_guard: RemovalGuard
     relocation_guard: RelocationGuard
     on_changed: Callable[[str], None] = lambda _: None
+    traffic: TrafficOf = lambda _: None

@@ -10,24 +10,35 @@ from typing import TYPE_CHECKING, Protocol
 from keystead.core import errors
 from keystead.core.errors import OntapError
 from keystead.core.key_managers import CLIENT_CERTIFICATE
+from keystead.service.configuration.key_server_views import key_server_views
 from keystead.service.ports.cluster import ClusterRows, EventRows, NodeRows, ObservationRows
 from keystead.service.ports.configuration import CertificateRows, KeyManagerRows, KeyServerRows
+from keystead.service.ports.keys import CopyRows
 from keystead.service.ports.store import StoreError
-from keystead.service.probing.watching import with_connectivity
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from keystead.core.model import KeyManager, KeyServer
     from keystead.core.query.query import Wanted
+    from keystead.service.configuration.key_server_views import TrafficOf
     from keystead.service.context import Call
 
 _SERVERS = "external.servers"
-_CONNECTIVITY = "external.servers.connectivity"
 _CLIENT_CERTIFICATE_NAME = f"{CLIENT_CERTIFICATE}.name"
 
 
-class Rows(CertificateRows, KeyManagerRows, KeyServerRows, ClusterRows, NodeRows, ObservationRows, EventRows, Protocol):
+class Rows(
+    CertificateRows,
+    KeyManagerRows,
+    KeyServerRows,
+    ClusterRows,
+    NodeRows,
+    ObservationRows,
+    EventRows,
+    CopyRows,
+    Protocol,
+):
     """The rows that this module reads and writes."""
 
 
@@ -51,12 +62,14 @@ class Serving:
     scope: str
 
 
-def views(tx: Rows, call: Call, key_managers: Sequence[KeyManager], wanted: Wanted) -> tuple[KeyManagerView, ...]:
+def views(
+    tx: Rows, call: Call, key_managers: Sequence[KeyManager], wanted: Wanted, traffic: TrafficOf
+) -> tuple[KeyManagerView, ...]:
     """Read the wanted parts of all key managers at once, as the call may see them."""
     servers: dict[str, tuple[KeyServer, ...]] = {}
     names = {}
     if any(name.startswith(_SERVERS) for name in wanted):
-        servers = _servers(tx, call, key_managers, wanted)
+        servers = _servers(tx, call, key_managers, wanted, traffic)
     if _CLIENT_CERTIFICATE_NAME in wanted:
         names = dict(tx.certificate_names(found.client_certificate for found in key_managers))
     return tuple(
@@ -66,14 +79,15 @@ def views(tx: Rows, call: Call, key_managers: Sequence[KeyManager], wanted: Want
 
 
 def _servers(
-    tx: Rows, call: Call, key_managers: Sequence[KeyManager], wanted: Wanted
+    tx: Rows, call: Call, key_managers: Sequence[KeyManager], wanted: Wanted, traffic: TrafficOf
 ) -> dict[str, tuple[KeyServer, ...]]:
     try:
         rows: Sequence[KeyServer] = tx.key_servers_of(found.uuid for found in key_managers)
     except StoreError as error:
         raise OntapError(errors.KEY_SERVERS_UNREADABLE) from error
-    if any(name.startswith(_CONNECTIVITY) for name in wanted):
-        rows = with_connectivity(tx, call, rows, {found.uuid for found in key_managers if found.enabled})
+    enabled = {found.uuid for found in key_managers if found.enabled}
+    of_servers = [name.removeprefix(f"{_SERVERS}.") for name in wanted if name.startswith(_SERVERS)]
+    rows = key_server_views(tx, call, rows, enabled, of_servers, traffic)
     return {uuid: tuple(servers) for uuid, servers in groupby(rows, attrgetter("key_manager"))}
 
 

@@ -21,7 +21,7 @@ from keystead.service.configuration.key_server_rows import at_positions, named, 
 from keystead.service.loading import incarnation_of, installed_certificates, require_key_manager
 from keystead.service.ports.cluster import AuditRows, ClusterRows, EventRows, IncarnationRows, NodeRows, ObservationRows
 from keystead.service.ports.configuration import CertificateRows, KeyManagerRows, KeyServerRows, ListRows, SvmRows
-from keystead.service.ports.keys import DetachedRows, KeyRows, ProfileRows
+from keystead.service.ports.keys import CopyRows, DetachedRows, KeyRows, ProfileRows
 from keystead.service.probing.prober import raise_first_failure
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ class Rows(
     AuditRows,
     IncarnationRows,
     KeyRows,
+    CopyRows,
     ProfileRows,
     DetachedRows,
     Protocol,
@@ -134,13 +135,16 @@ class KeyManagers:
     async def get(self, call: Call, uuid: str, wanted: Wanted) -> KeyManagerView:
         """Return one key manager with the fields that are wanted, or raise 4 (404)."""
         return await self._context.store.read_few(
-            lambda tx: views(tx, call, [require_key_manager(tx, call, uuid)], wanted)[0]
+            lambda tx: views(tx, call, [require_key_manager(tx, call, uuid)], wanted, self._context.traffic)[0]
         )
 
     async def page(self, call: Call, page: Page) -> tuple[KeyManagerView, ...]:
         """Return a slice of the key managers, by uuid, with the fields that are wanted."""
         within = call.within(page)
-        return await self._context.store.read(lambda tx: views(tx, call, tx.page(KeyManager, within), within.wanted))
+        traffic = self._context.traffic
+        return await self._context.store.read(
+            lambda tx: views(tx, call, tx.page(KeyManager, within), within.wanted, traffic)
+        )
 
     async def serving(self, call: Call, svm_uuids: Collection[str]) -> dict[str, Serving]:
         """Return the key manager of each SVM: its own enabled one, else the cluster's.

@@ -17,13 +17,13 @@ from keystead.core.model import KeyServer
 from keystead.service.configuration.key_server_changes import KeyServerChanges
 from keystead.service.configuration.key_server_plans import addition, modification
 from keystead.service.configuration.key_server_rows import named
+from keystead.service.configuration.key_server_views import key_server_views
 from keystead.service.loading import load_state, require_key_manager
 from keystead.service.ports.cluster import AuditRows, ClusterRows, EventRows, NodeRows, ObservationRows
 from keystead.service.ports.configuration import KeyManagerRows, ListRows
 from keystead.service.ports.keys import AttemptRows, CopyRows, DetachedRows, KeyRows, RemovalRows, TopologyRows
 from keystead.service.ports.store import StoreError
 from keystead.service.probing.queue import check_left
-from keystead.service.probing.watching import with_connectivity
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -147,7 +147,7 @@ class KeyServers:
                 servers = tx.page(KeyServer, page.within(key_manager=key_manager))
             except StoreError as error:
                 raise OntapError(errors.KEY_SERVERS_UNREADABLE) from error
-            return _views(tx, call, manager, servers, page.wanted)
+            return self._views(tx, call, manager, servers, page.wanted)
 
         return await self._context.store.read(read)
 
@@ -164,15 +164,13 @@ class KeyServers:
                 raise OntapError(errors.KEY_SERVERS_UNREADABLE) from error
             if server is None:
                 raise OntapError(errors.ENTRY_NOT_FOUND, target="server")
-            return _views(tx, call, manager, (server,), wanted)[0]
+            return self._views(tx, call, manager, (server,), wanted)[0]
 
         return await self._context.store.read_few(read)
 
-
-def _views(
-    tx: Rows, call: Call, key_manager: KeyManager, servers: tuple[KeyServer, ...], wanted: Wanted
-) -> tuple[KeyServer, ...]:
-    """Return the servers, with their connectivity if it is wanted."""
-    if not any(name.startswith("connectivity") for name in wanted):
-        return servers
-    return tuple(with_connectivity(tx, call, servers, {key_manager.uuid} if key_manager.enabled else frozenset()))
+    def _views(
+        self, tx: Rows, call: Call, key_manager: KeyManager, servers: Sequence[KeyServer], wanted: Wanted
+    ) -> tuple[KeyServer, ...]:
+        """Return the servers, with what is wanted of connectivity and cost."""
+        enabled = {key_manager.uuid} if key_manager.enabled else frozenset[str]()
+        return tuple(key_server_views(tx, call, servers, enabled, wanted, self._context.traffic))

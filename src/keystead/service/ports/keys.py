@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     )
     from keystead.core.keys.report import KeyReport
     from keystead.core.keys.survival import KeyGroup
+    from keystead.core.server_costs import ObjectCounts
 
 
 class KeyRows(Protocol):
@@ -170,6 +171,10 @@ class CopyRows(Protocol):
 
     def newest_copy(self, key_server: str, host: str) -> Copy | None:
         """Return the present copy that was written last at an address, of a committed or retired key."""
+        ...
+
+    def object_counts(self, key_servers: Collection[str]) -> Mapping[str, ObjectCounts]:
+        """Count our objects on each of these servers, secondaries included: copies, descriptors, canary and markers."""
         ...
 
     def put_copies(self, copies: Sequence[Copy], *, new: bool) -> None:

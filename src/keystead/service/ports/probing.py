@@ -41,6 +41,21 @@ class Watch(Protocol):
         ...
 
 
+class ServerTraffic(Protocol):
+    """Connections to addresses of key servers, and the KMIP operations on them, of one part of this process."""
+
+    def connections(self, server: ServerAddress) -> int:
+        """Return how many connections to an address are open now."""
+        ...
+
+    def operations_per_day(self, server: ServerAddress) -> int:
+        """Return the operations that were sent to an address in the last 24 hours.
+
+        If the first one was sent less than 24 hours ago, the number since then is scaled up to a day.
+        """
+        ...
+
+
 class KeyServerGateway(Protocol):
     """The key servers themselves."""
 

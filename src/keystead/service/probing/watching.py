@@ -6,7 +6,7 @@ monitor decides when to look, and how often.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import structlog
@@ -16,10 +16,8 @@ from keystead.core.availability import (
     WatchedAddress,
     announced_certificate,
     certificate_events,
-    connectivity,
     own_certificate,
 )
-from keystead.core.model import KeyServer
 from keystead.service.announcing import add_events, cluster_name
 from keystead.service.ports.cluster import ClusterRows, EventRows, NodeRows, ObservationRows
 from keystead.service.ports.configuration import CertificateRows, KeyManagerRows, KeyServerRows
@@ -28,21 +26,17 @@ from keystead.service.probing.prober import NO_IDENTITY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-    from collections.abc import Set as AbstractSet
     from datetime import datetime
 
-    from keystead.core.availability import AddressCheck, Announced, Connectivity, UsedCertificate
-    from keystead.core.model import Certificate, KeyManager, Observation
+    from keystead.core.availability import AddressCheck, Announced, UsedCertificate
+    from keystead.core.model import Certificate, KeyManager, KeyServer, Observation
     from keystead.core.probing import TlsIdentity
     from keystead.core.server_address import ServerAddress
-    from keystead.service.context import Call
     from keystead.service.ports.probing import KeyServerGateway, Watch
     from keystead.service.ports.process import Clock
     from keystead.service.ports.store import Store
     from keystead.service.probing.observations import Observations
     from keystead.service.probing.prober import ServerProber
-
-_NAMES = [field.name for field in fields(KeyServer)]
 
 log = structlog.get_logger(__name__)
 
@@ -198,28 +192,6 @@ class Watching:
     def _known(self, tx: ObservationRows, wanted: Iterable[Watched]) -> dict[WatchedAddress, Observation]:
         found = tx.observations(sorted({each.server.uuid for each in wanted}))
         return {WatchedAddress(each.key_server, each.host): each for each in found if each.node == self.node}
-
-
-@dataclass(frozen=True, slots=True)
-class KeyServerView(KeyServer):
-    """A key server with its connectivity from all nodes: None if its key manager is not enabled."""
-
-    connectivity: Connectivity | None = None
-
-
-def with_connectivity(
-    tx: Rows, call: Call, servers: Sequence[KeyServer], enabled: AbstractSet[str]
-) -> list[KeyServerView]:
-    """Return key servers, with connectivity for those whose key managers are among ``enabled``.
-
-    An account of an SVM sees less of it.
-    """
-    watched = [server.uuid for server in servers if server.key_manager in enabled]
-    said = connectivity(watched, tx.nodes(), tx.observations(watched), whole=call.caller.svm is None)
-    return [
-        KeyServerView(connectivity=said.get(server.uuid), **{name: getattr(server, name) for name in _NAMES})
-        for server in servers
-    ]
 
 
 def _still_true(
