@@ -19,6 +19,7 @@ from keystead.store.statements import Statements
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
+    from sqlalchemy import BindParameter
     from sqlalchemy.sql.compiler import SQLCompiler
 
 _copies = tables.key_copies.c
@@ -42,7 +43,7 @@ def _compile_json_items_there(element: json_items, compiler: SQLCompiler, **opti
     return f"json_array_length(CAST({compiler.process(element.clauses, **options)} AS JSON))"
 
 
-_AMONG = bindparam("servers", expanding=True)
+_AMONG: BindParameter[Any] = bindparam("servers", expanding=True)
 _OF_COPIES = (
     select(
         _copies.key_server,

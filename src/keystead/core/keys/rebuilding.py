@@ -82,8 +82,9 @@ class CertainKey:
 class Known:
     """What the database knows before keys are imported. ``svms`` are the uuids of all SVMs, and ``""`` for none.
 
-    ``keys`` maps the uuids of its keys to the uuids of their SVMs, empty for the cluster. Some of them are pending or aborted here: ``under_way`` while an attempt of this
-    incarnation has not expired, else ``ended``. A descriptor proves that its key was committed.
+    ``keys`` maps the uuids of its keys to the uuids of their SVMs, empty for the cluster. Some of them are pending or
+    aborted here: ``under_way`` while an attempt of this incarnation has not expired, else ``ended``. A descriptor
+    proves that its key was committed.
     """
 
     key_manager: str
