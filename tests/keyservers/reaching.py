@@ -41,7 +41,7 @@ def endpoint(port: int, ours: TlsIdentity | None = None, host: str = "127.0.0.1"
 
 
 @contextlib.asynccontextmanager
-async def objects(**options: Any) -> AsyncIterator[KeyObjects]:
+async def objects(**options: Any) -> AsyncIterator[Objects]:
     """Objects that may connect to loopback; closed afterwards."""
     made = Objects(LOOPBACK, **options)
     try:
