@@ -127,7 +127,12 @@ def reader(tmp_path: Path, pki: Pki, pykmip_group: Group) -> Iterator[Reader]:
     initialise(Settings(data=installation.data), f"{PASSWORD}\n".encode(), terminal=False)
     servers = [server.address for server in pykmip_group.primaries]
     names = {f"KS{number}": address for number, address in enumerate(servers[:3], 1)}
-    names |= {"CLIENT_CERT": "client.pem", "CLIENT_KEY": "client.key", "KMIP_CA": "kmip-ca.pem"}
+    names |= {
+        "CLIENT_CERT": "client.pem",
+        "CLIENT_KEY": "client.key",
+        "KMIP_CA": "kmip-ca.pem",
+        "DATA": "keystead-data",
+    }
     pki.client.write(tmp_path, "client")
     (tmp_path / "kmip-ca.pem").write_text(pki.server_ca.pem)
     write_passwords(tmp_path, port)
@@ -262,7 +267,8 @@ def prepare_backup(reader: Reader) -> None:
     """Have a place for backups, with the settings."""
     (reader.folder / "backup").mkdir()
     (reader.folder / "backup" / "keystead.toml").write_text("monitor_interval = 4\n")
-    reader.names |= {"DATA": "keystead-data", "BACKUP": "backup"}
+    (reader.folder / "passphrase").write_text("words that only this page knows\n")
+    reader.names |= {"BACKUP": "backup", "PASSPHRASE": "passphrase"}
 
 
 def lost_disk(reader: Reader) -> None:
@@ -319,7 +325,13 @@ FAILS: dict[str, tuple[str, ...]] = {
 }
 """The commands that fail because the page is about that, each with its exit status, as patterns."""
 
-SHOWS: dict[str, tuple[str, ...]] = {}
+SHOWS: dict[str, tuple[str, ...]] = {
+    "keys.md": (r"^recovered vol2: ", r"^gave up 127\.0\.0\.1:", r"^vs2 +vol2 +committed"),
+    "monitor.md": (r"^keystead_key_server_available\{", r"km\.canary\.notvisible", r"km\.keyserver\.confirmed"),
+    "operate.md": (r"^reset the password of account admin ",),
+    "recover.md": (r"keys taken: 1\b", r"keys taken: 2\b", r"^released: incarnation \d destroys"),
+    "refused-server.md": (r"stage tls, reason server_certificate_issuer_not_found",),
+}
 """What else the output shows, as patterns of lines."""
 
 
