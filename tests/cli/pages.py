@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 DOCS = Path(__file__).parents[2] / "docs"
 PASTED = ("bash", "python")
 SHOWN = ("console", "text", "toml", "ini", "yaml")
-SECONDS = 600
+SECONDS = 900
 """When a page is ended that does not end. This is no measure of speed, because machines are shared."""
 
 _PARTS = re.compile(r"^#+ (?P<heading>.*)$|^ *```(?P<language>.*)\n(?P<text>(?:.*\n)*?) *```$", re.MULTILINE)
