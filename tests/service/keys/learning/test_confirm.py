@@ -105,6 +105,26 @@ async def test_a_server_that_was_confirmed(key_world: KeyWorld) -> None:
 
 
 @on_sqlite
+async def test_a_server_that_resumes_old_tls_sessions(key_world: KeyWorld) -> None:
+    """Its new public key is learned, not the one that a session from before remembers."""
+    servers = await key_world.start(2)
+    kept = await keeping(key_world, *servers)
+    server = servers[0]
+    server._context = server_context(key_world.pki.server, client_ca=key_world.pki.client_ca)  # its own
+    server.disconnect()
+    await kept.node.create(kept.manager)
+    key_world.pki.server_ca.issue().load_into(server._context)  # which keeps the keys of its tickets
+    server.responder.store.forget_all()
+    server.disconnect()
+    found = Replaced(kept, server, ServerConfirmation(kept.context, kept.learner, kept.node.audit))
+    before = await found.profile()
+    shown = await found.confirm()
+    after = await found.profile()
+    assert after.public_key == shown != before.public_key
+    assert after.canary_name != before.canary_name
+
+
+@on_sqlite
 async def test_there_is_nothing_to_confirm(key_world: KeyWorld) -> None:
     """A server that shows its canary stays as it is, with the public key that it shows now."""
     servers = await key_world.start(1)

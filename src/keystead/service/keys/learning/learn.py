@@ -193,10 +193,13 @@ class ServerLearner:
     async def _learn_profile(
         self, topology: ServerTopology, identity: TlsIdentity, server: KeyServer, first: int
     ) -> ServerProfile:
-        """Write or find a canary on a server. Return the profile that was learned. Nothing is stored yet."""
+        """Write or find a canary on a server. Return the profile that was learned. Nothing is stored yet.
+
+        The connection is fresh, because a resumed TLS session shows the public key from before.
+        """
         subject = LearningTarget(server.uuid, topology.incarnation.uuid, self._endpoints.digest_key(topology), first)
         endpoint = self._endpoints.primary(server, identity)
-        async with self._turns, asyncio.timeout(SERVER_S), self._session(endpoint) as session:
+        async with self._turns, asyncio.timeout(SERVER_S), self._session(endpoint, fresh=True) as session:
             return await canaries.learn(session, subject, self._clock.now())
 
     async def _store_learned(
@@ -360,9 +363,9 @@ class ServerLearner:
             log.info("key server not searched for canaries", address=str(server.address), why=_why(failure))
             return None
 
-    def _session(self, endpoint: Endpoint) -> AbstractAsyncContextManager[ObjectSession]:
+    def _session(self, endpoint: Endpoint, *, fresh: bool = False) -> AbstractAsyncContextManager[ObjectSession]:
         """Open a session with a server in which an operation may take :data:`OPERATION_S` at most."""
-        return self._objects.session(endpoint, timeout_s=min(endpoint.target.timeout_s, OPERATION_S))
+        return self._objects.session(endpoint, timeout_s=min(endpoint.target.timeout_s, OPERATION_S), fresh=fresh)
 
 
 def _why(failure: Exception) -> str:
