@@ -104,6 +104,7 @@ TABLE = {
     "/api/security/key-managers/{uuid}/replicate": KEY_MANAGERS,
     "/api/security/key-managers/{uuid}/restore": KEY_MANAGERS,
     "/api/security/key-managers/{uuid}/unclaimed-objects": KEY_MANAGERS,
+    "/api/security/key-managers/{uuid}/unclaimed-objects/dismiss": KEY_MANAGERS,
     "/api/security/key-managers/{uuid}/waiting": KEY_MANAGERS,
     "/api/security/key-managers/{uuid}/volume-keys/{key_id}/retrieve": ("none", "read", "none", "read", "read, create"),
     "/api/security/key-managers/{uuid}/auth-keys/{key_id}": KEY_MANAGERS,
@@ -133,6 +134,10 @@ BODIES: dict[str, Any] = {
         "key_server": "127.0.0.1:1",
         "unique_identifier": "1",
         "name": "a found key",
+    },
+    "POST /api/security/key-managers/{uuid}/unclaimed-objects/dismiss": {
+        "key_server": "127.0.0.1:1",
+        "unique_identifier": "1",
     },
     "POST /api/security/authentication/password": {"name": "nobody99", "password": PASSWORD},
     "PATCH /api/cluster": {"name": "renamed"},
@@ -414,7 +419,7 @@ def _expected(role: str, method: str, template: str, owner: str, grant: str) -> 
         return "missing"
     if template == "/api/svm/svms/{uuid}" and owner == "cluster":
         return "missing"  # the cluster is no SVM
-    if template.endswith("/unclaimed-objects") and method == "POST" and role not in OF_CLUSTER_ACCOUNTS:
+    if "/unclaimed-objects" in template and method == "POST" and role not in OF_CLUSTER_ACCOUNTS:
         return "status 404"  # no SVM finds one: whose it was is not known
     is_account = template.startswith("/api/security/accounts")
     if is_account and role == "readonly" and method == "PATCH" and owner != "cluster":
