@@ -222,6 +222,10 @@ SHOWN: dict[str, tuple[str, ...]] = {
         "core/attention/test_key_managers.py::test_what_an_account_of_the_svm_is_told",
         "core/test_availability.py::test_what_accounts_of_the_cluster_see_of_a_server_that_failed",
     ),
+    "name a certificate that a key server showed": (
+        "api/test_attention.py::test_an_svm_hears_of_certificates_that_its_cas_proved",
+        "monitor/test_certificates.py::test_what_no_ca_proved_is_announced_to_the_cluster",
+    ),
     "a forbidden IP address has the stage `egress`": (
         "core/test_probing.py::test_of_a_forbidden_ip_address_the_stage_is_told",
         "api/test_own_addresses.py::test_an_account_of_an_svm_hears_of_egress_only",
@@ -509,6 +513,7 @@ PROMISES_NOTHING = (
     "that a given IP address is refused",
     "that a name leads to an allowed address",
     "a resolver that needs more than a second",
+    "The server's name may lead to another",
     "TLS only shows that the client holds",
     "Every request checks the rest",
     "Do not give such a client the certificate",
