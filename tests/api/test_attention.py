@@ -13,7 +13,7 @@ import pytest
 from keystead.app.conditions import BACKUP_FILE, NODE_FILE, last_backup, note_backup
 from keystead.cli.main import cli
 from keystead.core.keys.model import Orphan
-from keystead.core.model import Role, State
+from keystead.core.model import PeerCertificate, Role, State
 from tests.api.keys import PLAIN, serve_keys
 from tests.peers.certificates import client as certificate_of_client
 from tests.peers.certificates import server_context
@@ -138,6 +138,36 @@ async def test_an_svm_sees_its_own(api: Api, pki: Pki, pykmip_group: Group) -> N
     assert "advice" not in item
     (tunnelled,) = (await api.admin.get(f"{PATH}?fields=*", headers=PLAIN | {"x-dot-svm-name": "vs1"})).body["records"]
     assert tunnelled["reason"] == "It does not respond: stage connect, reason connection_refused."
+
+
+@pytest.mark.parametrize(
+    ("reason", "told"), [("server_certificate_issuer_not_found", False), ("server_certificate_expired", True)]
+)
+async def test_an_svm_hears_of_certificates_that_its_cas_proved(
+    api: Api, pki: Pki, pykmip_group: Group, reason: str, told: bool
+) -> None:
+    """In the list and in warnings. Its name may lead to another host of our network by then, which shows others."""
+    svm = (await api.admin.post("/api/svm/svms?return_records=true", {"name": "vs1"})).body["records"][0]
+    uuid = await api.key_manager(pki, [pykmip_group.primaries[0].address], svm={"uuid": svm["uuid"]})
+    shown = PeerCertificate("internal host", "Internal CA", "1F", datetime.now(UTC) - timedelta(hours=1))
+
+    def lose(tx: Transaction) -> None:
+        (server,) = tx.key_servers(uuid)
+        (seen,) = tx.observations([server.uuid])
+        lost = replace(seen, state=State.NOT_RESPONDING, stage="tls", reason=reason, certificates=(shown,))
+        tx.put_observations([lost], new=False)
+        admin, found = tx.account("admin"), tx.svm_named("vs1")
+        assert admin is not None
+        tx.put_account(replace(admin, name="vs1-admin", role=Role.VSADMIN, svm=found))
+
+    await api.store.write(lose)
+    tenant = DocumentedClient(api.admin.app, "vs1-admin", PASSWORD)
+    for client, expected in ((tenant, told), (api.admin, True)):
+        assert any(item["name"] == "internal host" for item in await items(client)) is expected
+        changed = await client.patch(f"/api/security/key-managers/{uuid}", {"policy": "p"})
+        assert changed.status == 200, changed.content
+        assert any("internal host" in each for each in changed.body.get("warnings", ())) is expected
+        assert (b"Internal CA" in changed.content) is expected
 
 
 async def test_each_command_is_one(served: Served) -> None:

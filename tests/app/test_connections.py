@@ -59,6 +59,19 @@ def test_one_more(there: list[str], known: list[str], comes: str, reason: str) -
     assert listener.refused == Counter([reason] if reason else [])
 
 
+def test_four_known_addresses_may_have_all() -> None:
+    """With the default settings; without a login they leave the reserve."""
+    addresses = [f"192.0.2.{number}" for number in range(4)]
+    for known in (True, False):
+        listener = Listener(Limits.of(Settings(), 65536))
+        for address in addresses if known else []:
+            listener.connections.logged_in(address)
+        there = listener.enter(*[each for each in addresses for _ in range(256)])
+        assert len(there) == (1024 if known else 768)
+        listener.connections.logged_in("192.0.2.9")
+        assert bool(listener.enter("192.0.2.9")) is not known
+
+
 def test_who_leaves_makes_room_once() -> None:
     """A connection that ends twice counts once."""
     listener = Listener()

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import shutil
 import sqlite3
 import subprocess
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -28,8 +30,6 @@ from tests.peers.keystead import PASSWORD, Installation
 from tests.peers.killing import Harness
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.peers.postgres import PostgresServer
 
 MADE = {"admin.password", "keystead.db", "node.uuid", "root.key", "tls.crt", "tls.key"}
@@ -335,6 +335,20 @@ def test_audit_verify_finds_what_was_changed(installation: Installation, tmp_pat
     broken = installation.run("audit", "verify")
     assert (broken.returncode, broken.stderr) == (1, "")
     assert "BROKEN: record 2" in broken.stdout
+
+
+def test_the_anchor_of_the_page(installation: Installation) -> None:
+    """What the page says to ask the database later is, letter by letter, what `audit verify` printed."""
+    page = (Path(__file__).parents[2] / "docs" / "explanation" / "security.md").read_text()
+    found = re.search(r"`(SELECT [^`]*FROM\s+audit_records[^`]*)`", page)
+    assert found is not None
+    (line,), _ = verify_audit(Settings(data=installation.data))
+    printed = re.fullmatch(r"node (\S+): intact, (\d+) records, the last with MAC (\S+)", line)
+    assert printed is not None
+    node, number, mac = printed.groups()
+    asked = " ".join(found[1].split()).replace("'...'", f"'{node}'").removesuffix("N") + number
+    with contextlib.closing(sqlite3.connect(installation.data / "keystead.db")) as database:
+        assert database.execute(asked).fetchall() == [(mac,)]
 
 
 def snapshot(folder: Path) -> dict[str, bytes]:

@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from keystead.app.listener import Server
+from keystead.app.protocol import HttpProtocol
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -176,6 +179,18 @@ def test_a_kept_connection_that_sends_half_a_request_is_left(service: Service, p
         while not answer.endswith(b"}\n"):
             answer += connection.recv(65536)
         assert HEADER_S * 0.8 < seconds_until_closed(connection, pieces) < HEADER_S + 3
+
+
+def test_the_times_that_clients_have() -> None:
+    """Fifteen seconds for the handshake, and as many for the headers, where nobody sets others."""
+    assert (Server.handshake_s, HttpProtocol.header_s) == (15, 15)
+
+
+def test_without_tls_nothing_is_answered(service: Service) -> None:
+    """A request in clear ends the connection."""
+    with socket.create_connection(("127.0.0.1", service.port), timeout=10) as connection:
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert not received(connection).startswith(b"HTTP")
 
 
 def test_a_handshake_that_does_not_go_on_is_left(service: Service) -> None:

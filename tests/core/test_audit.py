@@ -264,6 +264,15 @@ def test_cutting_the_end_off_cannot_be_hidden_in_the_head() -> None:
     assert broken_at(records, None) == 5
 
 
+def test_an_end_that_was_right_once_is_right_again() -> None:
+    """Whoever kept it can put it back, with the records until then: only a count that was noted elsewhere shows it."""
+    earlier, head = chain(3)
+    later, _ = chain(5)
+    assert later[:3] == earlier
+    assert broken_at(later[:3], head) is None
+    assert broken_at(later, head) is not None
+
+
 def test_another_nodes_records_do_not_pass_for_its_own() -> None:
     """Records of another node do not verify, because the node is part of the MAC."""
     records, head = chain(2)

@@ -70,6 +70,36 @@ def test_an_installed_certificate_proves_itself(ca: bool | None) -> None:
     assert prove([own], {"own": own}, NOW).authority == "own"
 
 
+def of_version_1(certificate: x509.Certificate, issuer: ec.EllipticCurvePrivateKey) -> str:
+    """Return a certificate without extensions as version 1 has it: without a version, and signed anew."""
+
+    def der(tag: int, content: bytes) -> bytes:
+        length = len(content).to_bytes(2).lstrip(b"\0")
+        return bytes([tag, *([0x80 | len(length)] if len(content) > 0x7F else []), *length]) + content
+
+    version, algorithm = bytes.fromhex("a003020102"), bytes.fromhex("300a06082a8648ce3d040302")  # v3, ecdsa-with-SHA256
+    signed = der(0x30, certificate.tbs_certificate_bytes.partition(version)[2])
+    signature = issuer.sign(signed, ec.ECDSA(hashes.SHA256()))
+    whole = x509.load_der_x509_certificate(der(0x30, signed + algorithm + der(0x03, b"\0" + signature)))
+    assert whole.version is x509.Version.v1
+    return pem(whole)
+
+
+def test_a_certificate_of_version_1_proves_nothing() -> None:
+    """Neither one that an installed CA signed, nor one that is installed itself; of version 3 both do."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "alice")])
+    own = x509.CertificateBuilder(name, name, key.public_key(), 7, NOW - DAY, NOW + DAY).sign(key, hashes.SHA256())
+    issued = x509.CertificateBuilder(CA.certificate.subject, name, key.public_key(), 8, NOW - DAY, NOW + DAY)
+    assert isinstance(CA.key, ec.EllipticCurvePrivateKey)
+    leaf = issued.sign(CA.key, hashes.SHA256())
+    for certificate, signer, installed in ((own, key, None), (leaf, CA.key, CA.pem)):
+        shown, older = pem(certificate), of_version_1(certificate, signer)
+        assert prove([shown], {"c": installed or shown}, NOW).authority == "c"
+        with pytest.raises(NotProvenError):
+            prove([older], {"c": installed or older}, NOW)
+
+
 def test_what_proves_nothing() -> None:
     """Another CA, a missing intermediate, another purpose, dates, an issuer that is no CA or may not sign."""
     leaf = CA.issue((), common_name="alice", purpose="client")

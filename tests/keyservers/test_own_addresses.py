@@ -6,7 +6,15 @@ import ipaddress
 
 import pytest
 
+from keystead.keyservers.egress import EgressRules
+from keystead.keyservers.objects import Objects
 from keystead.keyservers.own_addresses import is_own
+from keystead.kmip.server.profile import PLAIN
+from keystead.kmip.server.responder import Responder
+from keystead.kmip.testing.server import KeyServer
+from tests.keyservers.cases import CLIENT_CA, SERVER_CA
+from tests.keyservers.reaching import MATERIAL, endpoint, put, read
+from tests.peers.certificates import server_context
 from tests.peers.own_address import OWN, needs_own
 
 pytestmark = needs_own
@@ -37,3 +45,14 @@ def test_loopback_has_a_rule_of_its_own(text: str) -> None:
 def test_a_bound_socket_may_say_nothing() -> None:
     """A socket can be bound to the broadcast address, as to any with ``ip_nonlocal_bind``, and no way begins there."""
     assert not is_own(ipaddress.ip_address("255.255.255.255"), LOOPBACK)
+
+
+async def test_keys_on_a_stored_server_of_this_host() -> None:
+    """They are written and read, although a new key server may not have the address."""
+    rules = EgressRules.parse(allow=["127.0.0.0/8"])
+    assert rules.refusal(OWN, is_own) is not None
+    context = server_context(SERVER_CA.issue((OWN,)), CLIENT_CA)
+    async with KeyServer(context, Responder(profile=PLAIN), host=OWN) as running:
+        made, way = Objects(rules), endpoint(running.port, host=OWN)
+        assert await read(made, way, await put(made, way)) == MATERIAL
+        await made.close()

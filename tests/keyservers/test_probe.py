@@ -225,6 +225,17 @@ def test_what_a_server_says_is_made_fit_to_show(run: Any) -> None:
     assert shown.isprintable()
 
 
+def test_a_refusal_is_logged_with_its_reason(run: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever asks, and by the level that is logged by default: for accounts of SVMs it is told nowhere else."""
+    caplog.set_level("INFO")
+    run(Gateway(LOOPBACK).probe_all([target(5696, "169.254.169.254"), target(fault.refused_port())], identity(), 40))
+    closed, forbidden = sorted(each for each in caplog.messages if each.startswith("key server "))
+    assert "169.254.169.254" in forbidden
+    assert "address_not_allowed (egress)" in forbidden
+    assert "link_local" in forbidden
+    assert "connection_refused (connect)" in closed
+
+
 def test_the_username_is_sent_and_shown_nowhere(run: Any, caplog: pytest.LogCaptureFixture) -> None:
     """The credential travels in each request; neither result nor log holds the password."""
     caplog.set_level("DEBUG")

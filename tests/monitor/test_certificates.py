@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -61,6 +61,30 @@ async def test_certificates_that_expire_soon_are_announced_once(node_home: Path,
         async with watching(node_home, pki) as node:
             await asyncio.sleep(4)
             assert len(await node.events("mgmtgwd.")) == 2
+
+
+async def test_what_no_ca_proved_is_announced_to_the_cluster(node_home: Path, pki: Pki) -> None:
+    """The name of a server may lead to another host by then: an SVM, who chose it, hears of its own server's only."""
+    soon: dict[str, Any] = {"starts": -30 * timedelta(days=1), "ends": 2 * timedelta(days=1)}
+    contexts = [server_context(pki.server_ca.issue(**soon), client_ca=pki.client_ca)]
+
+    def serve(connection: Any) -> None:
+        fault.tls(contexts[-1], kmip.answering())(connection)
+
+    with fault.FaultServer(serve) as running:
+        async with watching(node_home, pki) as node:
+            svm = await node.open.services.svms.create(CALL, "vs1")
+            client, ca = await node.certificates()
+            asked = (NewKeyServer(ServerAddress.parse(f"127.0.0.1:{running.port}")),)
+            new = NewKeyManager(svm.uuid, None, CertificateName(client), (CertificateName(ca),), asked)
+            await node.open.services.key_managers.create(CALL, new)
+            await announced(node, 1)
+            elsewhere = Authority("Elsewhere CA").issue(common_name="internal host", **soon)
+            contexts.append(server_context(elsewhere, client_ca=pki.client_ca))
+            names = [each["common_name"] for each in await announced(node, 2)]
+            own, other = await node.events("mgmtgwd.")
+    assert names == ["key server", "internal host"]
+    assert (own.svm, other.svm) == (svm, None)
 
 
 async def test_certificates_that_last_are_not_announced(node_home: Path, pki: Pki) -> None:

@@ -69,6 +69,16 @@ def test_every_connection_is_set_up(store: SqlStore, name: str, isolation: str) 
     }
 
 
+async def test_a_commit_waits_for_the_disk(store: SqlStore, postgres: PostgresServer, url: str) -> None:
+    """Whatever is set for the database: nobody may get a key whose record a loss of power undoes."""
+    del store
+    postgres.execute(f"ALTER DATABASE {make_url(url).database} SET synchronous_commit = off")
+    other = open_store(url)
+    with other.database.writer.connect() as connection:
+        assert connection.execute(text("SHOW synchronous_commit")).scalar() == "on"
+    await other.close()
+
+
 async def test_a_deadlock_is_run_again(store: SqlStore, postgres: PostgresServer, url: str) -> None:
     """Two writers that lock two rows in opposite order both get through."""
     postgres.execute(f"ALTER DATABASE {make_url(url).database} SET deadlock_timeout = '50ms'")

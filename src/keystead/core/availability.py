@@ -339,6 +339,15 @@ def own_certificate(certificate: Certificate, svm: Svm | None, vserver: str) -> 
     )
 
 
+def is_proved(observation: Observation) -> bool:
+    """Return True if the key manager's CAs proved the certificates that a key server last showed.
+
+    An account of an SVM is told of these only. A name that it chose may later lead to another host of our network,
+    whose certificates would tell about it. The dates of a certificate are looked at after its issuer and its name.
+    """
+    return observation.state is State.AVAILABLE or observation.reason == "server_certificate_expired"
+
+
 def peer_certificates(observation: Observation, svm: Svm | None, vserver: str, address: str) -> list[UsedCertificate]:
     """Return the certificates that a key server last showed: its own, and those of its chain."""
     return [

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from keystead.core.availability import PRIMARY, peer_certificates
+from keystead.core.availability import PRIMARY, is_proved, peer_certificates
 from keystead.core.model import State
 from keystead.monitor.recorder import Recorder
 from keystead.monitor.schedule import PROBE_S, Heartbeat, Intervals, Pace
@@ -228,13 +228,14 @@ class Monitor:
                 log.warning("certificates are not announced yet", why=str(failure))
 
     def _peer_certificates(self) -> list[UsedCertificate]:
+        """Return what key servers showed last. What no CA of the key manager proved is the cluster's, not the SVM's."""
         return [
             certificate
             for watcher, _ in self._watchers.values()
             if watcher.known is not None
             for certificate in peer_certificates(
                 watcher.known,
-                watcher.watched.key_manager.svm,
+                watcher.watched.key_manager.svm if is_proved(watcher.known) else None,
                 watcher.watched.vserver,
                 str(watcher.watched.address),
             )

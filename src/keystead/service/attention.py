@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 from keystead.core.attention import cluster as of_cluster
 from keystead.core.attention.items import Item, worst_first
 from keystead.core.attention.key_managers import Watched, key_items, orphan_items, server_items
-from keystead.core.availability import own_certificate, peer_certificates
+from keystead.core.availability import is_proved, own_certificate, peer_certificates
 from keystead.service.keys.reporting.survival import survival_of
 from keystead.service.keys.topology import load_topology
 from keystead.service.loading import incarnation_of, require_cluster, require_key_manager
@@ -84,7 +84,7 @@ class Attention:
             manager = require_key_manager(tx, call, key_manager)
             servers = tx.key_servers(manager.uuid)
             seen = tx.observations([server.uuid for server in servers])
-            used = _certificates(tx, manager, "", servers, seen)
+            used = _certificates(tx, manager, "", servers, _told(call, seen))
             return self._sentences(used)
 
         return await self._store.read(read)
@@ -106,7 +106,7 @@ class Attention:
             yield from server_items(watched, nodes, whole=call.caller.svm is None)
             if call.scope is None:
                 yield from orphan_items(watched)
-            used += _certificates(tx, manager, vserver, servers, watched.observations)
+            used += _certificates(tx, manager, vserver, servers, _told(call, watched.observations))
         yield from of_cluster.certificate_items(used, now)
         if call.scope is None:
             yield from of_cluster.node_items(nodes)
@@ -125,6 +125,11 @@ class Attention:
             orphans=tx.orphans(manager.uuid),
             refused=frozenset(filter(self._is_refused, (server.address.host for server in servers))),
         )
+
+
+def _told(call: Call, observations: Sequence[Observation]) -> list[Observation]:
+    """Return the observations whose certificates the caller may see."""
+    return [each for each in observations if call.caller.svm is None or is_proved(each)]
 
 
 def _certificates(

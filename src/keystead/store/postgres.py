@@ -1,7 +1,8 @@
 """PostgreSQL, and databases with its protocol: only engines, transactions and the meaning of failures.
 
 A read is REPEATABLE READ READ ONLY: one snapshot. A write is READ COMMITTED with row locks. So values that are loaded
-after a lock include the changes of the previous holder. Every wait has a limit.
+after a lock include the changes of the previous holder. Every wait has a limit. A commit that was answered is on disk,
+even if the database has ``synchronous_commit = off``.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ _SESSION = {
     "statement_timeout": TIMEOUT_S * 1000,
     "lock_timeout": TIMEOUT_S * 1000,
     "idle_in_transaction_session_timeout": 2 * TIMEOUT_S * 1000,
+    "synchronous_commit": "on",  # because material leaves once the record of its read is committed
 }
 
 

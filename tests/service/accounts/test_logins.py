@@ -226,6 +226,8 @@ async def test_a_credential_can_be_recalled_when_the_database_fails(
             with pytest.raises(StoreError):
                 await logins.authenticate("admin", PASSWORD, HERE)
         clock.advance(200)
+        locked = Account("admin", Role.READONLY, "another hash", locked=True)
+        await store.write(lambda tx: tx.put_account(locked))  # nobody here can read it
         assert await logins.authenticate("admin", PASSWORD, THERE, recall=True) == known
         clock.advance(101)  # the call before did not prolong the time
         with pytest.raises(StoreError):
