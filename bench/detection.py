@@ -1,7 +1,7 @@
 """How soon a broken key server is known: ``python -m bench.detection [WAY ...]``.
 
 Twenty real key servers of five SVMs break at once, in eleven ways. For each server the time is measured from the break
-until an event, the metrics and the API say so; the command line shows what the API says. Prints a table with the median
+until an event, a Prometheus that scrapes every second, and the API say so. The command line shows what the API says. Prints a table with the median
 and the maximum of all three, in seconds. It takes about a quarter of an hour.
 """
 
@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Final
 from rich.console import Console
 from rich.table import Table
 
+from tests.peers import prometheus
 from tests.peers.certificates import Authority, client
 from tests.peers.keystead import Client, Installation, install_certificates
 from tests.peers.processes import free_port
@@ -30,6 +31,8 @@ from tests.peers.proxy import Network, proxy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from tests.peers.prometheus import Prometheus
 
 SVMS: Final = 5
 PER_SVM: Final = 4
@@ -149,6 +152,7 @@ def measured(name: str, way: Way) -> list[tuple[float, float, float]]:
         addresses = [f"127.0.0.1:{port}" for port in ([port for port, _ in proxies] or broken.ports)]
         data = Path(folder) / "data"
         service = stack.enter_context(Installation(data).init().serving())
+        metrics = stack.enter_context(prometheus.scraping(service, Path(folder) / "prometheus"))
         with service.client() as call:
             _configure(call, broken, addresses)
             _until(lambda: all(seen.get("keys_visible") for seen in _states(call).values()), "all show their keys")
@@ -157,7 +161,7 @@ def measured(name: str, way: Way) -> list[tuple[float, float, float]]:
             else:
                 time.sleep(3)
             way.do(broken)
-            return _detected(name, way, call, addresses, time.monotonic())
+            return _detected(name, way, call, metrics, addresses, time.monotonic())
 
 
 def _configure(call: Client, broken: Broken, addresses: list[str]) -> None:
@@ -182,7 +186,7 @@ def _states(call: Client) -> dict[str, dict[str, Any]]:
 
 
 def _detected(
-    name: str, way: Way, call: Client, addresses: list[str], began: float
+    name: str, way: Way, call: Client, metrics: Prometheus, addresses: list[str], began: float
 ) -> list[tuple[float, float, float]]:
     """Ask until all three say of each server what is wrong."""
     event = "km.keyserver.notavailable" if way.reasons else "km.canary.notvisible"
@@ -197,13 +201,7 @@ def _detected(
             if (parameters := {each["name"]: each["value"] for each in record["parameters"]})
             and (not way.reasons or parameters["reason"] in way.reasons)
         }
-        call.connection.request("GET", "/metrics", headers=call.headers)
-        lines = call.connection.getresponse().read().decode().splitlines()
-        shown = {
-            line.partition('key_server="')[2].partition('"')[0]
-            for line in lines
-            if line.startswith(f"{metric}{{") and line.endswith(" 0.0")
-        }
+        shown = {labels["key_server"] for labels in metrics.query(f"{metric} == 0")}
         states = _states(call)
         said = {
             address
@@ -230,6 +228,8 @@ def _until(holds: Callable[[], bool], what: str) -> None:
 
 def main() -> None:
     """Measure the ways that are named, or all."""
+    if prometheus.MISSING:
+        raise SystemExit(f"bench.detection: there is no {prometheus.MISSING} on this machine")
     console = Console()
     drawn = Table(box=None, header_style="bold", pad_edge=False)
     for column in ("way", "trials", "median", "maximum", "limit"):

@@ -24,7 +24,7 @@ from keystead.kmip.testing.server import KeyServer
 from keystead.settings import FILE_NAME, Settings, load
 from tests.cli.pages import DOCS, PASTED, SHOWN, blocks, environment, run
 from tests.peers.certificates import Authority, client, server_context
-from tests.peers.keystead import PASSWORD, Client, Installation, create_key_manager, install_certificates
+from tests.peers.keystead import PASSWORD, Client, Installation, create_key, create_key_manager, install_certificates
 from tests.peers.processes import accepts, free_port
 
 if TYPE_CHECKING:
@@ -180,14 +180,6 @@ def follow_quickstart(call: Client, pki: Pki, servers: list[str]) -> None:
     }
     made = call("POST", "/security/accounts", account)
     assert made.status == 201, made.content
-
-
-def create_key(call: Client, manager: str, name: str) -> None:
-    """Create a key; again, if key servers that were not learned yet did not answer in time."""
-    until = time.monotonic() + WITHIN_S
-    while (made := call("POST", f"/security/key-managers/{manager}/volume-keys", {"name": name})).status != 201:
-        assert time.monotonic() < until, made.content
-        time.sleep(0.1)
 
 
 # --- what happens to the reader --------------------------------------------------------------------------------------

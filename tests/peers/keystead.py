@@ -253,6 +253,14 @@ def create_key_manager(call: Client, certificates: Certificates, *servers: str) 
     return f"/security/key-managers/{call.create('/security/key-managers', body)['uuid']}/key-servers"
 
 
+def create_key(call: Client, key_manager: str, name: str) -> None:
+    """Create a key; again, if key servers that were not learned yet did not answer in time."""
+    until = time.monotonic() + READY_S
+    while (made := call("POST", f"/security/key-managers/{key_manager}/volume-keys", {"name": name})).status != 201:
+        assert time.monotonic() < until, made.content
+        time.sleep(0.1)
+
+
 @contextlib.contextmanager
 def key_servers(pki: Pki, count: int = 1) -> Iterator[list[int]]:
     """Sound key servers as threads of this process, cheap to start: their ports, each on all of :data:`HOSTS`."""
