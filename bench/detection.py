@@ -1,8 +1,8 @@
 """How soon a broken key server is known: ``python -m bench.detection [WAY ...]``.
 
 Twenty real key servers of five SVMs break at once, in eleven ways. For each server the time is measured from the break
-until an event, a Prometheus that scrapes every second, and the API say so. The command line shows what the API says. Prints a table with the median
-and the maximum of all three, in seconds. It takes about a quarter of an hour.
+until an event, a Prometheus that scrapes every second, and the API say so. The command line shows what the API says.
+Prints a table with the median and the maximum of all three, in seconds. It takes about a quarter of an hour.
 """
 
 from __future__ import annotations
