@@ -13,11 +13,11 @@ from typing import Final
 CHECK_S: Final = 1.0
 """Seconds that a light check may take."""
 
-PROBE_S: Final = 3.5
+PROBE_S: Final = 3.0
 """Seconds that a probe may take.
 
-With an interval of 5 s, the last good look, a failed check and the probe that confirms it lie within 10 s. Half a
-second is then left to store the loss.
+With an interval of 5 s, the last good look, a failed check and the probe that confirms it lie within 9 s. A second is
+then left to store the loss and for a scrape of the metrics.
 """
 
 PRE_TLS_COST: Final = 0.2
