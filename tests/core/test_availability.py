@@ -22,6 +22,7 @@ from keystead.core.availability import (
     certificate_events,
     connectivity,
     event_values,
+    has_proved_certificates,
     keys_visible,
     observed,
     own_certificate,
@@ -347,6 +348,21 @@ def test_what_a_loss_looked_like_is_told_to_the_cluster_only() -> None:
     assert sentence(event, whole_cluster=False) == event.log_message
     more = ' It failed in stage "connect", reason "connection_refused".'
     assert sentence(event, whole_cluster=True) == event.log_message + more
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "proved"),
+    [
+        (State.AVAILABLE, "", True),
+        (State.NOT_RESPONDING, "server_certificate_expired", True),
+        (State.NOT_RESPONDING, "server_certificate_wrong_name", False),
+        (State.NOT_RESPONDING, "connection_refused", False),
+        (State.UNKNOWN, "", False),
+    ],
+)
+def test_which_certificates_are_proved(state: State, reason: str, proved: bool) -> None:
+    """Those of a server that is available, or whose certificate has ended since."""
+    assert has_proved_certificates(Observation("n", "s", "", state, NOW, reason=reason)) is proved
 
 
 def test_whose_certificates_are_in_use() -> None:

@@ -339,7 +339,7 @@ def own_certificate(certificate: Certificate, svm: Svm | None, vserver: str) -> 
     )
 
 
-def is_proved(observation: Observation) -> bool:
+def has_proved_certificates(observation: Observation) -> bool:
     """Return True if the key manager's CAs proved the certificates that a key server last showed.
 
     An account of an SVM is told of these only. A name that it chose may later lead to another host of our network,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from keystead.core.availability import PRIMARY, is_proved, peer_certificates
+from keystead.core.availability import PRIMARY, has_proved_certificates, peer_certificates
 from keystead.core.model import State
 from keystead.monitor.recorder import Recorder
 from keystead.monitor.schedule import PROBE_S, Heartbeat, Intervals, Pace
@@ -235,7 +235,7 @@ class Monitor:
             if watcher.known is not None
             for certificate in peer_certificates(
                 watcher.known,
-                watcher.watched.key_manager.svm if is_proved(watcher.known) else None,
+                watcher.watched.key_manager.svm if has_proved_certificates(watcher.known) else None,
                 watcher.watched.vserver,
                 str(watcher.watched.address),
             )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 from keystead.core.attention import cluster as of_cluster
 from keystead.core.attention.items import Item, worst_first
 from keystead.core.attention.key_managers import Watched, key_items, orphan_items, server_items
-from keystead.core.availability import is_proved, own_certificate, peer_certificates
+from keystead.core.availability import has_proved_certificates, own_certificate, peer_certificates
 from keystead.service.keys.reporting.survival import survival_of
 from keystead.service.keys.topology import load_topology
 from keystead.service.loading import incarnation_of, require_cluster, require_key_manager
@@ -129,7 +129,7 @@ class Attention:
 
 def _told(call: Call, observations: Sequence[Observation]) -> list[Observation]:
     """Return the observations whose certificates the caller may see."""
-    return [each for each in observations if call.caller.svm is None or is_proved(each)]
+    return [each for each in observations if call.caller.svm is None or has_proved_certificates(each)]
 
 
 def _certificates(
