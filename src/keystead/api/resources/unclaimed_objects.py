@@ -155,16 +155,25 @@ DISMISSALS = Resource(
     " kept: when it contains something else, the dismissal ends. Nothing is destroyed, and no key server becomes"
     " removable. The audit record names the server, the object and the digest. Of a pair, both halves are dismissed.",
     declared=(
-        Field(name="key_server", type=SERVER, help="The primary key server.", post=True, required=True, since=OURS),
         Field(
-            name="unique_identifier",
-            type=text(1024),
-            help="The object's unique identifier on the server.",
+            name="key_server",
+            type=SERVER,
+            help="The primary key server.",
+            read=Read.NEVER,
             post=True,
             required=True,
             since=OURS,
         ),
-        Field(name="undo", type=BOOLEAN, help="True undoes the dismissal.", post=True, since=OURS),
+        Field(
+            name="unique_identifier",
+            type=text(1024),
+            help="The object's unique identifier on the server.",
+            read=Read.NEVER,
+            post=True,
+            required=True,
+            since=OURS,
+        ),
+        Field(name="undo", type=BOOLEAN, help="True undoes the dismissal.", read=Read.NEVER, post=True, since=OURS),
     ),
     link=always(""),
 )
