@@ -78,6 +78,7 @@ RESOURCES = (
     key_reports.PROOFS,
     key_reports.DRILLS,
     unclaimed_objects.UNCLAIMED,
+    unclaimed_objects.DISMISSALS,
     waiting.WAITING,
     detached_key_servers.DETACHED,
     incarnation.INCARNATION,
