@@ -98,7 +98,9 @@ async def test_an_object_is_dismissed(served: Served, pykmip_group: Group) -> No
     assert await warnings() == 1
     done = await served.api.admin.post(f"{url}/dismiss", body)
     assert (done.status, done.body) == (201, {}), done.content
-    (record,) = (await served.api.admin.get(f"{url}?dismissed=true&fields=dismissal")).body["records"]
+    listed = await served.api.admin.get(f"{url}?dismissed=true&fields=dismissal")
+    assert listed.status == 200, listed.content
+    (record,) = listed.body["records"]
     assert record["dismissal"]["account"] == "admin"
     assert re.fullmatch("[0-9a-f]{64}", record["dismissal"]["digest"])
     assert await warnings() == 0

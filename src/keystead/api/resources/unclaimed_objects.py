@@ -112,7 +112,9 @@ UNCLAIMED = Resource(
             since=OURS,
         ),
         Group(name="dismissal", help="Who dismissed the object, and when.", get=attrgetter("of.dismissal")),
-        Field(name="dismissal.time", type=TIME, help="The time.", get=attrgetter("time"), since=OURS),
+        Field(
+            name="dismissal.time", type=TIME, help="The time.", get=lambda dismissal: shown(dismissal.time), since=OURS
+        ),
         Field(name="dismissal.account", type=TEXT, help="The account.", get=attrgetter("account"), since=OURS),
         Field(
             name="dismissal.digest",
