@@ -338,7 +338,7 @@ def test_audit_verify_finds_what_was_changed(installation: Installation, tmp_pat
 
 
 def test_the_anchor_of_the_page(installation: Installation) -> None:
-    """What the page says to ask the database later is, letter by letter, what `audit verify` printed."""
+    """The query of the page returns, letter by letter, what `audit verify` printed."""
     page = (Path(__file__).parents[2] / "docs" / "explanation" / "security.md").read_text()
     found = re.search(r"`(SELECT [^`]*FROM\s+audit_records[^`]*)`", page)
     assert found is not None

@@ -44,7 +44,7 @@ _PAUSE = """pause() {
 
 @dataclass(frozen=True)
 class Block:
-    """What stands in one fence, and the heading above it."""
+    """The content of one fence, and the heading above it."""
 
     heading: str
     language: str

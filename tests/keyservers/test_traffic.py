@@ -28,14 +28,14 @@ def test_a_young_count_is_scaled_up_to_a_day() -> None:
     """The time runs from the first operation, for each address by itself; the first minute counts as one."""
     clock = Clock()
     sent = SentOperations(clock)
-    assert sent.per_day(ONE) == 0
+    assert sent.per_day().get(ONE.key, 0) == 0
     sent.to(ONE)(3)
-    assert sent.per_day(ONE) == 3 * DAY_S / SHORTEST_S
+    assert sent.per_day().get(ONE.key, 0) == 3 * DAY_S / SHORTEST_S
     clock.now += DAY_S / 4
     sent.to(ServerAddress("ks2", 5696))(1)
-    assert sent.per_day(ServerAddress("KS1", 5696)) == 3 * 4
-    assert sent.per_day(ServerAddress("ks2", 5696)) == DAY_S / SHORTEST_S
-    assert sent.per_day(ServerAddress("ks1", 5697)) == 0
+    assert sent.per_day().get(ServerAddress("KS1", 5696).key, 0) == 3 * 4
+    assert sent.per_day().get(ServerAddress("ks2", 5696).key, 0) == DAY_S / SHORTEST_S
+    assert sent.per_day().get(ServerAddress("ks1", 5697).key, 0) == 0
 
 
 @pytest.mark.parametrize("every_s", [60, 600])
@@ -46,13 +46,13 @@ def test_what_is_older_than_a_day_is_forgotten(every_s: int) -> None:
     for _ in range(int(3 * DAY_S / every_s)):
         sent.to(ONE)(2)
         clock.now += every_s
-    assert sent.per_day(ONE) == pytest.approx(2 * DAY_S / every_s, rel=0.01)
+    assert sent.per_day().get(ONE.key, 0) == pytest.approx(2 * DAY_S / every_s, rel=0.01)
     for _ in range(int(DAY_S / every_s)):
         sent.to(ONE)(1)
         clock.now += every_s
-    assert sent.per_day(ONE) == pytest.approx(DAY_S / every_s, rel=0.01)
+    assert sent.per_day().get(ONE.key, 0) == pytest.approx(DAY_S / every_s, rel=0.01)
     clock.now += DAY_S + SPAN_S
-    assert sent.per_day(ONE) == 0
+    assert sent.per_day().get(ONE.key, 0) == 0
 
 
 async def test_looks_are_counted_as_the_server_counts_them() -> None:
@@ -60,21 +60,21 @@ async def test_looks_are_counted_as_the_server_counts_them() -> None:
     async with server() as running:
         address, gateway = ServerAddress("127.0.0.1", running.port), Gateway(LOOPBACK)
         watch = gateway.watch(address, target(running.port), identity())
-        assert (gateway.connections(address), gateway.operations_per_day(address)) == (0, 0)
+        assert (gateway.connections().get(address.key, 0), gateway.operations_per_day().get(address.key, 0)) == (0, 0)
         assert (await watch.probe(LIMIT_S)).accepted
         assert await watch.check(LIMIT_S)
         async with watch.session(LIMIT_S) as session:
             await register(session)
         known = operations(running)
-        assert gateway.operations_per_day(address) == pytest.approx(known * DAY_S / SHORTEST_S)
+        assert gateway.operations_per_day().get(address.key, 0) == pytest.approx(known * DAY_S / SHORTEST_S)
         (result,) = await gateway.probe_all([target(running.port)], identity(), 40)
         assert result.accepted
         assert operations(running) > known
-        assert gateway.operations_per_day(address) == pytest.approx(known * DAY_S / SHORTEST_S)
-        assert gateway.connections(address) == 1
-        assert gateway.connections(ServerAddress("127.0.0.1", 1)) == 0
+        assert gateway.operations_per_day().get(address.key, 0) == pytest.approx(known * DAY_S / SHORTEST_S)
+        assert gateway.connections().get(address.key, 0) == 1
+        assert gateway.connections().get(ServerAddress("127.0.0.1", 1).key, 0) == 0
         watch.close()
-        assert gateway.connections(address) == 0
+        assert gateway.connections().get(address.key, 0) == 0
 
 
 async def test_key_work_is_counted_as_the_server_counts_it() -> None:
@@ -83,8 +83,10 @@ async def test_key_work_is_counted_as_the_server_counts_it() -> None:
         way = endpoint(running.port)
         ids = await put(used, way)
         await read(used, way, ids)
-        assert used.operations_per_day(way.server) == pytest.approx(operations(running) * DAY_S / SHORTEST_S)
-        assert used.connections(way.server) == running.connections == 1
+        assert used.operations_per_day().get(way.server.key, 0) == pytest.approx(
+            operations(running) * DAY_S / SHORTEST_S
+        )
+        assert used.connections().get(way.server.key, 0) == running.connections == 1
         async with used.session(way, timeout_s=TIMEOUT_S), used.session(way, timeout_s=TIMEOUT_S):
-            assert used.connections(way.server) == 2
-        assert used.connections(ServerAddress("127.0.0.1", 1)) == 0
+            assert used.connections().get(way.server.key, 0) == 2
+        assert used.connections().get(ServerAddress("127.0.0.1", 1).key, 0) == 0

@@ -76,8 +76,8 @@ def _lines(found: Rebuilt) -> Iterator[str]:
         yield f"  keys that were there, with copies of which the database did not know: {found.completed}"
     for address, reason in found.unread:
         yield f"  key server {address} was not read: {reason}"
-    for address, reason, number in found.rotten:
-        yield f"  key server {address} has {number} copies that are not what their keys are: {reason}"
+    for address, reason, number in found.unproven:
+        yield f"  copies on key server {address} without the material of their keys, or not read: {number}, {reason}"
     for doubt in sorted(set(found.doubts)):
         yield f"  keys not taken: {found.doubts.count(doubt)}, {doubt}"
     if found.unclaimed:

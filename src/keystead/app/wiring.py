@@ -135,7 +135,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             keys.guard,
             keys.identity,
             keys.changed,
-            NodeTraffic(gateway, keys.objects).of,
+            NodeTraffic(gateway, keys.objects).now,
         )
         services = Services(
             accounts=Accounts(store, hasher, audit, clock, node),

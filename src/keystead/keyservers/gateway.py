@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import replace
 from typing import TYPE_CHECKING
 from weakref import WeakSet
@@ -26,7 +26,7 @@ from keystead.keyservers.traffic import SentOperations
 from keystead.keyservers.watch import Watch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from keystead.core.probing import ProbeResult, ProbeTarget, TlsIdentity
     from keystead.core.server_address import ServerAddress
@@ -98,13 +98,13 @@ class Gateway:
         self._watches.add(watch)
         return watch
 
-    def connections(self, server: ServerAddress) -> int:
-        """Return how many watches of an address have a connection open."""
-        return sum(watch.connected for watch in self._watches if watch.server.key == server.key)
+    def connections(self) -> Mapping[str, int]:
+        """Return how many watches have a connection open, by address."""
+        return Counter(watch.server.key for watch in self._watches if watch.connected)
 
-    def operations_per_day(self, server: ServerAddress) -> int:
+    def operations_per_day(self) -> Mapping[str, int]:
         """Return the operations of watches in a day; see :class:`keystead.service.ports.probing.ServerTraffic`."""
-        return self._sent.per_day(server)
+        return self._sent.per_day()
 
 
 def _combined(results: Sequence[ProbeResult]) -> ProbeResult:

@@ -13,7 +13,7 @@ import hmac
 import secrets
 import socket
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from typing import TYPE_CHECKING, Final
 
 from keystead.keyservers.contexts import Contexts
@@ -26,9 +26,8 @@ from keystead.keyservers.traffic import SentOperations
 from keystead.kmip.transport.sessions import Sessions
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Mapping
 
-    from keystead.core.server_address import ServerAddress
     from keystead.keyservers.egress import EgressRules
     from keystead.keyservers.resolve import Answer
     from keystead.service.ports.objects import Endpoint
@@ -114,14 +113,16 @@ class Objects:
         peer = self._peers.get(self._key(endpoint))
         return peer.latencies.p95_s() if peer else None
 
-    def connections(self, server: ServerAddress) -> int:
-        """Return how many connections to an address are open or being made now, of all peers."""
-        pools = [peer.pool for peer in self._peers.values() if peer.server.key == server.key]
-        return sum(pool.idle + pool.lent for pool in pools)
+    def connections(self) -> Mapping[str, int]:
+        """Return how many connections are open or being made now, by address."""
+        counts = Counter[str]()
+        for peer in self._peers.values():
+            counts[peer.server.key] += peer.pool.idle + peer.pool.lent
+        return counts
 
-    def operations_per_day(self, server: ServerAddress) -> int:
+    def operations_per_day(self) -> Mapping[str, int]:
         """Return the operations of a day; see the port :class:`keystead.service.ports.probing.ServerTraffic`."""
-        return self._sent.per_day(server)
+        return self._sent.per_day()
 
     async def close(self) -> None:
         """Close the idle connections now, and the lent ones when they are returned. No more connections are lent."""

@@ -55,13 +55,13 @@ class SentOperations:
         """Return a function that counts operations: those of one message to this address."""
         return partial(self._add, server.key)
 
-    def per_day(self, server: ServerAddress) -> int:
-        """Return the operations that were sent to an address in the last 24 hours.
+    def per_day(self) -> dict[str, int]:
+        """Return the operations that were sent in the last 24 hours, by address.
 
         If the first one was sent less than 24 hours ago, the number since then is scaled up to a day.
         """
-        count = self._counts.get(server.key)
-        return count.per_day(self._clock()) if count else 0
+        now = self._clock()
+        return {address: count.per_day(now) for address, count in self._counts.items()}
 
     def _add(self, address: str, operations: int) -> None:
         now = self._clock()

@@ -50,6 +50,32 @@ class _View(NamedTuple):
         return f"{self.of.key_server} {self.of.name} {self.of.unique_identifier}"
 
 
+def _place_fields(read: Read) -> tuple[Field, Field]:
+    """Return the two fields that say which object is meant, in answers and in bodies."""
+    return (
+        Field(
+            name="key_server",
+            type=SERVER,
+            help="The primary key server.",
+            get=lambda view: view.server or None,
+            read=read,
+            post=True,
+            required=True,
+            since=OURS,
+        ),
+        Field(
+            name="unique_identifier",
+            type=text(1024),
+            help="The object's unique identifier on the server.",
+            get=lambda view: view.of.unique_identifier,
+            read=read,
+            post=True,
+            required=True,
+            since=OURS,
+        ),
+    )
+
+
 UNCLAIMED = Resource(
     name="unclaimed_object",
     help="An object on a key server under one of our names that no key of this database accounts for. It may be a key"
@@ -60,26 +86,7 @@ UNCLAIMED = Resource(
     " authentication key. Either half of a pair represents the whole pair. A call confined to an SVM finds none,"
     " because the owner of an object is unknown.",
     declared=(
-        Field(
-            name="key_server",
-            type=SERVER,
-            help="The primary key server.",
-            get=lambda view: view.server or None,
-            read=Read.KEY,
-            post=True,
-            required=True,
-            since=OURS,
-        ),
-        Field(
-            name="unique_identifier",
-            type=text(1024),
-            help="The object's unique identifier on the server.",
-            get=lambda view: view.of.unique_identifier,
-            read=Read.KEY,
-            post=True,
-            required=True,
-            since=OURS,
-        ),
+        *_place_fields(Read.KEY),
         Field(
             name="object_name",
             type=TEXT,
@@ -157,24 +164,7 @@ DISMISSALS = Resource(
     " kept: when it contains something else, the dismissal ends. Nothing is destroyed, and no key server becomes"
     " removable. The audit record names the server, the object and the digest. Of a pair, both halves are dismissed.",
     declared=(
-        Field(
-            name="key_server",
-            type=SERVER,
-            help="The primary key server.",
-            read=Read.NEVER,
-            post=True,
-            required=True,
-            since=OURS,
-        ),
-        Field(
-            name="unique_identifier",
-            type=text(1024),
-            help="The object's unique identifier on the server.",
-            read=Read.NEVER,
-            post=True,
-            required=True,
-            since=OURS,
-        ),
+        *_place_fields(Read.NEVER),
         Field(name="undo", type=BOOLEAN, help="True undoes the dismissal.", read=Read.NEVER, post=True, since=OURS),
     ),
     link=always(""),

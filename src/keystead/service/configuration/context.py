@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
+    from keystead.core.model import KeyServer
     from keystead.service.audit.log import AuditLog
     from keystead.service.configuration.key_server_views import TrafficOf
     from keystead.service.keys.guarding.relocation import RelocationGuard
@@ -22,7 +23,7 @@ class ConfigurationContext:
     """The dependencies of changes to key managers and key servers.
 
     ``on_changed`` gets the uuid of a key manager after its servers were probed and the change was stored. ``traffic``
-    returns the traffic of this node with a key server, or None if it is not known.
+    returns a function that returns the traffic of this node with a key server, or None if it is not known.
     """
 
     store: Store[Transaction]
@@ -32,4 +33,12 @@ class ConfigurationContext:
     removal_guard: RemovalGuard
     relocation_guard: RelocationGuard
     on_changed: Callable[[str], None] = lambda _: None
-    traffic: TrafficOf = lambda _: None
+    traffic: Callable[[], TrafficOf] = lambda: _unknown
+
+    def traffic_for(self, wanted: Collection[str]) -> TrafficOf:
+        """Return the function for reads of these fields. Called on the event loop, before the transaction."""
+        return self.traffic() if any("cost." in name for name in wanted) else _unknown
+
+
+def _unknown(_: KeyServer) -> None:
+    """Return no traffic."""

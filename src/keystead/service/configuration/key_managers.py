@@ -134,14 +134,15 @@ class KeyManagers:
 
     async def get(self, call: Call, uuid: str, wanted: Wanted) -> KeyManagerView:
         """Return one key manager with the fields that are wanted, or raise 4 (404)."""
+        traffic = self._context.traffic_for(wanted)
         return await self._context.store.read_few(
-            lambda tx: views(tx, call, [require_key_manager(tx, call, uuid)], wanted, self._context.traffic)[0]
+            lambda tx: views(tx, call, [require_key_manager(tx, call, uuid)], wanted, traffic)[0]
         )
 
     async def page(self, call: Call, page: Page) -> tuple[KeyManagerView, ...]:
         """Return a slice of the key managers, by uuid, with the fields that are wanted."""
         within = call.within(page)
-        traffic = self._context.traffic
+        traffic = self._context.traffic_for(within.wanted)
         return await self._context.store.read(
             lambda tx: views(tx, call, tx.page(KeyManager, within), within.wanted, traffic)
         )

@@ -47,14 +47,23 @@ class NodeTraffic:
     watching: ServerTraffic
     keys: ServerTraffic
 
-    def of(self, server: KeyServer) -> Traffic:
-        """Return the traffic with a key server and its secondaries."""
-        addresses = (server.address, *secondary_addresses(server))
-        return Traffic(
-            connections=sum(map(self.watching.connections, addresses)) + sum(map(self.keys.connections, addresses)),
-            watching=sum(map(self.watching.operations_per_day, addresses)),
-            keys=sum(map(self.keys.operations_per_day, addresses)),
-        )
+    def now(self) -> TrafficOf:
+        """Return a function that returns the traffic with a key server and its secondaries, as it is now.
+
+        Called on the event loop, before a transaction: that may run in another thread.
+        """
+        watches, sessions = self.watching.connections(), self.keys.connections()
+        watching, keys = self.watching.operations_per_day(), self.keys.operations_per_day()
+
+        def of(server: KeyServer) -> Traffic:
+            addresses = [each.key for each in (server.address, *secondary_addresses(server))]
+            return Traffic(
+                connections=sum(watches.get(each, 0) + sessions.get(each, 0) for each in addresses),
+                watching=sum(watching.get(each, 0) for each in addresses),
+                keys=sum(keys.get(each, 0) for each in addresses),
+            )
+
+        return of
 
 
 def key_server_views(

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from keystead.core.server_address import ServerAddress
     from keystead.service.configuration.context import ConfigurationContext
     from keystead.service.configuration.key_server_rows import ServerRows
+    from keystead.service.configuration.key_server_views import TrafficOf
     from keystead.service.context import Call
     from keystead.service.ports.page import Page
 
@@ -140,6 +141,7 @@ class KeyServers:
 
     async def page(self, call: Call, key_manager: str, page: Page) -> tuple[KeyServer, ...]:
         """Return a slice of the key manager's servers, in the order of their creation."""
+        traffic = self._context.traffic_for(page.wanted)
 
         def read(tx: Rows) -> tuple[KeyServer, ...]:
             manager = require_key_manager(tx, call, key_manager)
@@ -147,7 +149,7 @@ class KeyServers:
                 servers = tx.page(KeyServer, page.within(key_manager=key_manager))
             except StoreError as error:
                 raise OntapError(errors.KEY_SERVERS_UNREADABLE) from error
-            return self._views(tx, call, manager, servers, page.wanted)
+            return _views(tx, call, manager, servers, page.wanted, traffic)
 
         return await self._context.store.read(read)
 
@@ -155,6 +157,7 @@ class KeyServers:
         self, call: Call, key_manager: str, address: ServerAddress, wanted: Wanted = frozenset()
     ) -> KeyServer:
         """Return the server with this address, however it is spelled, or raise 4 (404)."""
+        traffic = self._context.traffic_for(wanted)
 
         def read(tx: Rows) -> KeyServer:
             manager = require_key_manager(tx, call, key_manager)
@@ -164,13 +167,19 @@ class KeyServers:
                 raise OntapError(errors.KEY_SERVERS_UNREADABLE) from error
             if server is None:
                 raise OntapError(errors.ENTRY_NOT_FOUND, target="server")
-            return self._views(tx, call, manager, (server,), wanted)[0]
+            return _views(tx, call, manager, (server,), wanted, traffic)[0]
 
         return await self._context.store.read_few(read)
 
-    def _views(
-        self, tx: Rows, call: Call, key_manager: KeyManager, servers: Sequence[KeyServer], wanted: Wanted
-    ) -> tuple[KeyServer, ...]:
-        """Return the servers, with what is wanted of connectivity and cost."""
-        enabled = {key_manager.uuid} if key_manager.enabled else frozenset[str]()
-        return tuple(key_server_views(tx, call, servers, enabled, wanted, self._context.traffic))
+
+def _views(
+    tx: Rows,
+    call: Call,
+    key_manager: KeyManager,
+    servers: Sequence[KeyServer],
+    wanted: Wanted,
+    traffic: TrafficOf,
+) -> tuple[KeyServer, ...]:
+    """Return the servers, with what is wanted of connectivity and cost."""
+    enabled = {key_manager.uuid} if key_manager.enabled else frozenset[str]()
+    return tuple(key_server_views(tx, call, servers, enabled, wanted, traffic))

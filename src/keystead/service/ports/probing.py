@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from keystead.core.probing import ProbeResult, ProbeTarget, TlsIdentity
@@ -44,12 +44,12 @@ class Watch(Protocol):
 class ServerTraffic(Protocol):
     """Connections to addresses of key servers, and the KMIP operations on them, of one part of this process."""
 
-    def connections(self, server: ServerAddress) -> int:
-        """Return how many connections to an address are open now."""
+    def connections(self) -> Mapping[str, int]:
+        """Return how many connections are open now, by address (:attr:`ServerAddress.key`). Call it on the loop."""
         ...
 
-    def operations_per_day(self, server: ServerAddress) -> int:
-        """Return the operations that were sent to an address in the last 24 hours.
+    def operations_per_day(self) -> Mapping[str, int]:
+        """Return the operations that were sent in the last 24 hours, by address. Call it on the loop.
 
         If the first one was sent less than 24 hours ago, the number since then is scaled up to a day.
         """

@@ -142,7 +142,7 @@ async def test_a_pair_is_dismissed_as_a_whole(key_world: KeyWorld) -> None:
 
 @on_sqlite
 async def test_what_cannot_be_dismissed(key_world: KeyWorld) -> None:
-    """What is not listed, what is gone, a key that is in use; and an SVM sees nothing."""
+    """Refuse what is not listed, what is gone, and a key that is in use; an SVM sees nothing."""
     servers = await key_world.start(1)
     kept = await keeping(key_world, *servers)
     key = await kept.node.create(kept.manager)

@@ -459,7 +459,7 @@ async def test_descriptors_are_believed_if_they_are_ours(key_world: KeyWorld, ne
     assert rebuilt.added == 0
     assert rebuilt.doubts == ("too few replication domains hold a copy that agrees",)
     assert rebuilt.unclaimed == 4
-    assert rebuilt.rotten == ((f"127.0.0.1:{servers[0].port}", "different_material", 1),)
+    assert rebuilt.unproven == ((f"127.0.0.1:{servers[0].port}", "different_material", 1),)
     assert not rebuilt.complete
 
 
@@ -474,7 +474,7 @@ async def test_rotten_material_beside_enough_copies(key_world: KeyWorld, new_sto
     await lost.lose()
     rebuilt = await lost.rebuild()
     assert (rebuilt.added, rebuilt.doubts, rebuilt.unclaimed) == (1, (), 1)
-    assert rebuilt.rotten == ((f"127.0.0.1:{servers[0].port}", "different_material", 1),)
+    assert rebuilt.unproven == ((f"127.0.0.1:{servers[0].port}", "different_material", 1),)
     assert not rebuilt.complete
 
 

@@ -35,9 +35,10 @@ from keystead.core.keys.model import (
 from keystead.core.keys.names import is_written_by, parse
 from keystead.service.cluster.svms import about_svm
 from keystead.service.keys.attempts import still_configured
-from keystead.service.keys.orphans.listed import find_listed, listed_orphans, read_object, visible_key_manager
+from keystead.service.keys.orphans.listed import find_listed, listed_orphans, read_object
 from keystead.service.keys.orphans.scan import all_names, key_of, whole_name
 from keystead.service.keys.writing.create import create_state
+from keystead.service.loading import require_key_manager
 from keystead.service.ports.cluster import AuditRows, ClusterRows, LeaseRows
 from keystead.service.ports.configuration import KeyManagerRows, ListRows
 from keystead.service.ports.keys import AttemptRows, CopyRows, KeyRows, OrphanRows, TopologyRows
@@ -93,7 +94,7 @@ class Orphans:
         """
 
         def read(tx: Rows) -> tuple[OrphanView, ...]:
-            found, lives = listed_orphans(tx, call, visible_key_manager(tx, call, key_manager)), tx.incarnations()
+            found, lives = listed_orphans(tx, call, require_key_manager(tx, call, key_manager)), tx.incarnations()
             return tuple(OrphanView(each, is_written_by(each.name, lives)) for each in found)
 
         return await self._context.store.read(read)
@@ -148,7 +149,7 @@ class Orphans:
         """
         tx.cluster(lock=True)  # so that no other key manager adopts an object of this name meanwhile
         key_manager = then.key_manager.uuid
-        manager = visible_key_manager(tx, call, key_manager, lock=True)
+        manager = require_key_manager(tx, call, key_manager, lock=True)
         topology, parts = find_listed(tx, call, key_manager, copy.key_server, copy.unique_identifiers[0])
         if not still_configured([copy], then, topology):
             return None

@@ -12,6 +12,7 @@ from keystead.service.cluster.svms import about_svm
 from keystead.service.keys.looking.visit import visit
 from keystead.service.keys.orphans.scan import is_orphaned
 from keystead.service.keys.topology import load_topology
+from keystead.service.loading import require_key_manager
 from keystead.service.ports.cluster import ClusterRows, LeaseRows
 from keystead.service.ports.configuration import KeyManagerRows, ListRows
 from keystead.service.ports.keys import AttemptRows, CopyRows, KeyRows, OrphanRows, TopologyRows
@@ -76,14 +77,6 @@ async def _check_names(at: Visit, parts: Sequence[Orphan]) -> None:
             raise OntapError(errors.ENTRY_NOT_FOUND, target="unique_identifier")
 
 
-def visible_key_manager(tx: KeyManagerRows, call: Call, uuid: str, *, lock: bool = False) -> KeyManager:
-    """Return the key manager, or raise 4 (404) if the call may not see it."""
-    found = tx.key_manager(uuid, lock=lock)
-    if found is None or not call.sees(found.svm):
-        raise OntapError(errors.ENTRY_NOT_FOUND, target="uuid")
-    return found
-
-
 def listed_orphans(tx: OrphanRows, call: Call, key_manager: KeyManager) -> tuple[Orphan, ...]:
     """Return the orphans that the last scan stored for a key manager.
 
@@ -99,7 +92,7 @@ def find_listed(tx: Rows, call: Call, key_manager: str, key_server: str, unique_
     object is not listed, is no copy of a key, or is no orphan any more. Raises 4 (404), too, if the other part is not
     listed.
     """
-    topology = load_topology(tx, visible_key_manager(tx, call, key_manager))
+    topology = load_topology(tx, require_key_manager(tx, call, key_manager))
     here = [each for each in listed_orphans(tx, call, topology.key_manager) if each.key_server == key_server]
     asked = next((each for each in here if each.unique_identifier == unique_identifier), None)
     name = parse(asked.name) if asked else None

@@ -75,8 +75,8 @@ class Rebuilt:
 
     ``added`` is the number of keys that were added. ``completed`` is the number of keys in the database that got
     missing copies. ``doubts`` are the reasons for keys that were not added. ``unclaimed`` is the number of stored
-    orphans, without the ``dismissed`` ones. ``rotten`` are copies that were not read as what their keys are: the
-    server's address, a reason, and how many. ``unread`` are servers that were not read, or may have more than they
+    orphans, without the ``dismissed`` ones. ``unproven`` are copies that were not read with the material of their keys:
+    the server's address, a reason, and how many. ``unread`` are servers that were not read, or may have more than they
     showed: address and reason, a fixed word. ``single_domain``: keys were found, and the key manager has only one
     domain.
     """
@@ -87,14 +87,14 @@ class Rebuilt:
     doubts: tuple[str, ...] = ()
     unclaimed: int = 0
     dismissed: int = 0
-    rotten: tuple[tuple[str, str, int], ...] = ()
+    unproven: tuple[tuple[str, str, int], ...] = ()
     unread: tuple[tuple[str, str], ...] = ()
     single_domain: bool = False
 
     @property
     def complete(self) -> bool:
         """True if every server and every copy was read, no key is in doubt, and each orphan is dismissed."""
-        return not (self.doubts or self.unclaimed or self.unread or self.rotten)
+        return not (self.doubts or self.unclaimed or self.unread or self.unproven)
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ class Rebuilder:
             read += found[0]
             unread += found[1]
         objects = [each for contents in read for each in contents.objects]
-        descriptors, copies, rotten = await self._described(read, digest_key)
+        descriptors, copies, unproven = await self._described(read, digest_key)
         known = await self._store.read(lambda tx: known_of(tx, topology, self._clock.now()))
         found_keys = inventory(objects, descriptors, copies, known)
         added, completed, doubts = await self._importer.store(topology, found_keys, objects)
@@ -151,7 +151,7 @@ class Rebuilder:
             added=added,
             completed=completed,
             doubts=tuple(sorted([*found_keys.doubts.values(), *doubts])),
-            rotten=tuple(rotten),
+            unproven=tuple(unproven),
             unread=tuple(unread),
             single_domain=bool(found_keys.keys) and len(set(known.domain_of.values())) == 1,
         )
@@ -160,7 +160,7 @@ class Rebuilder:
     async def _described(
         self, read: Sequence[Contents], digest_key: Secret | None
     ) -> tuple[list[FoundDescriptor], list[FoundCopy], list[tuple[str, str, int]]]:
-        """Return the authentic descriptors of all servers, the copies that agree with them, and the rotten copies.
+        """Return the authentic descriptors of all servers, the copies that agree with them, and the unproven copies.
 
         All are empty without a digest key.
         """
@@ -168,12 +168,12 @@ class Rebuilder:
             return [], [], []
         descriptors = [each for contents in read for each in contents.opened(digest_key)]
         copies = await asyncio.gather(*(self._contents.copies(each, descriptors, digest_key) for each in read))
-        rotten = [
+        unproven = [
             (str(contents.endpoint.server), reason, number)
             for contents, (_, others) in zip(read, copies, strict=True)
             for reason, number in sorted(others.items())
         ]
-        return descriptors, [copy for agreeing, _ in copies for copy in agreeing], rotten
+        return descriptors, [copy for agreeing, _ in copies for copy in agreeing], unproven
 
     def _digest_key(self, topology: ServerTopology) -> Secret | None:
         """Return the digest key, which tells our descriptors and copies from others.
