@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
 pytest_plugins = [
+    "tests.peers.unretrieved",
     "tests.peers.databases",
     "tests.peers.fixtures",
     "tests.peers.homes",

@@ -29,6 +29,7 @@ from tests.peers.asgi import Response
 from tests.peers.certificates import Credentials, server_context
 from tests.peers.fault_servers import FaultServer, tls
 from tests.peers.kmip_answers import answering
+from tests.peers.unretrieved import NEVER_RETRIEVED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -98,6 +99,7 @@ class Installation:
             yield service
         finally:
             service.kill()
+        assert NEVER_RETRIEVED not in service.stderr.read_text(errors="replace")
 
 
 class Service:

@@ -152,6 +152,13 @@ class KeyNode:
         """Create a key, as a call does."""
         return await self.writer.create(call, key_manager, NewKey(name, **fields))
 
+    async def learn(self, key_manager: str) -> None:
+        """Learn all servers. A real one on a busy machine may not answer in time at first."""
+        async with asyncio.timeout(60):
+            while not (await self.learner.ensure(key_manager)).learned:
+                self.learner.retry(key_manager)
+                await asyncio.sleep(0.2)
+
     async def refused(self, key_manager: str, name: str = "a key", **fields: Any) -> OntapError:
         """Return the error of a creation."""
         with pytest.raises(OntapError) as raised:

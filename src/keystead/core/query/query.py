@@ -48,11 +48,15 @@ class Catalogue:
         """Return the names of the fields that a ``fields`` parameter asks for, always with the key fields.
 
         Empty text is the default: all normal fields of a single object, the key fields of a collection's records. The
-        name of a parent means its members. ``*`` means all normal fields, and ``**`` the expensive ones as well. A list
-        with exclusions alone starts from the normal fields.
+        name of a parent means its members, the expensive ones only if all of them are. ``*`` means all normal fields,
+        and ``**`` the expensive ones as well. A list with exclusions alone starts from the normal fields.
         """
         included, excluded = parse_fields(text)
-        chosen = self.named(included, "fields", ignore_unknown=ignore_unknown)
+        chosen = {
+            field
+            for name in included
+            for field in self._shown_by(name, self._named(name, "fields", ignore_unknown=ignore_unknown))
+        }
         if not included and (single or excluded):
             chosen = self._shown(Read.NORMAL)
         left_out = self.named(excluded, "fields", ignore_unknown=ignore_unknown)
@@ -68,6 +72,11 @@ class Catalogue:
 
     def _shown(self, *reads: Read) -> set[str]:
         return {name for name, read in self.fields.items() if read in reads}
+
+    def _shown_by(self, name: str, beneath: set[str]) -> set[str]:
+        if name == "**":
+            return beneath
+        return {field for field in beneath if self.fields[field] is not Read.EXPENSIVE} or beneath
 
     def _named(self, name: str, parameter: str, *, ignore_unknown: bool) -> set[str]:
         if name == "*":

@@ -51,6 +51,7 @@ async def test_down_to_the_last(key_world: KeyWorld, pykmip_group: Group) -> Non
     addresses = [server.proxied for server in servers]
     manager = await key_world.key_manager(*addresses, know=False, timeout=2, create_remove_timeout=30)
     removing = changer_of(key_world, await key_world.node(), manager)
+    await removing.node.learn(manager)
     keys = [await removing.node.create(manager, f"key {number}") for number in range(10)]
     key_world.clock.advance(LONG_AGO_S)
 

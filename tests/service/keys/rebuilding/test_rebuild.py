@@ -20,7 +20,6 @@ from keystead.kmip.testing.server import close
 from keystead.kmip.ttlv.enums import Operation, ResultReason
 from keystead.service.audit.log import AuditLog
 from keystead.service.keys.keeping.settle import AttemptSettlement
-from keystead.service.keys.learning.learn import ServerLearner
 from keystead.service.keys.reading.fetch import Fetcher
 from keystead.service.keys.rebuilding.import_keys import KeyImporter
 from keystead.service.keys.rebuilding.rebuild import Rebuilder, Rebuilt
@@ -119,9 +118,7 @@ async def keeping(
     manager = await world.key_manager(*servers, know=False, svm=svm, of_cluster=of_cluster)
     endpoints = (await world.node()).endpoints
     node = await world.node(describe=Describer(endpoints))
-    learner = ServerLearner(node.store, node.objects, node.endpoints, world.home.keyring, world.clock)
-    await learner.ensure(manager)
-    await learner.close()
+    await node.learn(manager)
     return Lost(world, node, manager, store)
 
 

@@ -136,6 +136,7 @@ async def test_real_servers_are_drilled(key_world: KeyWorld, pykmip_group: Group
     """Two of four PyKMIP servers are dead and a third has lost everything: the fourth has all keys."""
     node = await proving(key_world)
     manager = await key_world.key_manager(*(server.address for server in pykmip_group.primaries), know=False)
+    await node.of.learn(manager)
     for number in range(8):
         await node.of.create(manager, f"key {number}")
     for server in pykmip_group.primaries[:2]:

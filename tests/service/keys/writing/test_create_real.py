@@ -37,6 +37,7 @@ async def test_four_primaries_that_fail(key_world: KeyWorld, pykmip_group: Group
         *(primary.proxied for primary in pykmip_group.primaries), know=False, create_remove_timeout=5
     )
     node = await key_world.node(grace_s=8.0)
+    await node.learn(manager)
     key = await node.create(manager, "all", material=Secret(MATERIAL))
     assert await key_world.presences(key.uuid) == 4 * [PRESENT]
     assert {copy.object_state for copy in await key_world.copies(key.uuid)} == {"Active"}
