@@ -48,17 +48,22 @@ ANSWER_S = 45
 
 @dataclass(frozen=True)
 class Installation:
-    """A data directory, the database that belongs to it (a URL; SQLite in the directory if empty), and settings."""
+    """A data directory, the database that belongs to it (a URL; SQLite in the directory if empty), and settings.
+
+    ``source`` is the folder of the release that its commands run, None for this version.
+    """
 
     data: Path
     database: str = ""
     settings: Mapping[str, str] = field(default_factory=dict)
+    source: Path | None = None
 
     @property
     def environment(self) -> dict[str, str]:
         """Return what a process of this installation is started with: this process's environment and the settings."""
         named = {"egress_allow": EGRESS} | ({"database": self.database} if self.database else {}) | dict(self.settings)
-        return dict(os.environ) | {f"KEYSTEAD_{name.upper()}": value for name, value in named.items()}
+        release = {"PYTHONPATH": str(self.source)} if self.source else {}
+        return dict(os.environ) | release | {f"KEYSTEAD_{name.upper()}": value for name, value in named.items()}
 
     def command(self, *arguments: str) -> list[str]:
         """A command line on this data directory."""
