@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 pytest_plugins = [
     "tests.peers.unretrieved",
+    "tests.peers.resuming",
     "tests.peers.databases",
     "tests.peers.fixtures",
     "tests.peers.homes",

@@ -118,7 +118,7 @@ def filters(resource: Resource) -> Iterator[str]:
     yield f"query_fields={','.join(asked)}&query=" + "|".join(map(str, range(each)))
 
 
-@pytest.mark.sweep
+@pytest.mark.long
 @pytest.mark.parametrize("path", COLLECTIONS)
 async def test_the_most_that_can_be_asked_for_is_answered(client: AsgiClient, path: str) -> None:
     """On every collection and both engines, also ordered by the owner's name."""

@@ -218,7 +218,7 @@ def different_states(points: list[str]) -> list[int]:
     return sorted({*found, *after_commits, points.index("statement CREATE") + 5})
 
 
-@pytest.mark.sweep
+@pytest.mark.long
 def test_an_init_killed_at_any_point_can_be_repeated(tmp_path: Path) -> None:
     """The next init makes what is missing; nothing is torn, nothing is left over, and the password is known."""
     with Harness() as harness:

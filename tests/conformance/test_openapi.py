@@ -187,7 +187,7 @@ def drive(world: World, operation: Operation, session: requests.Session, example
     return statuses
 
 
-@pytest.mark.sweep
+@pytest.mark.long
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("account", EXAMPLES)
 def test_every_answer_is_a_documented_one(account: str, world: World, request: pytest.FixtureRequest) -> None:

@@ -177,7 +177,7 @@ async def listed(store: SqlStore) -> SqlStore:
     return store
 
 
-@pytest.mark.sweep
+@pytest.mark.long
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(asked=lists(), offset=st.integers(0, 5))
 async def test_sql_finds_what_memory_finds(listed: SqlStore, asked: Any, offset: int) -> None:
@@ -188,7 +188,7 @@ async def test_sql_finds_what_memory_finds(listed: SqlStore, asked: Any, offset:
     assert list(rows) == found_in_memory(kind, models, where, order)[offset:]
 
 
-@pytest.mark.sweep
+@pytest.mark.long
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(asked=lists(), limit=st.integers(1, 20))
 async def test_pages_put_together_are_the_list(listed: SqlStore, asked: Any, limit: int) -> None:

@@ -252,7 +252,6 @@ def _check_sequences(home: Home, pki: Pki, examples: int, steps: int) -> None:
     )
 
 
-@pytest.mark.sweep
 @on_sqlite
 def test_the_model(home: Home, pki: Pki) -> None:
     """A few sequences of calls and faults keep the properties of the model."""

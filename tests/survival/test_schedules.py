@@ -108,9 +108,10 @@ def runs(home: Home, pki: Pki, tmp_path: Path, request: pytest.FixtureRequest) -
     return Runs(home, pki, tmp_path, request.getfixturevalue("postgres") if on_postgresql else None)
 
 
-@pytest.mark.sweep
 @pytest.mark.parametrize(
-    ("database_url", "seed"), [(SQLITE, 1), (SQLITE, 3), (POSTGRESQL, 2)], indirect=["database_url"]
+    ("database_url", "seed"),
+    [(SQLITE, 1), *(pytest.param(*each, marks=pytest.mark.long) for each in ((SQLITE, 3), (POSTGRESQL, 2)))],
+    indirect=["database_url"],
 )
 async def test_a_schedule(runs: Runs, seed: int) -> None:
     """Servers that are killed, silent, late, full, lying, denying and more; coordinators that die, sleep and wake."""
@@ -118,7 +119,7 @@ async def test_a_schedule(runs: Runs, seed: int) -> None:
     assert not wrong, wrong
 
 
-@pytest.mark.sweep
+@pytest.mark.long
 @pytest.mark.parametrize(("database_url", "seed"), [(SQLITE, 3), (POSTGRESQL, 4)], indirect=["database_url"])
 async def test_a_schedule_of_real_servers(runs: Runs, pykmip_group: Group, seed: int) -> None:
     """PyKMIP's servers, killed, paused, slow, and behind networks that reset connections and lose answers."""

@@ -58,7 +58,7 @@ async def check_after_a_kill(
     await home.check_chain()
 
 
-@pytest.mark.sweep
+@pytest.mark.long
 async def test_an_add_killed_at_every_point(harness: Harness, home: Home, servers: list[dict[str, Any]]) -> None:
     """All or none at each; the same call again works, or says that the servers are there when they are."""
     place: dict[str, Any] = {"data": str(home.data), "database": home.database}
@@ -83,7 +83,7 @@ async def test_an_add_killed_at_every_point(harness: Harness, home: Home, server
     await home.check_chain()
 
 
-@pytest.mark.sweep
+@pytest.mark.long
 async def test_a_creation_killed_at_every_point(harness: Harness, home: Home, servers: list[dict[str, Any]]) -> None:
     """A key manager is there with all of its servers and its record, or not at all."""
     place: dict[str, Any] = {"data": str(home.data), "database": home.database}

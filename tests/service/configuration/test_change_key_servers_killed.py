@@ -46,7 +46,7 @@ async def shown(home: Home, key_manager: str) -> list[tuple[Any, ...]]:
     return rows
 
 
-@pytest.mark.sweep
+@pytest.mark.long
 async def test_a_modification_killed_at_every_point(harness: Harness, home: Home, sound_ports: list[int]) -> None:
     """All that was asked for with one record, or nothing; the same call again works, or says that it is done."""
     place: dict[str, Any] = {"data": str(home.data), "database": home.database}
@@ -86,7 +86,7 @@ async def test_a_modification_killed_at_every_point(harness: Harness, home: Home
     await home.check_chain()
 
 
-@pytest.mark.sweep
+@pytest.mark.long
 async def test_a_removal_killed_at_every_point(harness: Harness, home: Home, sound_ports: list[int]) -> None:
     """The server is gone with one record, or there with its secondaries and none."""
     place: dict[str, Any] = {"data": str(home.data), "database": home.database}

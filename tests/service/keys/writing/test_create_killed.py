@@ -70,7 +70,6 @@ async def settled(world: KeyWorld, node: KeyNode, manager: str, name: str) -> Ke
     return await node.create(manager, name)
 
 
-@pytest.mark.sweep
 async def test_a_creation_killed_at_every_point(
     harness: Harness, key_world: KeyWorld, appliances: list[Appliance]
 ) -> None:
@@ -101,7 +100,6 @@ async def test_a_creation_killed_at_every_point(
 
 @pytest.mark.long
 @on_sqlite
-@pytest.mark.sweep
 async def test_a_creation_that_fails_killed_at_every_point(
     harness: Harness, key_world: KeyWorld, appliances: list[Appliance]
 ) -> None:
@@ -129,7 +127,6 @@ async def test_a_creation_that_fails_killed_at_every_point(
 
 @pytest.mark.long
 @on_sqlite
-@pytest.mark.sweep
 async def test_a_copy_killed_at_every_point(harness: Harness, key_world: KeyWorld, appliances: list[Appliance]) -> None:
     """The key and its other copies stay as they are; once the attempt was settled, the server has its copy."""
     manager = await key_world.key_manager(*(appliance.address for appliance in appliances))
