@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 MOST = 4
 STORED, EXISTS, LIMIT, MISSING = "stored", "65536870", "65536038", "65536843"
-ROUNDS, LONG_ROUNDS = 30, 150
+ROUNDS, LONG_ROUNDS = 24, 150
 
 Fields = dict[str, Any]
 Request = tuple[str, Fields]
@@ -126,7 +126,7 @@ async def test_two_processes_that_change_at_once(home: Home, sound_ports: list[i
 
 @pytest.mark.long
 async def test_two_processes_that_change_at_once_for_long(home: Home, sound_ports: list[int]) -> None:
-    """The same, five times as often."""
+    """The same, far more often."""
     await check_rounds(home, sound_ports, LONG_ROUNDS)
 
 
