@@ -34,10 +34,10 @@ def test_prometheus_shows_what_is_wrong(
             pykmip_group.primaries[1].kill()
             pykmip_group.primaries[1].forget_all()
             pykmip_group.primaries[1].restart()
-            lost = shown.wait_for("keystead_key_server_available == 0")
-            assert {each["key_server"] for each in lost} == {killed}
-            hidden = shown.wait_for("keystead_key_server_keys_visible == 0")
-            assert {each["key_server"] for each in hidden} == {emptied}
+            shown.wait_for(f'keystead_key_server_available{{key_server="{killed}"}} == 0')
+            shown.wait_for(f'keystead_key_server_keys_visible{{key_server="{emptied}"}} == 0')
+            back = shown.wait_for("keystead_key_server_available == 1 and on() sum(keystead_key_server_available) == 2")
+            assert {each["key_server"] for each in back} == {emptied, sound}
             call.connection.request("GET", "/metrics", headers=call.headers)
             text = call.connection.getresponse().read().decode()
     assert prometheus.complaints(text) == ""
