@@ -35,10 +35,11 @@ async def costs(api: Api, manager: str, query: str = "fields=cost") -> list[Any]
 async def test_cost_is_shown_only_when_it_is_asked_for(
     api: Api, pki: Pki, pykmip_servers: list[Program], query: str
 ) -> None:
-    """It is counted: neither by default nor with ``*``."""
+    """It is counted: neither by default, nor with ``*``, nor with a parent that ONTAP has."""
     manager = await api.key_manager(pki, [pykmip_servers[0].address])
     assert await costs(api, manager, query) == [None]
-    assert b"cost" not in (await api.admin.get(f"{MANAGERS}?{query}")).content
+    for fields in (query, "fields=external", "fields=external.servers"):
+        assert b"cost" not in (await api.admin.get(f"{MANAGERS}?{fields}")).content
 
 
 async def test_what_a_key_server_has_from_us(api: Api, pki: Pki, pykmip_servers: list[Program]) -> None:

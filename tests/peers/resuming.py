@@ -19,9 +19,7 @@ FOLDER: Final = ROOT / ".pytest_cache" / "passed"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """``--resume`` leaves out what passed before."""
-    text = (
-        "leave out what passed before with this option, while no file of src/, tests/ or requirements/ changed"
-    )
+    text = "leave out what passed before with this option, while no file of src/, tests/ or requirements/ changed"
     parser.addoption("--resume", action="store_true", help=text)
 
 

@@ -21,9 +21,8 @@ _PRETTY = Parameter(BOOLEAN, "Whether the answer is indented (false).")
 
 FIELDS = Parameter(
     TEXT,
-    "The fields to show, separated by commas. A parent means its members (costly ones only if all of them are costly),"
-    " ``a.{b,c}`` its members b and c, and ``!`` leaves a field out. ``*`` means all fields but costly ones, ``**`` all."
-    " Key fields are always shown.",
+    "The fields to show, separated by commas. A parent means all its members, ``a.{b,c}`` its members b and c, and"
+    " ``!`` leaves a field out. ``*`` means all fields but costly ones, ``**`` all. Key fields are always shown.",
 )
 READ_PARAMETERS = {
     "return_records": Parameter(BOOLEAN, "``false`` returns only ``num_records`` (true)."),

@@ -136,7 +136,13 @@ def _row(declared: Field | Group) -> str:
     name = f"`{declared.name}{'[]' if declared.many else ''}`"
     if not isinstance(declared, Field):
         return f"| {name} | object | | | | | | {_marked(declared.help)} |"
-    shown = {Read.KEY: "always", Read.NORMAL: "yes", Read.EXPENSIVE: "by name or `**`", Read.NEVER: "never"}
+    shown = {
+        Read.KEY: "always",
+        Read.NORMAL: "yes",
+        Read.EXPENSIVE: "by name or `**`",
+        Read.BY_NAME: "by its own name or `**`",
+        Read.NEVER: "never",
+    }
     cells: Iterable[str] = (
         _type(declared.type.text) + (f"; given: {_type(declared.given.text)}" if declared.given else ""),
         shown[declared.read],

@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 Schema = dict[str, Any]
 
 LINKS = {"$ref": "#/components/schemas/links"}
-_SHOWN = {Read.EXPENSIVE: " Costly: shown only by name or with `**`.", Read.KEY: " Always shown."}
+_SHOWN = {
+    Read.EXPENSIVE: " Costly: shown only by name or with `**`.",
+    Read.BY_NAME: " Costly: shown only by its own name or with `**`.",
+    Read.KEY: " Always shown.",
+}
 
 
 def markdown(text: str) -> str:

@@ -63,4 +63,4 @@ def cost_fields(within: str = "") -> tuple[Field | Group, ...]:
 
 
 def _field(name: str, help_: str, get: Callable[[Any], int | None]) -> Field:
-    return Field(name=name, type=_COUNT, help=help_, get=get, read=Read.EXPENSIVE, since=OURS)
+    return Field(name=name, type=_COUNT, help=help_, get=get, read=Read.BY_NAME, since=OURS)

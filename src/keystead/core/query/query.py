@@ -29,7 +29,8 @@ class Read(Enum):
 
     KEY = "key"  # always
     NORMAL = "normal"  # by default for one object, on request in a collection
-    EXPENSIVE = "expensive"  # on request by name or with **
+    EXPENSIVE = "expensive"  # on request by name, by the name of a parent, or with **
+    BY_NAME = "by name"  # like EXPENSIVE, but a parent means it only if it means nothing else: ONTAP lacks such fields
     NEVER = "never"
 
 
@@ -48,8 +49,8 @@ class Catalogue:
         """Return the names of the fields that a ``fields`` parameter asks for, always with the key fields.
 
         Empty text is the default: all normal fields of a single object, the key fields of a collection's records. The
-        name of a parent means its members, the expensive ones only if all of them are. ``*`` means all normal fields,
-        and ``**`` the expensive ones as well. A list with exclusions alone starts from the normal fields.
+        name of a parent means its members. ``*`` means all normal fields, and ``**`` all that are ever shown. A list
+        with exclusions alone starts from the normal fields.
         """
         included, excluded = parse_fields(text)
         chosen = {
@@ -76,13 +77,13 @@ class Catalogue:
     def _shown_by(self, name: str, beneath: set[str]) -> set[str]:
         if name == "**":
             return beneath
-        return {field for field in beneath if self.fields[field] is not Read.EXPENSIVE} or beneath
+        return {field for field in beneath if self.fields[field] is not Read.BY_NAME} or beneath
 
     def _named(self, name: str, parameter: str, *, ignore_unknown: bool) -> set[str]:
         if name == "*":
             return self._shown(Read.KEY, Read.NORMAL)
         if name == "**":
-            return self._shown(Read.KEY, Read.NORMAL, Read.EXPENSIVE)
+            return self._shown(Read.KEY, Read.NORMAL, Read.EXPENSIVE, Read.BY_NAME)
         prefix = f"{name}."
         beneath = {known for known in self.fields if known == name or known.startswith(prefix)}
         readable = {known for known in beneath if self.fields[known] is not Read.NEVER}
