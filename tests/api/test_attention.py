@@ -93,7 +93,7 @@ async def test_what_is_wrong(served: Served, pykmip_group: Group) -> None:
         ("warning", "unclaimed_objects", "1 object"),
         TRIALS,
     ]
-    assert found[1]["reason"] == "It does not respond: stage connect, reason connection_refused."
+    assert found[1]["reason"] == "It is not available: stage connect, reason connection_refused."
     assert found[1]["advice"].startswith("The host answers but nothing listens on the port")
     assert found[1]["key_manager"] == {"uuid": served.manager}
     for item in found:
@@ -134,10 +134,10 @@ async def test_an_svm_sees_its_own(api: Api, pki: Pki, pykmip_group: Group) -> N
     await api.store.write(lose)
     (item,) = await items(DocumentedClient(api.admin.app, "vs1-admin", PASSWORD))
     assert item["svm"]["name"] == "vs1"
-    assert item["reason"] == "It does not respond: stage connect."
+    assert item["reason"] == "It is not available: stage connect."
     assert "advice" not in item
     (tunnelled,) = (await api.admin.get(f"{PATH}?fields=*", headers=PLAIN | {"x-dot-svm-name": "vs1"})).body["records"]
-    assert tunnelled["reason"] == "It does not respond: stage connect, reason connection_refused."
+    assert tunnelled["reason"] == "It is not available: stage connect, reason connection_refused."
 
 
 @pytest.mark.parametrize(

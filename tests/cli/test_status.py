@@ -15,7 +15,7 @@ LOST = {
     "subject": "key_server",
     "name": "ks3:5696",
     "since": "2026-03-01T11:00:00.5+00:00",
-    "reason": "It does not respond: stage tls, reason server_certificate_expired.",
+    "reason": "It is not available: stage tls, reason server_certificate_expired.",
     "advice": "The server's certificate has expired: renew it on the key server.",
     "command": "keystead security key-manager external probe --key-servers ks3:5696 --vserver vs0",
     "svm": {"name": "vs0"},

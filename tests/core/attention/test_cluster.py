@@ -60,6 +60,9 @@ def test_certificates_that_end(days: float, said: str, since: datetime | None) -
 def test_whose_certificate_it_is(used: UsedCertificate, whose: str) -> None:
     """Said in words; a certificate that is used twice is one item."""
     (item,) = certificate_items([used, used], NOON)
+    assert item.command.startswith(
+        "keystead security " + ("key-manager external probe" if used.key_server else "certi")
+    )
     assert whose in item.reason
 
 

@@ -103,8 +103,8 @@ def test_a_server_that_is_lost() -> None:
         NOON,
     )
     assert item.reason == (
-        "It does not respond: stage tls, reason server_certificate_expired. It showed ks3, serial number 3FA9,"
-        " issued by CA 2, which ends on 2026-03-01 11:00 UTC."
+        "It is not available: stage tls, reason server_certificate_expired. It showed ks3, serial number 3FA9,"
+        " issued by CA 2, which ended on 2026-03-01 11:00 UTC."
     )
     assert item.advice == "The server's certificate has expired: renew it on the key server."
     command = "keystead security key-manager external probe --key-servers b.example:5696 --vserver vs0"
@@ -115,7 +115,7 @@ def test_what_an_account_of_the_svm_is_told() -> None:
     """The stage, and not the reason; egress looks like a name that is not resolved."""
     lost = seen("b", stage="egress", reason="address_not_allowed")
     (item,) = server_items(watched(lost, away={"b": Away.NOT_RESPONDING}), NODES, whole=False)
-    assert (item.reason, item.advice) == ("It does not respond: stage resolve.", "")
+    assert (item.reason, item.advice) == ("It is not available: stage resolve.", "")
 
 
 @pytest.mark.parametrize(

@@ -155,14 +155,14 @@ def _failed_item(watched: Watched, server: KeyServer, failed: Observation, *, wh
     is_lost = is_silent and watched.survival.now.away.get(server.uuid) is Away.NOT_RESPONDING
     facts = [f"stage {'resolve' if failed.stage == 'egress' and not whole else failed.stage}"] if failed.stage else []
     facts += [f"reason {failed.reason}"] if whole and failed.reason else []
-    reason = "It does not respond" if is_silent else "Its state is not known"
+    reason = "It is not available" if is_silent else "Its state is not known"
     reason += f": {', '.join(facts)}." if facts else "."
     if whole and failed.reason.startswith("server_certificate") and failed.certificates:
-        ended = (each for each in failed.certificates if each.not_after <= failed.since)
-        shown = next(ended, failed.certificates[0])
+        ended = [each for each in failed.certificates if each.not_after <= failed.since]
+        shown = (ended or failed.certificates)[0]
         reason += (
-            f" It showed {shown.subject}, serial number {shown.serial_number}, issued by {shown.issuer}, which ends on"
-            f" {shown.not_after:%Y-%m-%d %H:%M} UTC."
+            f" It showed {shown.subject}, serial number {shown.serial_number}, issued by {shown.issuer}, which"
+            f" {'ended' if ended else 'ends'} on {shown.not_after:%Y-%m-%d %H:%M} UTC."
         )
     word = WORDS.get(failed.reason)
     return _server_item(
