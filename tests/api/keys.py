@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+from keystead.core import errors
 from keystead.core.model import Account, Role, Svm
 from tests.peers.documented import DocumentedClient
 from tests.peers.keystead import PASSWORD
@@ -58,8 +60,11 @@ class Served:
         return await self.account(f"{svm}-admin", Role.VSADMIN, await self.svm(svm))
 
     async def create(self, name: str, **more: Any) -> str:
-        """Create a key and return its id."""
-        made = await self.api.admin.post(self.url, {"name": name, **more})
+        """Create a key and return its id; again, if key servers that were not learned yet did not answer in time."""
+        async with asyncio.timeout(60):
+            made = await self.api.admin.post(self.url, {"name": name, **more})
+            while made.status != 201 and made.body["error"]["code"] == str(errors.TOO_FEW_COPIES.code):
+                made = await self.api.admin.post(self.url, {"name": name, **more})
         assert made.status == 201, made.content
         return made.headers["location"].rpartition("/")[2]
 
