@@ -116,12 +116,14 @@ class Attention:
         self, tx: Rows, manager: KeyManager, vserver: str, servers: Sequence[KeyServer], nodes: Sequence[Node]
     ) -> Watched:
         observations = tx.observations([server.uuid for server in servers])
+        topology = load_topology(tx, manager)
         return Watched(
             of=manager,
             vserver=vserver,
             servers=servers,
             observations=observations,
-            survival=survival_of(tx, load_topology(tx, manager), observations, nodes),
+            survival=survival_of(tx, topology, observations, nodes),
+            client_certificate=topology.certificates.get(manager.client_certificate),
             orphans=tx.orphans(manager.uuid),
             refused=frozenset(filter(self._is_refused, (server.address.host for server in servers))),
         )

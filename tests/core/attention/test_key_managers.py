@@ -13,9 +13,9 @@ from keystead.core.attention.key_managers import Watched, key_items, orphan_item
 from keystead.core.keys.away import Away
 from keystead.core.keys.model import Dismissal, Orphan
 from keystead.core.keys.survival import CopyMark, KeyGroup, KeyName, survival
-from keystead.core.model import ONTAP_LEVEL, KeyServer, Node, Observation, PeerCertificate, State, Svm
+from keystead.core.model import ONTAP_LEVEL, CertificateType, KeyServer, Node, Observation, PeerCertificate, State, Svm
 from keystead.core.server_address import ServerAddress
-from tests.core.factories import key_manager
+from tests.core.factories import certificate, key_manager
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -109,6 +109,23 @@ def test_a_server_that_is_lost() -> None:
     assert item.advice == "The server's certificate has expired: renew it on the key server."
     command = "keystead security key-manager external probe --key-servers b.example:5696 --vserver vs0"
     assert item.command == command
+
+
+def test_our_certificate_is_refused() -> None:
+    """It is named: which one exactly must the server take? An account of the SVM is not told the reason."""
+    shown = certificate("c", CertificateType.CLIENT)
+    ours = replace(shown, common_name="vs0-client", serial_number="3F", ca="Client CA", expiry_time=NOON)
+    lost = seen("b", stage="tls", reason="client_certificate_untrusted")
+    of = replace(watched(lost, away={"b": Away.NOT_RESPONDING}), client_certificate=ours)
+    (item,) = server_items(of, NODES, whole=True)
+    assert item.reason == (
+        "It is not available: stage tls, reason client_certificate_untrusted. We showed vs0-client, serial number 3F,"
+        " issued by Client CA, which ended on 2026-03-01 12:00 UTC."
+    )
+    (item,) = server_items(of, NODES, whole=False)
+    assert item.reason == "It is not available: stage tls."
+    (item,) = server_items(replace(of, client_certificate=None), NODES, whole=True)
+    assert item.reason == "It is not available: stage tls, reason client_certificate_untrusted."
 
 
 def test_what_an_account_of_the_svm_is_told() -> None:

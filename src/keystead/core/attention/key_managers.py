@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from keystead.core.keys.model import Orphan
     from keystead.core.keys.survival import KeyName, Survival
-    from keystead.core.model import KeyManager, KeyServer, Node, Observation
+    from keystead.core.model import Certificate, KeyManager, KeyServer, Node, Observation
 
 NAMED: Final = 3
 """How many keys a sentence names."""
@@ -32,7 +32,8 @@ _EXTERNAL: Final = "keystead security key-manager external"
 class Watched:
     """An enabled key manager: its servers, what nodes observed of them, its survival report and its orphans.
 
-    ``refused`` are the addresses that the egress rules would refuse in a new key server.
+    ``client_certificate`` is the one that it shows, None if that was deleted. ``refused`` are the addresses that the
+    egress rules would refuse in a new key server.
     """
 
     of: KeyManager
@@ -40,6 +41,7 @@ class Watched:
     servers: Sequence[KeyServer]
     observations: Sequence[Observation]
     survival: Survival
+    client_certificate: Certificate | None = None
     orphans: Sequence[Orphan] = ()
     refused: frozenset[str] = frozenset()
 
@@ -157,13 +159,7 @@ def _failed_item(watched: Watched, server: KeyServer, failed: Observation, *, wh
     facts += [f"reason {failed.reason}"] if whole and failed.reason else []
     reason = "It is not available" if is_silent else "Its state is not known"
     reason += f": {', '.join(facts)}." if facts else "."
-    if whole and failed.reason.startswith("server_certificate") and failed.certificates:
-        ended = [each for each in failed.certificates if each.not_after <= failed.since]
-        shown = (ended or failed.certificates)[0]
-        reason += (
-            f" It showed {shown.subject}, serial number {shown.serial_number}, issued by {shown.issuer}, which"
-            f" {'ended' if ended else 'ends'} on {shown.not_after:%Y-%m-%d %H:%M} UTC."
-        )
+    reason += _certificate_at_fault(watched, failed) if whole else ""
     word = WORDS.get(failed.reason)
     return _server_item(
         watched,
@@ -174,6 +170,20 @@ def _failed_item(watched: Watched, server: KeyServer, failed: Observation, *, wh
         since=failed.since,
         secondary=failed.host,
     )
+
+
+def _certificate_at_fault(watched: Watched, failed: Observation) -> str:
+    """Return a sentence about the certificate that a failed look blames: the server's, or ours; empty if none."""
+    ours = watched.client_certificate
+    if failed.reason.startswith("server_certificate") and failed.certificates:
+        shown = next((each for each in failed.certificates if each.not_after <= failed.since), failed.certificates[0])
+        said, number, issuer, ends = f"It showed {shown.subject}", shown.serial_number, shown.issuer, shown.not_after
+    elif failed.reason.startswith("client_certificate") and ours:
+        said, number, issuer, ends = f"We showed {ours.common_name}", ours.serial_number, ours.ca, ours.expiry_time
+    else:
+        return ""
+    ended = "ended" if ends <= failed.since else "ends"
+    return f" {said}, serial number {number}, issued by {issuer}, which {ended} on {ends:%Y-%m-%d %H:%M} UTC."
 
 
 def orphan_items(watched: Watched) -> Iterator[Item]:
