@@ -133,7 +133,9 @@ WAYS: Final = {
         ("client_certificate_untrusted", "client_certificate_probably_refused", "client_certificate_refused"),
     ),
     "credential refused": Way(
-        lambda it: it.say("refuse"), IN_PLACE_S, ("credential_refused", "operation_not_permitted")
+        lambda it: it.say("refuse"),
+        IN_PLACE_S,
+        ("credential_refused", "operation_not_permitted", "client_certificate_not_registered"),
     ),
     "wiped": Way(Broken.restart, LOST_S),
     "restored from an older copy": Way(lambda it: it.say("forget keys"), IN_PLACE_S),
