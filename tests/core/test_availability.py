@@ -149,6 +149,17 @@ def test_what_is_announced(before: Observation | None, now: Observation, name: s
     assert [kind.name for kind in announced(before, now)] == ([] if name is None else [name])
 
 
+def test_since_when_the_keys_are_hidden() -> None:
+    """Since the first look that did not see them, until one does; a loss in between changes nothing."""
+    hidden = after(AVAILABLE, HIDDEN, NOW)
+    assert hidden.hidden_since == NOW
+    lost = after(hidden, BAD, LATER)
+    back = after(lost, HIDDEN, LATER)
+    assert (lost.hidden_since, back.hidden_since) == (NOW, NOW)
+    assert after(back, VISIBLE, LATER).hidden_since is None
+    assert after(None, VISIBLE, NOW).hidden_since is None
+
+
 def test_a_server_that_comes_back_without_its_keys_is_announced_as_both() -> None:
     """It is available, and hides its keys."""
     assert announced(LOST, after(LOST, HIDDEN)) == (events.AVAILABLE, events.CANARY_HIDDEN)

@@ -115,6 +115,7 @@ def observed(node: str, before: Observation | None, change: AddressCheck) -> Obs
         before = Observation(node, *change.place, State.UNKNOWN, now)
     is_same = (look.state, look.reason) == (before.state, before.reason)
     last_available = now if look.state is State.AVAILABLE else change.last_good or before.last_available
+    keys_visible = before.keys_visible if look.keys_visible is None else look.keys_visible
     return replace(
         before,
         state=look.state,
@@ -124,7 +125,8 @@ def observed(node: str, before: Observation | None, change: AddressCheck) -> Obs
         certificates=look.certificates or before.certificates,
         last_available=before.last_available if look.state is before.state else last_available,
         latency_ms=_latency_ms(before.latency_ms, look.latency_ms),
-        keys_visible=before.keys_visible if look.keys_visible is None else look.keys_visible,
+        keys_visible=keys_visible,
+        hidden_since=(before.hidden_since or now) if keys_visible is False else None,
     )
 
 

@@ -171,6 +171,7 @@ class Observation:
     ``certificates`` are the server's own and its chain, as last seen. ``last_available`` is the last good look before
     the present state, or its beginning while available. ``latency_ms`` is the time of one request. ``keys_visible``:
     the address showed the canary, and the newest copy there, at the last look that could see them; None before it.
+    ``hidden_since`` is when it first did not, None while it does.
     """
 
     node: str
@@ -184,6 +185,7 @@ class Observation:
     last_available: datetime | None = None
     latency_ms: int | None = None
     keys_visible: bool | None = None
+    hidden_since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,7 +53,17 @@ _OF_SERVERS = (
     .where(_observations.key_server.in_(bindparam("servers", expanding=True)))
     .order_by(_observations.key_server, _observations.host, _observations.node)
 )
-_CHANGING = ("state", "since", "stage", "reason", "certificates", "last_available", "latency_ms", "keys_visible")
+_CHANGING = (
+    "state",
+    "since",
+    "stage",
+    "reason",
+    "certificates",
+    "last_available",
+    "latency_ms",
+    "keys_visible",
+    "hidden_since",
+)
 _UPDATE = (
     update(tables.observations)
     .where(
@@ -166,6 +176,7 @@ def _row(observation: Observation) -> Parameters:
         "last_available": observation.last_available,
         "latency_ms": observation.latency_ms,
         "keys_visible": None if observation.keys_visible is None else int(observation.keys_visible),
+        "hidden_since": observation.hidden_since,
     }
 
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from sqlalchemy.sql.compiler import DDLCompiler
     from sqlalchemy.sql.schema import SchemaItem
 
-HEAD = "0011"
+HEAD = "0012"
 """The newest revision in migrations/versions. It is kept here so that a normal start does not import Alembic."""
 
 CLUSTER = ""
@@ -267,6 +267,7 @@ observations = Table(
     Column("last_available", UtcTimestamp, nullable=True),
     Column("latency_ms", Integer, nullable=True),
     Column("keys_visible", Integer, nullable=True),
+    Column("hidden_since", UtcTimestamp, nullable=True),
 )
 
 # `parameters` is a JSON array of [name, value]. The newest events of each node are kept. Lists are ordered by `key`.

@@ -151,6 +151,18 @@ def test_how_bad_it_is(observation: Observation, away: dict[str, Away], expected
     assert in_short([*server_items(watched(observation, away=away), nodes, whole=True)]) == expected
 
 
+def test_a_server_that_hides_its_keys() -> None:
+    """Since the first look of any node that did not see them."""
+    first, later = NOON - timedelta(minutes=2), NOON - timedelta(minutes=1)
+    both = [
+        seen("b", state=State.AVAILABLE, keys_visible=False, hidden_since=later),
+        replace(seen("b", state=State.AVAILABLE, keys_visible=False, hidden_since=first), node="2"),
+    ]
+    nodes = [*NODES, Node("2", "node2", ONTAP_LEVEL, NOON)]
+    (item,) = server_items(watched(*both, away={"b": Away.KEYS_HIDDEN}), nodes, whole=True)
+    assert (item.name, item.severity, item.since) == ("b.example:5696", Severity.CRITICAL, first)
+
+
 def test_an_address_that_would_be_refused_now() -> None:
     """A stored server goes on, and is listed."""
     (item,) = server_items(replace(watched(), refused=frozenset({"a.example"})), NODES, whole=True)

@@ -110,12 +110,14 @@ def server_items(watched: Watched, nodes: Sequence[Node], *, whole: bool) -> Ite
             if failed:
                 yield _failed_item(watched, server, min(failed, key=attrgetter("since")), whole=whole)
         if watched.survival.now.away.get(server.uuid) is Away.KEYS_HIDDEN:
+            hidden = [each.hidden_since for each in seen if each.key_server == server.uuid and each.hidden_since]
             yield _server_item(
                 watched,
                 server,
                 Severity.CRITICAL,
                 reason="It answers and does not show the keys that were left there.",
                 advice=WORDS["canary_not_seen"].advice,
+                since=min(hidden, default=None),
             )
         if server.address.host in watched.refused:
             yield _server_item(
