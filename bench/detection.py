@@ -25,7 +25,7 @@ from rich.table import Table
 
 from tests.peers import prometheus
 from tests.peers.certificates import Authority, client
-from tests.peers.keystead import Client, Installation, install_certificates
+from tests.peers.keystead import Client, Installation, create_key, install_certificates
 from tests.peers.processes import free_port
 from tests.peers.proxy import Network, proxy
 
@@ -167,14 +167,15 @@ def measured(name: str, way: Way) -> list[tuple[float, float, float]]:
 
 
 def _configure(call: Client, broken: Broken, addresses: list[str]) -> None:
-    """Make SVMs with four servers each, and a key on them."""
+    """Make SVMs with four servers each, and keys on them: when several vanish at once, it is the server's fault."""
     own = client(broken.client_ca)
     for number in range(SVMS):
         svm = call.create("/svm/svms", {"name": f"vs{number}"})["name"]
         installed = install_certificates(call, own, broken.server_ca)
         servers = [{"server": each} for each in addresses[number * PER_SVM : (number + 1) * PER_SVM]]
         manager = call.create("/security/key-managers", installed.new_key_manager(servers, svm))["uuid"]
-        call.create(f"/security/key-managers/{manager}/volume-keys", {"name": f"vol{number}"})
+        for name in ("vol1", "vol2", "vol3"):
+            create_key(call, manager, name)
 
 
 def _states(call: Client) -> dict[str, dict[str, Any]]:
