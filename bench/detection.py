@@ -175,7 +175,7 @@ def _configure(call: Client, broken: Broken, addresses: list[str]) -> None:
         servers = [{"server": each} for each in addresses[number * PER_SVM : (number + 1) * PER_SVM]]
         manager = call.create("/security/key-managers", installed.new_key_manager(servers, svm))["uuid"]
         for name in ("vol1", "vol2", "vol3"):
-            create_key(call, manager, name)
+            create_key(call, f"/security/key-managers/{manager}", name)
 
 
 def _states(call: Client) -> dict[str, dict[str, Any]]:

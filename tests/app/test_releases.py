@@ -113,7 +113,7 @@ def test_this_version_goes_on_with_an_installation_of_a_release(
         certificates = install_certificates(call, pki.client, pki.server_ca)
         manager = create_key_manager(call, certificates, *servers).removesuffix("/key-servers")
         for name in KEYS:
-            create_key(call, manager.rsplit("/", 1)[1], name)
+            create_key(call, manager, name)
         before = Kept.read(service, call, manager)
     assert (set(before.material), before.servers) == (set(KEYS), servers)
 
@@ -124,6 +124,6 @@ def test_this_version_goes_on_with_an_installation_of_a_release(
         after = Kept.read(service, call, manager)
         assert (after.material, after.servers) == (before.material, before.servers)
         assert after.records >= before.records
-        create_key(call, manager.rsplit("/", 1)[1], "fourth")
+        create_key(call, manager, "fourth")
     verified = new.run("audit", "verify")
     assert verified.returncode == 0, verified.stdout

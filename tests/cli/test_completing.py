@@ -13,7 +13,7 @@ from keystead.cli import completing
 from keystead.cli.completion import VARIABLE
 from keystead.cli.main import cli
 from tests.cli.terminal import Terminal
-from tests.peers.keystead import create_key_manager, install_certificates
+from tests.peers.keystead import create_key, create_key_manager, install_certificates
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -95,7 +95,7 @@ def test_keys_and_key_servers(service: Service, pki: Pki, pykmip_group: Group, c
         manager = path.removesuffix("/key-servers")
         svm = call.get(manager)["svm"]["name"]
         for name in ("vol1", "vol2", "swap"):
-            call.create(f"{manager}/volume-keys", {"name": name})
+            create_key(call, manager, name)
     of_svm = ("--vserver", svm)
     assert complete(*KEY, "retire", *of_svm, "--name", "vol") == ["vol1", "vol2"]
     by_uuid = ("--key-manager", manager.rpartition("/")[2])

@@ -6,7 +6,7 @@ import json
 import subprocess
 from typing import TYPE_CHECKING
 
-from tests.peers.keystead import create_key_manager, install_certificates
+from tests.peers.keystead import create_key, create_key_manager, install_certificates
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +31,7 @@ def test_servers_that_are_away(
         path = create_key_manager(call, certificates, first.address, second.address)
         manager = path.removesuffix("/key-servers")
         svm = call.get(manager)["svm"]["name"]
-        key_id = call.create(f"{manager}/volume-keys", {"name": "vol1"})["key_id"]
+        key_id = create_key(call, manager, "vol1")["key_id"]
     first.kill()
     second.kill()
     with installation.serving() as service:  # which has no key in memory

@@ -170,7 +170,7 @@ def follow_quickstart(call: Client, pki: Pki, servers: list[str]) -> None:
         "servers": [{"server": server} for server in servers],
     }
     manager = call.create("/security/key-managers", {"external": external} | svm)["uuid"]
-    create_key(call, manager, "vol1")
+    create_key(call, f"/security/key-managers/{manager}", "vol1")
     account = {
         "name": "storage",
         "owner": svm["svm"],
@@ -235,7 +235,7 @@ def wiped_server(reader: Reader) -> None:
         servers = f"/security/key-managers/{manager['uuid']}/key-servers"
         assert call("DELETE", f"{servers}/{reader.group.primaries[2].address}").status == 200
         call.create(servers, {"server": reader.names["KS3"]})
-        create_key(call, manager["uuid"], "vol2")
+        create_key(call, f"/security/key-managers/{manager['uuid']}", "vol2")
         reader.others["KS3"].replace(reader.pki.server_ca.issue())
         until = time.monotonic() + WITHIN_S
         while not call.get("/support/ems/events?message.name=km.canary.notvisible")["num_records"]:
@@ -267,7 +267,7 @@ def lost_disk(reader: Reader) -> None:
     """Create a key after the backup, then lose the data directory."""
     with reader.client() as call:
         (manager,) = call.get("/security/key-managers?svm.name=vs0")["records"]
-        create_key(call, manager["uuid"], "after the backup")
+        create_key(call, f"/security/key-managers/{manager['uuid']}", "after the backup")
     reader.stop_service()
     shutil.rmtree(reader.installation.data)
 
@@ -285,7 +285,7 @@ def foreign_key(reader: Reader) -> None:
     with Installation(data).serving() as other, other.client() as call:
         certificates = install_certificates(call, reader.pki.client, reader.pki.server_ca)
         path = create_key_manager(call, certificates, reader.names["KS1"])
-        call.create(f"{path.removesuffix('/key-servers')}/volume-keys", {"name": "theirs"})
+        create_key(call, path, "theirs")
     assert "unclaimed objects: 1" in reader.installation.run("key-manager", "rebuild").stdout
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.cli.terminal import Terminal
-from tests.peers.keystead import create_key_manager, install_certificates
+from tests.peers.keystead import create_key, create_key_manager, install_certificates
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,7 +29,7 @@ def theirs(installation: Installation, pki: Pki, pykmip_group: Group) -> str:
     address = pykmip_group.primaries[0].address
     with installation.serving() as other, other.client() as call:
         path = create_key_manager(call, install_certificates(call, pki.client, pki.server_ca), address)
-        call.create(f"{path.removesuffix('/key-servers')}/volume-keys", {"name": "theirs"})
+        create_key(call, path, "theirs")
     return address
 
 

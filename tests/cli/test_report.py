@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from keystead.cli.report import MOST_SHOWN, not_proven, report
 from keystead.core.keys.report import FORMAT, canonical, written
 from keystead.sealing.signing import Signer, one_line
-from tests.peers.keystead import create_key_manager, install_certificates
+from tests.peers.keystead import create_key, create_key_manager, install_certificates
 from tests.service.worlds.basics import KEYRING
 
 if TYPE_CHECKING:
@@ -184,7 +184,7 @@ def svm(service: Service, pki: Pki, pykmip_group: Group) -> str:
         certificates = install_certificates(call, pki.client, pki.server_ca)
         path = create_key_manager(call, certificates, *(server.address for server in pykmip_group.primaries))
         manager = path.removesuffix("/key-servers")
-        call.create(f"{manager}/volume-keys", {"name": "a key"})
+        create_key(call, manager, "a key")
         return str(call.get(manager)["svm"]["name"])
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.peers.keystead import create_key_manager, install_certificates
+from tests.peers.keystead import create_key, create_key_manager, install_certificates
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,8 +54,8 @@ def make_key(call: Client, pki: Pki, group: Group) -> str:
     by_password = [{"application": "http", "authentication_methods": ["password"]}]
     account = {"name": READER, "role": {"name": "key-reader"}, "password": PASSWORD, "applications": by_password}
     call.create("/security/accounts", account)
-    keys = f"{servers.removesuffix('/key-servers')}/volume-keys"
-    return f"{keys}/{call.create(keys, {'name': 'volume of host-7'})['key_id']}"
+    key_id = create_key(call, servers, "volume of host-7")["key_id"]
+    return f"{servers.removesuffix('/key-servers')}/volume-keys/{key_id}"
 
 
 @pytest.mark.skipif(CRYPTSETUP is None, reason="needs Debian's package cryptsetup, which .ci/run installs")

@@ -27,7 +27,7 @@ def test_prometheus_shows_what_is_wrong(
     with installation.serving() as service, service.client() as call:
         certificates = install_certificates(call, pki.client, pki.server_ca)
         servers = create_key_manager(call, certificates, killed, emptied, sound)
-        create_key(call, servers.split("/")[-2], "vol1")
+        create_key(call, servers, "vol1")
         with prometheus.scraping(service, tmp_path / "prometheus") as shown:
             shown.wait_for("sum(keystead_key_server_keys_visible) == 3")
             pykmip_group.primaries[0].kill()

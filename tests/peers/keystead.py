@@ -260,12 +260,18 @@ def create_key_manager(call: Client, certificates: Certificates, *servers: str) 
     return f"/security/key-managers/{call.create('/security/key-managers', body)['uuid']}/key-servers"
 
 
-def create_key(call: Client, key_manager: str, name: str) -> None:
-    """Create a key; again, if key servers that were not learned yet did not answer in time."""
+def create_key(call: Client, key_manager: str, name: str) -> dict[str, Any]:
+    """Create a key and return its record; again, if key servers that were not learned yet did not answer in time.
+
+    ``key_manager`` is the path of the key manager or of its key servers.
+    """
+    path = f"{key_manager.removesuffix('/key-servers')}/volume-keys?return_records=true"
     until = time.monotonic() + READY_S
-    while (made := call("POST", f"/security/key-managers/{key_manager}/volume-keys", {"name": name})).status != 201:
+    while (made := call("POST", path, {"name": name})).status != 201:
         assert time.monotonic() < until, made.content
         time.sleep(0.1)
+    record: dict[str, Any] = made.body["records"][0]
+    return record
 
 
 @contextlib.contextmanager

@@ -19,6 +19,7 @@ from keystead.kmip.testing.profiles import PROFILES
 from keystead.kmip.testing.server import close, silence
 from keystead.kmip.testing.server import held as held_up
 from keystead.kmip.ttlv.enums import Operation, ResultReason
+from keystead.kmip.ttlv.errors import TransportError
 from keystead.service.cluster.leases import LeaseLost
 from keystead.service.keys import attempts as key_attempts
 from keystead.service.keys.keeping.settle import UNDESCRIBED_S, AttemptSettlement
@@ -277,7 +278,7 @@ async def test_a_copy_on_which_a_server_falls_silent_hides_no_others(key_world: 
     def broken(request: RequestMessage, client: str | None = None) -> ResponseMessage:
         item = request.batch_item[0]
         if item.operation == Operation.GET_ATTRIBUTES and item.request_payload.unique_identifier == bad:
-            raise ConnectionError
+            raise TransportError("exchange", "the connection is closed")
         return respond(request, client)
 
     server.responder.respond = broken  # type: ignore[method-assign]

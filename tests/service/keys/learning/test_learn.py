@@ -132,7 +132,9 @@ async def test_real_servers(key_world: KeyWorld, pykmip_group: Group) -> None:
     """PyKMIP is learned; two servers that share a database are one domain before the first key."""
     first_, second = pykmip_group.primaries[:2]
     shared = pykmip_group.secondaries[0][0]
-    _, _, found = await learned(key_world, first_.address, shared.address, second.address)
+    manager = await key_world.key_manager(first_.address, shared.address, second.address, know=False)
+    await (await key_world.node()).learn(manager)
+    found = await topology(key_world, manager)
     domains = [found.domain_of[server.uuid] for server in found.servers]
     assert domains == [domains[0], domains[0], domains[2]]
     assert domains[0] != domains[2]
