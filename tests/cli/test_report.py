@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from keystead.cli.report import MOST_SHOWN, not_proven, report
 from keystead.core.keys.report import FORMAT, canonical, written
 from keystead.sealing.signing import Signer, one_line
-from tests.peers.keystead import create_key, create_key_manager, install_certificates
+from tests.peers.keystead import READY_S, create_key, create_key_manager, install_certificates
 from tests.service.worlds.basics import KEYRING
 
 if TYPE_CHECKING:
@@ -184,7 +184,11 @@ def svm(service: Service, pki: Pki, pykmip_group: Group) -> str:
         certificates = install_certificates(call, pki.client, pki.server_ca)
         path = create_key_manager(call, certificates, *(server.address for server in pykmip_group.primaries))
         manager = path.removesuffix("/key-servers")
-        create_key(call, manager, "a key")
+        key = f"{manager}/volume-keys/{create_key(call, manager, 'a key')['key_id']}?fields=copies"
+        until = time.monotonic() + READY_S
+        while [copy["presence"] for copy in call.get(key)["copies"]] != 4 * ["present"]:
+            assert time.monotonic() < until, call.get(key)
+            time.sleep(0.1)
         return str(call.get(manager)["svm"]["name"])
 
 
