@@ -160,6 +160,7 @@ def measured(name: str, way: Way) -> list[tuple[float, float, float]]:
             _until(lambda: all(seen.get("keys_visible") for seen in _states(call).values()), "all show their keys")
             if way.ends is not None:
                 time.sleep(max(0.0, began + way.ends.total_seconds() - time.monotonic()))
+                call.close()  # the listener has closed an idle connection; the next call makes another
             else:
                 time.sleep(3)
             way.do(broken)
