@@ -38,7 +38,7 @@ def run(folder: Path, **environment: str) -> str:
     said = subprocess.run(
         [sys.executable, "-c", PROGRAM, str(folder)],
         cwd=ROOT,
-        env=os.environ | environment,
+        env={name: value for name, value in os.environ.items() if name != "PYTEST_XDIST_WORKER"} | environment,
         capture_output=True,
         text=True,
         check=False,
