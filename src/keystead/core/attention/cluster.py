@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from keystead.core.attention.items import Item, Severity, Subject
+from keystead.core.attention.items import Item, Severity, Subject, scoped
 from keystead.core.availability import SERVER, silent_nodes
 
 if TYPE_CHECKING:
@@ -40,17 +40,13 @@ def certificate_items(used: Iterable[UsedCertificate], now: datetime) -> Iterato
             reason=f"It {'ended' if ended else 'ends'} on {each.not_after:%Y-%m-%d %H:%M} UTC. {whose}: serial number"
             f" {each.serial_number}, issued by {each.certificate_authority}.",
             advice="Renew it on the key server." if each.key_server else "Install a new one, and use it.",
-            command=_probe(each) if each.key_server else "keystead security certificate show",
+            command=scoped("keystead security key-manager external probe", each.svm)
+            if each.key_server
+            else "keystead security certificate show",
             since=each.not_after if ended else each.not_after - each.warned_from,
             svm=each.svm,
             vserver=each.vserver,
         )
-
-
-def _probe(shown: UsedCertificate) -> str:
-    """Return the command that shows the certificates of a key manager's key servers."""
-    scope = f" --vserver {shown.vserver}" if shown.svm else ""
-    return f"keystead security key-manager external probe{scope}"
 
 
 def node_items(nodes: Sequence[Node]) -> Iterator[Item]:

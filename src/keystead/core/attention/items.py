@@ -56,6 +56,11 @@ class Item:
     identifier: str = ""
 
 
+def scoped(command: str, svm: Svm | None) -> str:
+    """Return a command with the option that names the SVM. ``svm`` is None for the cluster, which needs no option."""
+    return f"{command} --vserver {svm.name}" if svm else command
+
+
 def worst_first(items: Iterable[Item]) -> list[Item]:
     """Return the items in order: by severity, by subject, then the oldest first."""
     severities, subjects = list(Severity), list(Subject)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
-from keystead.core.attention.items import Item, Severity, Subject
+from keystead.core.attention.items import Item, Severity, Subject, scoped
 from keystead.core.availability import PRIMARY, silent_nodes
 from keystead.core.errors.key_reasons import WORDS
 from keystead.core.errors.probe_reasons import ADVICE
@@ -51,7 +51,7 @@ class Watched:
 
     def command(self, words: str) -> str:
         """Return a command about this key manager."""
-        return f"{_EXTERNAL} {words}" + (f" --vserver {self.vserver}" if self.of.svm else "")
+        return scoped(f"{_EXTERNAL} {words}", self.of.svm)
 
 
 def key_items(watched: Watched) -> Iterator[Item]:
@@ -83,7 +83,7 @@ def key_items(watched: Watched) -> Iterator[Item]:
         [name for pattern in different for name in pattern.named],
         reason="A copy of {keys} is not what was written there.",
         advice=WORDS["different_material"].advice,
-        command=f"keystead report prove{_of(watched)}",
+        command=scoped("keystead report prove", watched.of.svm),
     )
 
 
@@ -199,7 +199,7 @@ def orphan_items(watched: Watched) -> Iterator[Item]:
             Severity.WARNING,
             reason="Objects on key servers bear our names, and no key of this database accounts for them.",
             advice="Adopt those that are keys, and dismiss the others. They are never destroyed.",
-            command=f"keystead security key-manager unclaimed show{_of(watched)}",
+            command=scoped("keystead security key-manager unclaimed show", watched.of.svm),
             since=min(orphan.found for orphan in orphans),
         )
 
@@ -209,7 +209,3 @@ def _names(named: Sequence[KeyName], keys: int) -> str:
     shown = [key.name or key.key_id for key in named[:NAMED]]
     more = keys - len(shown)
     return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
-
-
-def _of(watched: Watched) -> str:
-    return f" --vserver {watched.vserver}" if watched.of.svm else ""

@@ -75,6 +75,7 @@ class Catalogue:
         return {name for name, read in self.fields.items() if read in reads}
 
     def _shown_by(self, name: str, beneath: set[str]) -> set[str]:
+        """Return the fields that a name shows, of those beneath it: ``BY_NAME`` ones only if there are no others."""
         if name == "**":
             return beneath
         return {field for field in beneath if self.fields[field] is not Read.BY_NAME} or beneath
