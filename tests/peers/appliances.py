@@ -10,14 +10,12 @@ import asyncio
 import threading
 from typing import TYPE_CHECKING, Any, Self
 
-from keystead.kmip.testing.server import KeyServer
-
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Callable, Coroutine
     from types import TracebackType
 
     from keystead.kmip.server.responder import Responder
+    from keystead.kmip.testing.server import KeyServer
 
 STOP_S = 30
 
@@ -25,8 +23,8 @@ STOP_S = 30
 class Appliance:
     """One key server in this process. Its address and its objects stay when it is stopped and started again."""
 
-    def __init__(self, context: ssl.SSLContext, responder: Responder | None = None) -> None:
-        self.server = KeyServer(context, responder)
+    def __init__(self, server: KeyServer) -> None:
+        self.server = server
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._running = False

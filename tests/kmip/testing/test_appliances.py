@@ -9,6 +9,7 @@ import pytest
 
 from keystead.kmip.client.client import Client
 from keystead.kmip.server.responder import Responder
+from keystead.kmip.testing.server import KeyServer
 from keystead.kmip.transport import tls
 from keystead.kmip.transport.connect import Address, connect_tcp
 from keystead.kmip.ttlv.enums import Operation, ResultReason
@@ -38,7 +39,7 @@ async def vendor(appliance: Appliance) -> str | None:
 
 def test_it_serves_and_is_told_to_refuse() -> None:
     """What the test's thread changes counts from the next request on."""
-    with Appliance(CONTEXT, Responder(vendor="thread")) as appliance:
+    with Appliance(KeyServer(CONTEXT, Responder(vendor="thread"))) as appliance:
         assert asyncio.run(vendor(appliance)) == "thread"
         appliance.responder.refusals[Operation.QUERY] = ResultReason.PERMISSION_DENIED
         with pytest.raises(OperationFailed):
@@ -55,7 +56,7 @@ def test_it_stops_and_comes_back() -> None:
         with pytest.raises(TransportError):
             await key_server.query(timeout=5)
 
-    with Appliance(CONTEXT) as appliance:
+    with Appliance(KeyServer(CONTEXT)) as appliance:
         address = appliance.address
         asyncio.run(reset(appliance))
         appliance.stop()

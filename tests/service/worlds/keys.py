@@ -203,8 +203,12 @@ class KeyWorld:
     async def _started(self, server: WorldServer) -> WorldServer:
         """Start a server, and remember it by its address."""
         await self._stack.enter_async_context(server)
-        self._servers[server.host, server.port] = server
+        self.show_canary_of(server)
         return server
+
+    def show_canary_of(self, server: WorldServer) -> None:
+        """Have :meth:`know` put a canary on a running server, whoever started it."""
+        self._servers[server.host, server.port] = server
 
     async def start_secondary(
         self, primary: KmipServer, responder: Responder | None = None, host: str = SECONDARY
@@ -313,7 +317,7 @@ class KeyWorld:
         return made
 
     def _canary(self, server: KeyServer, digest_key: Secret) -> dict[str, Any]:
-        """Have all addresses of a server that this world started show its canary; return the profile's part of it."""
+        """Have all running addresses of a server show its canary; return the profile's part of it."""
         hosts = (server.address.host, *server.secondary_key_servers)
         there = [found for host in hosts if (found := self._servers.get((host, server.address.port)))]
         material = Secret(server.uuid.encode())

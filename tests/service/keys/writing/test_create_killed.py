@@ -17,7 +17,7 @@ from keystead.core.secret import Secret
 from tests.peers.appliances import Appliance
 from tests.peers.certificates import server_context
 from tests.peers.killing import Harness
-from tests.service.worlds.keys import full, held, nothing_was_ended, on_sqlite
+from tests.service.worlds.keys import WorldServer, full, held, nothing_was_ended, on_sqlite
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,11 +38,15 @@ def harness(request: pytest.FixtureRequest) -> Iterator[Harness]:
 
 
 @pytest.fixture
-def appliances(pki: Pki) -> Iterator[list[Appliance]]:
-    """Two key servers that run whatever the test's loop does."""
+def appliances(key_world: KeyWorld, pki: Pki) -> Iterator[list[Appliance]]:
+    """Two key servers that run whatever the test's loop does, and show their canaries."""
     with ExitStack() as stack:
         context = server_context(pki.server, client_ca=pki.client_ca)
-        yield [stack.enter_context(Appliance(context)) for _ in range(2)]
+        servers = [WorldServer(context) for _ in range(2)]
+        started = [stack.enter_context(Appliance(server)) for server in servers]
+        for server in servers:
+            key_world.show_canary_of(server)
+        yield started
 
 
 async def check_objects(world: KeyWorld, manager: str, appliances: list[Appliance]) -> None:
