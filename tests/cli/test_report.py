@@ -251,7 +251,8 @@ def test_whoever_does_not_wait_is_told_that_the_job_goes_on(
     svm: str, environment: dict[str, str], folder: Path, service: Service, pykmip_group: Group
 ) -> None:
     """By Ctrl-C, while a key server is silent."""
-    command = [sys.executable, "-m", "keystead", "report", "prove", "--vserver", svm]
+    heeding = ["env", "--default-signal=INT"]  # also where the tests run in the background of a shell
+    command = [*heeding, sys.executable, "-m", "keystead", "report", "prove", "--vserver", svm]
     pykmip_group.primaries[0].pause()
     try:
         process = subprocess.Popen(command, env=environment, cwd=folder, stderr=subprocess.PIPE, text=True)
