@@ -264,10 +264,11 @@ def test_bad_parameters_of_a_get(parameters: dict[str, str], kind: ErrorKind, ta
 
 
 def test_a_name_that_is_left_out_everywhere_is_known() -> None:
-    """ONTAP has it: it can be asked for, but not be compared with, nor be given to a POST."""
+    """ONTAP has it: it can be asked for and compared with, but one object has no filters, nor has a POST."""
     assert read_get(SVMS, {"fields": "nis.domain"}, single=False).selected == {"uuid", "name"}
+    assert read_get(SVMS, {"nis.enabled": "true"}, single=False).page.where == ((),)
     with pytest.raises(OntapError) as caught:
-        read_get(SVMS, {"nis.enabled": "true"}, single=False)
+        read_get(SVMS, {"nis.enabled": "true"}, single=True)
     assert (caught.value.kind, caught.value.target) == (errors.FIELD_NOT_QUERYABLE, "nis.enabled")
     with pytest.raises(OntapError) as caught:
         read_write(SVMS, {"nis": "x"}, "POST")

@@ -278,7 +278,7 @@ class _Check:
     def _unknown(self, name: str, target: str) -> None:
         if self._ignore_unknown:
             return
-        if self._resource.catalogue.is_absent(name):
+        if name != RECORDS and self._resource.catalogue.is_absent(name):
             self._fault(_NOT_SETTABLE, errors.FIELD_NOT_SETTABLE, target)
         else:
             self._fault(_UNKNOWN, errors.UNEXPECTED_ARGUMENT, target)

@@ -252,7 +252,7 @@ def _matching(resource: Resource, wanted: Mapping[str, str], method: str) -> Get
 
     Raise 262212 unless the parameters name at least one field, so that nobody changes all objects by mistake.
     """
-    matching = read_get(resource, wanted, single=False)
+    matching = read_get(resource, wanted, single=False, absent=False)
     if not any(name in resource.fields for name in wanted):
         raise OntapError(errors.QUERY_REQUIRED, method=method)
     return matching

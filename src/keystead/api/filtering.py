@@ -50,28 +50,39 @@ class Filters:
 
 
 def read_filters(
-    resource: Resource, parameters: Mapping[str, str], *, ignore_unknown: bool = False, beside: int = 0
+    resource: Resource,
+    parameters: Mapping[str, str],
+    *,
+    ignore_unknown: bool = False,
+    absent: bool = True,
+    beside: int = 0,
 ) -> Filters:
     """Read the filters: each parameter names a field. ``beside`` is the number of comparisons that a query adds.
 
-    Raise 262179 for an unknown name, 262250 for a field that cannot be read, and 262185, 262194 or 262197 for a value.
+    A filter on an absent field matches all records or none; without ``absent`` it is refused, because a write that
+    misses a condition would change too much. Raise 262179 for an unknown name, 262250 for a field that cannot be read,
+    and 262185, 262194 or 262197 for a value.
     """
     clauses: list[Clause] = []
     comparisons = beside
     for name, text in parameters.items():
         shown = quoted(name)
         declared = resource.fields.get(name)
-        if declared is None and not resource.catalogue.is_absent(name):
+        known = resource.catalogue.is_absent(name)
+        if declared is None and not known:
             if ignore_unknown:
                 continue
             raise OntapError(errors.UNEXPECTED_ARGUMENT, target=shown, field=shown)
-        if declared is None or declared.read is Read.NEVER:
+        if (declared is None and not absent) or (declared is not None and declared.read is Read.NEVER):
             raise OntapError(errors.FIELD_NOT_QUERYABLE, target=shown, field=shown)
         alternatives = parse_filter(name, text)
         comparisons += len(alternatives)
         check_comparisons(name, comparisons)
-        clauses.append(tuple(_typed(declared, alternative) for alternative in alternatives))
-    return _split(resource, clauses, single=tuple(clauses))
+        if declared is not None:
+            clauses.append(tuple(_typed(declared, alternative) for alternative in alternatives))
+        elif not any(map(_matches_absent, alternatives)):
+            clauses.append(())
+    return _split(resource, clauses, single=tuple(filter(None, clauses)))
 
 
 def read_words(resource: Resource, query: str | None, query_fields: str | None) -> Filters:
@@ -146,6 +157,11 @@ def parsed(type_: Type, name: str, text: Any) -> Any:
         raise OntapError(
             errors.INVALID_FIELD_VALUE, target=name, field=name, value=quoted(text), type=type_.text
         ) from None
+
+
+def _matches_absent(alternative: Alternative) -> bool:
+    """Return True if an alternative matches a field that no record has: ``null``, or any other one negated."""
+    return (alternative.op is Op.UNSET) is not alternative.negated
 
 
 def _typed(declared: Field, alternative: Alternative) -> Condition:

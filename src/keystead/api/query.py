@@ -112,17 +112,17 @@ def _decoded(raw: bytes, name: str) -> str:
     return text
 
 
-def read_get(resource: Resource, parameters: Mapping[str, str], *, single: bool) -> GetQuery:
+def read_get(resource: Resource, parameters: Mapping[str, str], *, single: bool, absent: bool = True) -> GetQuery:
     """Read the parameters of a GET of one object (``single``) or of a collection.
 
     A collection can be filtered, ordered and split into pages. Filters on one object apply only to elements of its
-    nested arrays.
+    nested arrays. Filters on ONTAP's fields without values are refused unless ``absent``.
     """
-    return _read_get(resource, tuple(parameters.items()), single=single)
+    return _read_get(resource, tuple(parameters.items()), single=single, absent=absent)
 
 
 @lru_cache(maxsize=256)
-def _read_get(resource: Resource, parameters: tuple[tuple[str, str], ...], *, single: bool) -> GetQuery:
+def _read_get(resource: Resource, parameters: tuple[tuple[str, str], ...], *, single: bool, absent: bool) -> GetQuery:
     left = dict(parameters)
     common = {name: _taken(left, name, parameter.type) for name, parameter in READ_PARAMETERS.items()}
     ignore_unknown = bool(common["ignore_unknown_fields"])
@@ -137,7 +137,9 @@ def _read_get(resource: Resource, parameters: tuple[tuple[str, str], ...], *, si
     starts = _starts(resource, order)
     if not single:
         after = _after(order, starts, left)
-    filters = read_filters(resource, left, ignore_unknown=ignore_unknown, beside=words.comparisons)
+    filters = read_filters(
+        resource, left, ignore_unknown=ignore_unknown, absent=absent and not single, beside=words.comparisons
+    )
     for name in filters.names if single else ():
         if not resource.in_array(name):
             raise OntapError(errors.FIELD_NOT_QUERYABLE, target=name, field=name)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
+from keystead.api.ontap_fields import TYPES
 from keystead.api.values import UUID
 from keystead.core import errors
 from keystead.core.query.query import Catalogue, Read
@@ -97,6 +98,21 @@ class Node:
         return self.declared is not None and self.declared.many
 
 
+def is_ontap_field(type_: str, name: str) -> bool:
+    """Return True if a type of ontap_fields.py has a field, or a parent of fields, with this dotted name."""
+    for part in name.split("."):
+        members = ontap_members(type_)
+        if part not in members:
+            return False
+        type_ = members[part]
+    return True
+
+
+def ontap_members(type_: str) -> dict[str, str]:
+    """Return the names of a type of ontap_fields.py, with their types; a name without members has an empty one."""
+    return dict(member.partition(":")[::2] for member in TYPES.get(type_, "").split())
+
+
 def itself(value: Any) -> Any:
     """Return the value, as the getter of a field that is the whole object of its group."""
     return value
@@ -112,9 +128,10 @@ class Resource:
     """A resource: its name, its fields and how its objects are found.
 
     ``link`` makes the path of one object. ``order`` is the column, type and getter of its place in a list. ``key`` is
-    the field that names an object in its collection, and the name of the path's parameter. ``absent`` are ONTAP's
-    fields for which this service has nothing to show. With ``bulk``, POST takes an array ``records`` at once and not as
-    a job. ``empty_patch`` is the answer to a PATCH that sets nothing.
+    the field that names an object in its collection, and the name of the path's parameter. ``ontap`` is its type in
+    ontap_fields.py: requests may name the fields of this type that are not declared here, and no answer shows them.
+    ``absent`` are further names of this kind, from ONTAP's reference. With ``bulk``, POST takes an array ``records`` at
+    once and not as a job. ``empty_patch`` is the answer to a PATCH that sets nothing.
 
     ``moved`` returns an object's key after a PATCH with the given values. ``links`` makes further paths next to
     ``self``, by name; None means no link. ``returned`` are the fields that a POST with ``return_records`` shows besides
@@ -127,6 +144,7 @@ class Resource:
     link: Callable[[Any], str]
     order: tuple[str, Type, Callable[[Any], Any]] = ("uuid", UUID, attrgetter("uuid"))
     key: str = "uuid"
+    ontap: str = ""
     absent: frozenset[str] = frozenset()
     bulk: bool = False
     empty_patch: ErrorKind = errors.NO_VALUES
@@ -148,7 +166,17 @@ class Resource:
         object.__setattr__(self, "tree", root)
         object.__setattr__(self, "fields", fields)
         reads = {name: item.read for name, item in fields.items()}
-        object.__setattr__(self, "catalogue", Catalogue(reads, self.absent))
+        object.__setattr__(self, "catalogue", Catalogue(reads, self._is_absent))
+
+    def _is_absent(self, name: str) -> bool:
+        """Return True if ONTAP has the field, or the parent, and this declaration does not."""
+        return not self._declares(name) and (name in self.absent or is_ontap_field(self.ontap, name))
+
+    def _declares(self, name: str) -> bool:
+        node: Node | None = self.tree
+        for part in name.split("."):
+            node = node and node.members.get(part)
+        return node is not None
 
     def in_array(self, name: str) -> bool:
         """Return True if a field is in the objects of an array."""

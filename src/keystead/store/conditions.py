@@ -8,7 +8,7 @@ from __future__ import annotations
 import operator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import BigInteger, Boolean, Text, TypeDecorator, bindparam, literal, not_, or_, select
+from sqlalchemy import BigInteger, Boolean, Text, TypeDecorator, bindparam, false, literal, not_, or_, select
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
@@ -55,11 +55,11 @@ def within(table: Table) -> ColumnElement[bool]:
 
 
 def compiled(columns: Mapping[str, ColumnElement[Any] | Related], clause: Clause) -> ColumnElement[bool]:
-    """Return a clause as SQL, with columns by name. Raises KeyError for an unknown name."""
+    """Return a clause as SQL, with columns by name. An empty one is false. Raises KeyError for an unknown name."""
     by_name: dict[str, list[Condition]] = {}
     for condition in dict.fromkeys(map(_scope_as_owner, clause)):
         by_name.setdefault(condition.name, []).append(condition)
-    return or_(*(term for name, conditions in by_name.items() for term in _terms(columns[name], conditions)))
+    return or_(false(), *(term for name, conditions in by_name.items() for term in _terms(columns[name], conditions)))
 
 
 def compared(column: ColumnElement[Any], op: Op, operand: Any) -> ColumnElement[bool]:

@@ -22,7 +22,7 @@ CATALOGUE = Catalogue(
         "login.age": Read.EXPENSIVE,
         "login.password": Read.NEVER,
     },
-    frozenset({"connectivity", "login.audit"}),
+    lambda name: name in {"connectivity", "connectivity.node_states.state", "login.audit"},
 )
 NORMAL = {"name", "svm.uuid", "svm.name", "svmx", "login.name"}
 

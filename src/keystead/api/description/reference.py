@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from keystead.api.checking import LINKS
 from keystead.api.declared import Form
 from keystead.api.description import query_examples
 from keystead.api.description.openapi import operation_summary, template
 from keystead.api.description.parts import TUNNEL_HEADERS
 from keystead.api.parameters import FIELDS, LIST_PARAMETERS, READ_PARAMETERS, WRITE_PARAMETERS
-from keystead.api.resource import Field
+from keystead.api.resource import Field, ontap_members
 from keystead.api.resources import PATHS, RESOURCES
 from keystead.core.query.filter import COMPARISON_LIMIT, WORD_LIMIT
 from keystead.core.query.query import Read
@@ -126,9 +127,9 @@ def _resource(resource: Resource) -> Iterator[str]:
         yield _row(declared)
     if resource.bulk:
         yield "\nA POST takes one such object, or an array `records` of them. Either all are stored or none."
-    if resource.absent:
-        names = ", ".join(f"`{name}`" for name in sorted(resource.absent))
-        yield f"\nKnown fields that no answer holds: {names}."
+    absent = sorted({*ontap_members(resource.ontap), *resource.absent} - resource.tree.members.keys() - {LINKS})
+    if absent:
+        yield f"\nONTAP's fields that requests may name and no answer holds: {', '.join(map('`{}`'.format, absent))}."
     yield ""
 
 

@@ -79,6 +79,7 @@ _ALGORITHM = Field(
 
 ACCOUNTS = Resource(
     name="account",
+    ontap="Account",
     help="An account of the cluster or of an SVM, which calls this API with a password or a client certificate.",
     declared=(
         _OWNER,

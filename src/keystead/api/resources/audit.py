@@ -33,6 +33,7 @@ _STATES = ("pending", "success", "error")
 
 SETTINGS = Resource(
     name="audit",
+    ontap="SecurityAudit",
     help="The options of the audit log. Changes, key reads (``.../retrieve``), refusals and denials are always"
     " recorded; GET, HEAD and OPTIONS only with ``http``.",
     declared=tuple(
@@ -53,6 +54,7 @@ def _node_link(view: AuditMessage) -> str:
 
 MESSAGES = Resource(
     name="audit_message",
+    ontap="SecurityAuditLog",
     help="An audit record. The default order is by time.",
     declared=(
         Field(
@@ -159,7 +161,6 @@ MESSAGES = Resource(
     ),
     link=lambda _: MESSAGES_PATH,
     order=("key", _PLACE, lambda view: place(view.record)),
-    absent=frozenset({"session_id", "command_id"}),
 )
 
 

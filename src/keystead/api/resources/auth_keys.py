@@ -46,6 +46,7 @@ def auth_key_link(view: KeyView) -> str:
 
 AUTH_KEYS = Resource(
     name="auth_key",
+    ontap="KeyManagerAuthKey",
     help="An authentication key of self-encrypting drives, in the cluster's key manager: 32 random bytes, or a"
     " passphrase. There can be at most 128. ``DELETE`` retires the key: lists leave it out, and its objects are"
     ' destroyed after the recovery window. Until then ``PATCH`` of its path with ``{"state": "committed"}`` recovers'

@@ -82,6 +82,7 @@ def _column(name: str, type_: Type, help_: str, **options: Any) -> Field:
 
 CERTIFICATES = Resource(
     name="certificate",
+    ontap="SecurityCertificate",
     help="An installed or self-signed certificate. A POST without ``public_certificate`` creates a self-signed one of "
     "type ``client``, ``server`` or ``root_ca``. Its private key never leaves the service.",
     declared=(
@@ -145,7 +146,6 @@ CERTIFICATES = Resource(
         *alternative_fields(lambda certificate: subjects.alternatives_in(certificate.public_certificate), "9.15"),
     ),
     link=lambda certificate: certificate_link(certificate.uuid),
-    absent=frozenset({"azure"}),
 )
 
 

@@ -51,6 +51,7 @@ def _version(release: Callable[[Any], Release]) -> tuple[Field | Group, ...]:
 
 CLUSTER = Resource(
     name="cluster",
+    ontap="Cluster",
     help="The cluster: all nodes on one database.",
     declared=(
         Field(name="name", type=name(44), help="The cluster's name.", get=attrgetter("name"), patch=True),
@@ -58,22 +59,11 @@ CLUSTER = Resource(
         *_version(lambda _: ONTAP_LEVEL),
     ),
     link=lambda _: CLUSTER_PATH,
-    absent=frozenset(
-        {
-            "contact",
-            "location",
-            "dns_domains",
-            "name_servers",
-            "ntp_servers",
-            "management_interfaces",
-            "timezone",
-            "certificate",
-        }
-    ),
 )
 
 NODES = Resource(
     name="node",
+    ontap="Node",
     help="A node: a Keystead process that serves the cluster's database.",
     declared=(
         Field(
@@ -101,7 +91,6 @@ NODES = Resource(
         ),
     ),
     link=node_link,
-    absent=frozenset({"management_interfaces", "membership", "model", "serial_number", "location", "uptime"}),
 )
 
 

@@ -37,6 +37,7 @@ def event_link(view: EventView) -> str:
 
 EVENTS = Resource(
     name="ems_event",
+    ontap="EmsEvent",
     help="An event of the Event Management System. Each node keeps its newest 10,000.",
     declared=(
         Group(name="node", help="The node that reported the event.", get=attrgetter("node"), link=node_link),

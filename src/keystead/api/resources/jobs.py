@@ -34,6 +34,7 @@ def _results(view: JobView) -> str | None:
 
 JOBS = Resource(
     name="job",
+    ontap="Job",
     help="Work that continues after the answer to its call. Finished jobs are kept for a week. Jobs cannot be changed.",
     declared=(
         Field(name="uuid", type=UUID, help="The job's identifier.", get=_uuid, read=Read.KEY, column="uuid"),

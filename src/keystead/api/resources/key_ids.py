@@ -54,6 +54,7 @@ def _shown(name: str, type_: Type, help_: str, get: Callable[[Any], Any], **opti
 
 KEY_IDS = Resource(
     name="key_id",
+    ontap="KeyManagerKeys",
     help="An existing key of any type, from the view of one node.",
     declared=(
         key_id_field(_key),
@@ -109,7 +110,6 @@ KEY_IDS = Resource(
     link=key_id_link,
     key="key_id",
     order=("key_id", KEY_ID, attrgetter("id.key.key_id")),
-    absent=frozenset({"crn"}),
 )
 
 

@@ -44,6 +44,7 @@ def _health_monitor_policy() -> Iterator[Field]:
 
 CONFIGS = Resource(
     name="key_manager_config",
+    ontap="KeyManagerConfig",
     help="The settings that all key managers of the cluster share. Only for cluster accounts.",
     declared=(
         Field(

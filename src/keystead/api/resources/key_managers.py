@@ -75,6 +75,7 @@ def _fixed(group: str, values: Mapping[str, Any], read: Read = Read.NORMAL) -> I
 
 KEY_MANAGERS = Resource(
     name="key_manager",
+    ontap="SecurityKeyManager",
     help="An external key manager: its certificates and primary key servers. One per SVM, one for the cluster.",
     declared=(
         Field(
@@ -277,11 +278,6 @@ KEY_MANAGERS = Resource(
     link=lambda view: f"{COLLECTION}/{segment(_uuid(view))}",
     order=("uuid", UUID, _uuid),
     returned=f"svm.uuid,{CLIENT_CERTIFICATE}.uuid,{SERVER_CA_CERTIFICATES}.uuid,{_servers}.server",
-    absent=frozenset(
-        {
-            "onboard.key_backup",
-        }
-    ),
 )
 
 

@@ -70,6 +70,7 @@ def _address_after(address: ServerAddress, values: Mapping[str, Any]) -> ServerA
 
 KEY_SERVERS = Resource(
     name="key_server",
+    ontap="KeyServer",
     help="A primary key server of an external key manager: at most four, each with up to three secondaries."
     " ``?dry_run=true`` (not ONTAP's) on POST and PATCH probes the servers and stores nothing. The answer is 200. It"
     " tells for each server whether it is accepted, or the code and reason, the stages of the probe and its findings.",

@@ -33,6 +33,7 @@ def key_store_link(uuid: str) -> str:
 
 KEY_STORES = Resource(
     name="key_store",
+    ontap="SecurityKeystore",
     help="A key manager's configuration as a key store. An owner has at most one enabled configuration.",
     declared=(
         Field(
@@ -83,7 +84,6 @@ KEY_STORES = Resource(
         ),
     ),
     link=lambda key_manager: key_store_link(key_manager.uuid),
-    absent=frozenset({"is_svm_kek"}),
     empty_patch=errors.ENABLED_MISSING,
 )
 

@@ -50,6 +50,7 @@ def privilege_link(view: PrivilegeView) -> str:
 
 ROLES = Resource(
     name="role",
+    ontap="Role",
     help="A built-in role: ``admin`` and ``readonly`` of the cluster, ``vsadmin`` and ``vsadmin-readonly`` of each SVM,"
     " and ``key-reader`` of both.",
     declared=(
@@ -86,6 +87,7 @@ ROLES = Resource(
 
 PRIVILEGES = Resource(
     name="role_privilege",
+    ontap="RolePrivilege",
     help="The access of a role to a path and all paths below it.",
     declared=(
         Field(name="path", type=TEXT, help="A path of the API.", get=attrgetter("privilege.path"), read=Read.KEY),
@@ -101,7 +103,6 @@ PRIVILEGES = Resource(
     link=privilege_link,
     key="path",
     order=("path", TEXT, attrgetter("privilege.path")),
-    absent=frozenset({"query"}),
 )
 
 

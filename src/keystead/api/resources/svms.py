@@ -44,6 +44,7 @@ class SvmView:
 
 SVMS = Resource(
     name="svm",
+    ontap="Svm",
     help="A storage virtual machine: a tenant with certificates and a key manager of its own.",
     declared=(
         Field(
@@ -95,14 +96,7 @@ SVMS = Resource(
     ),
     link=lambda view: svm_link(view.svm),
     order=("uuid", UUID, attrgetter("svm.uuid")),
-    absent=frozenset(
-        {
-            *("anti_ransomware", "auto_enable_activity_tracking", "auto_enable_analytics", "certificate", "cifs"),
-            *("comment", "dns", "fcp", "fcp_interfaces", "fpolicy", "ip_interfaces", "iscsi", "language", "ldap"),
-            *("max_volumes", "ndmp", "nfs", "nis", "nsswitch", "nvme", "qos_policy", "routes", "s3", "snapmirror"),
-            *("storage",),
-        }
-    ),
+    absent=frozenset({"fcp_interfaces", "fpolicy"}),
 )
 
 

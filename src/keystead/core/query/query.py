@@ -6,7 +6,7 @@ Filters are in filter.py and where.py, orders in order.py. Source: "Getting star
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ from keystead.core.query.fields import parse_fields
 from keystead.core.secret import holds_private_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 Wanted = frozenset[str]
 """The names of the fields that an answer shows or is filtered by."""
@@ -34,23 +34,27 @@ class Read(Enum):
     NEVER = "never"
 
 
+def _no_name(_: str) -> bool:
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class Catalogue:
     """The readable fields of a resource, by dotted name.
 
-    ``absent`` are names that ONTAP has and this service has no values for. A request may use them, and all names
-    beneath them; an answer leaves them out.
+    ``is_absent`` tells the names that ONTAP has and this service has no values for. A request may use them; an answer
+    leaves them out.
     """
 
     fields: Mapping[str, Read]
-    absent: frozenset[str] = field(default_factory=frozenset)
+    is_absent: Callable[[str], bool] = _no_name
 
     def select(self, text: str, *, single: bool, ignore_unknown: bool = False) -> frozenset[str]:
         """Return the names of the fields that a ``fields`` parameter asks for, always with the key fields.
 
         Empty text is the default: all normal fields of a single object, the key fields of a collection's records. The
-        name of a parent means its members. ``*`` means all normal fields, and ``**`` all that are ever shown. A list
-        with exclusions alone starts from the normal fields.
+        name of a parent means its members, with or without ``.*``. ``*`` means all normal fields, and ``**`` all that
+        are ever shown. A list with exclusions alone starts from the normal fields.
         """
         included, excluded = parse_fields(text)
         chosen = {
@@ -67,10 +71,6 @@ class Catalogue:
         """Return the fields that the names mean. Raise 262197 for an unknown name, 262249 for a field never shown."""
         return {field for name in names for field in self._named(name, parameter, ignore_unknown=ignore_unknown)}
 
-    def is_absent(self, name: str) -> bool:
-        """Return True if the name is one of the absent ones, or beneath one."""
-        return any(name == known or name.startswith(f"{known}.") for known in self.absent)
-
     def _shown(self, *reads: Read) -> set[str]:
         return {name for name, read in self.fields.items() if read in reads}
 
@@ -85,12 +85,13 @@ class Catalogue:
             return self._shown(Read.KEY, Read.NORMAL)
         if name == "**":
             return self._shown(Read.KEY, Read.NORMAL, Read.EXPENSIVE, Read.BY_NAME)
-        prefix = f"{name}."
+        parent = name.removesuffix(".*")
+        prefix = f"{parent}."
         beneath = {known for known in self.fields if known == name or known.startswith(prefix)}
         readable = {known for known in beneath if self.fields[known] is not Read.NEVER}
         if beneath and not readable:
             raise OntapError(errors.FIELD_NOT_READABLE, target=parameter, field=quoted(name))
-        if not beneath and not ignore_unknown and not self.is_absent(name):
+        if not beneath and not ignore_unknown and not self.is_absent(parent):
             raise OntapError(errors.INVALID_FIELDS_VALUE, target=parameter, value=quoted(name), field=parameter)
         return readable
 

@@ -1,8 +1,8 @@
 """Conditions on records, as values. The store turns them into SQL; what it cannot turn is compared in memory.
 
-A :data:`Where` holds if all of its clauses hold. A clause holds if any of its conditions holds. Text is compared by
-code points, in the same order as its UTF-8 bytes. Source: "Getting started with the ONTAP REST API", "Record
-filtering". No field types, no parsing, no storage.
+A :data:`Where` holds if all of its clauses hold. A clause holds if any of its conditions holds, so an empty
+clause never holds. Text is compared by code points, in the same order as its UTF-8 bytes. Source: "Getting started with
+the ONTAP REST API", "Record filtering". No field types, no parsing, no storage.
 """
 
 from __future__ import annotations
