@@ -209,13 +209,13 @@ SHOWN: dict[str, tuple[str, ...]] = {
     "An error has the code and the stage": (
         "service/probing/test_prober.py::test_reasons_are_for_accounts_of_the_cluster",
     ),
-    "have no stages, times, addresses or certificates": (
+    "name the failed stage only: no times": (
         "service/probing/test_prober.py::test_a_dry_run_shows_no_more",
         "service/probing/test_prober.py::test_a_probe_of_stored_servers_shows_no_more",
         "core/test_probing.py::test_a_record_says_which_certificates_were_shown",
     ),
-    "What needs [attention]": ("api/test_attention.py::test_an_svm_sees_its_own",),
-    "So it is in `connectivity`": (
+    "[Attention](": ("api/test_attention.py::test_an_svm_sees_its_own",),
+    "show it its own servers, with": (
         "core/test_availability.py::test_what_accounts_of_the_cluster_see_of_a_server_that_failed",
     ),
     "There `egress` looks like `resolve`": (
@@ -463,7 +463,7 @@ SHOWN: dict[str, tuple[str, ...]] = {
     ),
     "They are counted from their acceptance on": ("app/test_shut_out.py::test_one_address_shuts_nobody_out",),
     "So one address that holds connections open shuts": ("app/test_shut_out.py::test_one_address_shuts_nobody_out",),
-    "Four addresses that have logged in can": ("app/test_connections.py::test_four_known_addresses_may_have_all",),
+    "Three addresses together can": ("app/test_connections.py::test_four_known_addresses_may_have_all",),
     "A client has 15 seconds for the handshake": (
         "app/test_protocol.py::test_the_times_that_clients_have",
         "app/test_protocol.py::test_a_handshake_that_does_not_go_on_is_left",

@@ -191,7 +191,7 @@ async def test_backups(served: Served, home: Path) -> None:
     assert last_backup(home) is None
     os.utime(home / NODE_FILE, (old, old))
     (item,) = [item for item in await items(served.api.admin) if item["subject"] == "backup"]
-    assert item["reason"] == "There is no backup of this database."
+    assert item["reason"] == "This node has made no backup."
     note_backup(home)
     assert [item for item in await items(served.api.admin) if item["subject"] == "backup"] == []
     os.utime(home / BACKUP_FILE, (old, old))
@@ -207,7 +207,7 @@ async def test_a_certificate_that_ends_soon_is_accepted_with_a_warning(api: Api,
     body = {"type": "client", "public_certificate": own.certificate_pem, "private_key": own.key_pem, "name": "soon"}
     installed = await api.admin.post("/api/security/certificates", body)
     (warning,) = installed.body["warnings"]
-    assert "It is one of ours" in warning
+    assert "It is installed here" in warning
     client = installed.headers["location"].rpartition("/")[2]
     server_ca = await api.certificate("server_ca", pki.server_ca.pem)
     with FaultServer(tls(context, answering())) as first, FaultServer(tls(context, answering())) as second:

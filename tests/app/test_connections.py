@@ -60,9 +60,9 @@ def test_one_more(there: list[str], known: list[str], comes: str, reason: str) -
 
 
 def test_four_known_addresses_may_have_all() -> None:
-    """With the default settings; without a login they leave the reserve."""
-    addresses = [f"192.0.2.{number}" for number in range(4)]
-    for known in (True, False):
+    """With the default settings; without a login three or more have all but the reserve."""
+    for count, known in ((4, True), (4, False), (3, False)):
+        addresses = [f"192.0.2.{number}" for number in range(count)]
         listener = Listener(Limits.of(Settings(), 65536))
         for address in addresses if known else []:
             listener.connections.logged_in(address)

@@ -237,7 +237,7 @@ def test_what_accounts_of_the_cluster_see_of_a_server_that_failed() -> None:
     (all_,) = connectivity(["server-1"], [node], [lost])["server-1"].node_states
     assert (all_.stage, all_.since, all_.last_available) == ("egress", LATER, NOW)
     assert (all_.reason, all_.latency_ms, all_.certificates, all_.keys_visible) == (BAD.reason, 3, (LEAF,), True)
-    (some,) = connectivity(["server-1"], [node], [lost], whole=False)["server-1"].node_states
+    (some,) = connectivity(["server-1"], [node], [lost], full=False)["server-1"].node_states
     assert some.node.name == "n1"
     assert (some.stage, some.since, some.last_available) == ("resolve", LATER, NOW)
     assert (some.reason, some.latency_ms, some.certificates, some.keys_visible) == ("", None, (), None)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from keystead.service.attention import Attention
     from keystead.service.audit.reads import ReadAudit
     from keystead.service.ports.process import Clock
+    from keystead.settings import Settings
 
 NODE_FILE: Final = "node.uuid"
 """The file with the node's uuid. ``init`` and a restore write it."""
@@ -29,10 +30,11 @@ LOOPBACK: Final = ("127.0.0.1", "::1")
 
 
 class NodeConditions:
-    """The conditions of a node with this data directory."""
+    """The conditions of a node with the data directory of these settings."""
 
-    def __init__(self, data: Path, rules: EgressRules, reads: ReadAudit, clock: Clock) -> None:
-        self._data = data
+    def __init__(self, settings: Settings, rules: EgressRules, reads: ReadAudit, clock: Clock) -> None:
+        self._data = settings.data
+        self._makes_bundles = bool(settings.database)
         self._rules = rules
         self._reads = reads
         self._clock = clock
@@ -48,7 +50,7 @@ class NodeConditions:
         yield from disk_items(str(self._data), usage.free, usage.total)
         yield from spool_items(is_waiting=self._reads.is_waiting)
         last, made = last_backup(self._data), _time(self._data / NODE_FILE)
-        yield from backup_items(last or made, self._clock.now(), is_first=last is None)
+        yield from backup_items(last or made, self._clock.now(), is_first=last is None, is_bundle=self._makes_bundles)
         yield from setting_items(allows_loopback=any(self._rules.refusal(each) is None for each in LOOPBACK))
 
     def samples(self) -> Iterator[Samples]:

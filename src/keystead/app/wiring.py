@@ -181,7 +181,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         intervals = Intervals(settings.monitor_interval, settings.monitor_probe_interval)
         monitor = Monitor(watching, visibility.sees_keys, metrics, intervals)
         metrics.add_source(lambda: in_work(queue, services.jobs))
-        NodeConditions(settings.data, rules, keys.reads, clock).show(services.attention, metrics)
+        NodeConditions(settings, rules, keys.reads, clock).show(services.attention, metrics)
         try:
             yield Running(services, store, keyring, queue, keys, monitor)
         finally:

@@ -25,10 +25,10 @@ _WIDTH: Final = 100
 @click.command(cls=Command)
 @api_command
 def status(**flags: Any) -> None:
-    """Say what needs somebody: what is wrong, since when, why, and what to do.
+    """Say what needs somebody: what is wrong, why, what to do and, where known, since when.
 
-    Exit status: 0 nothing needs anybody; 10 there are warnings; 20 a key server is lost or keys cannot be read. 2 and 3
-    are usage and an unreachable service, as for every command.
+    Exit status: 0 nothing needs anybody; 10 there are warnings; 20 a key server is lost or keys cannot be read. As for
+    every command, 1 is a refusal, 2 is usage and 3 an unreachable service.
 
     Example: keystead status
     """

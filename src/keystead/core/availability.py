@@ -1,6 +1,6 @@
 """The rules of availability: the state of a key server after a look, and the events to announce.
 
-Pure: a look is a value, the time an argument. The monitor looks twice at a failure; only certain results come here.
+Pure: a look is a value, the time an argument. The monitor looks twice at a failure; only confirmed results come here.
 Source: ONTAP's states of a key server (``available``, ``not_responding``, ``unknown``), EMS reference.
 """
 
@@ -29,7 +29,7 @@ SILENT_AFTER: Final = timedelta(seconds=45)
 """How much older than the latest sign of life a node's own may be. An older one makes the node's observations void."""
 
 SERVER: Final = "server"
-"""The type of a key server's own certificate."""
+"""The type of a server's own certificate: a key server's, or the listener's."""
 
 STATUS: Final = "not-responding"
 """``keyserver_status`` in events: ONTAP's word on its command line."""
@@ -181,7 +181,7 @@ def keys_visible(observations: Iterable[Observation], nodes: Sequence[Node]) -> 
 
 @dataclass(frozen=True, slots=True)
 class NodeState:
-    """What one node says about a key server. ``since`` and the rest are empty while the state is unknown.
+    """What one node says about a key server. ``since`` and the rest are empty without an observation.
 
     ``last_available`` of an available server is the node's last sign of life. ``reason`` and what follows are for
     accounts of the cluster: an account of an SVM chooses the address, so they could tell it about our network.
@@ -213,7 +213,7 @@ class Connectivity:
 def silent_nodes(nodes: Sequence[Node]) -> frozenset[str]:
     """Return the uuids of silent nodes: their last sign of life is much older than the latest one.
 
-    The latest is from the node that asks, because it runs.
+    The latest one is that of the fastest clock.
     """
     heard = {node.uuid: node.heard_at for node in nodes}
     last = max((time for time in heard.values() if time is not None), default=None)
@@ -223,11 +223,11 @@ def silent_nodes(nodes: Sequence[Node]) -> frozenset[str]:
 
 
 def connectivity(
-    key_servers: Iterable[str], nodes: Sequence[Node], observations: Iterable[Observation], *, whole: bool = True
+    key_servers: Iterable[str], nodes: Sequence[Node], observations: Iterable[Observation], *, full: bool = True
 ) -> dict[str, Connectivity]:
     """Return what the nodes say, by the key server's uuid; ``unknown`` for a node that is silent or has not looked yet.
 
-    Only the primary decides. A secondary that answers keeps keys readable, and is shown in the metrics. ``whole``: with
+    Only the primary decides. A secondary that answers keeps keys readable, and is shown in the metrics. ``full``: with
     what accounts of the cluster may see.
     """
     silent = silent_nodes(nodes)
@@ -236,20 +236,20 @@ def connectivity(
         if observation.host == PRIMARY and observation.key_server in said and observation.node not in silent:
             said[observation.key_server][observation.node] = observation
     return {
-        server: Connectivity(tuple(_node_state(node, found.get(node.uuid), whole=whole) for node in nodes))
+        server: Connectivity(tuple(_node_state(node, found.get(node.uuid), full=full) for node in nodes))
         for server, found in said.items()
     }
 
 
-def _node_state(node: Node, found: Observation | None, *, whole: bool) -> NodeState:
+def _node_state(node: Node, found: Observation | None, *, full: bool) -> NodeState:
     """Return what a node says about a server, from its observation; None if there is none that counts."""
     if found is None:
         return NodeState(node, State.UNKNOWN)
     heard = [time for time in (found.last_available, node.heard_at) if time is not None]
     last_available = max(heard, default=None) if found.state is State.AVAILABLE else found.last_available
-    stage = "resolve" if found.stage == "egress" and not whole else found.stage
+    stage = "resolve" if found.stage == "egress" and not full else found.stage
     shown = NodeState(node, found.state, stage, found.since, last_available)
-    if not whole:
+    if not full:
         return shown
     return replace(
         shown,
@@ -278,7 +278,7 @@ class UsedCertificate:
     not_before: datetime | None = None
 
     @property
-    def warned_from(self) -> timedelta:
+    def warning_span(self) -> timedelta:
         """How long before its end the certificate is announced: at most a third of its life, not while it is new."""
         if self.not_before is None:
             return EXPIRES_SOON
@@ -318,7 +318,7 @@ def certificate_events(
     due = {}
     for certificate in used:
         left = certificate.not_after - now
-        if left > certificate.warned_from:
+        if left > certificate.warning_span:
             continue
         kind = events.EXPIRING if left > timedelta() else events.EXPIRED
         announced_as = (kind.name, *certificate.identity)

@@ -102,7 +102,7 @@ KEYS_LOST: Final = EventKind(
     "alert",
     ("vserver", "address", "count"),
     'Copies of {count} or more keys went missing at once from the external key management server "{address}" for '
-    'Vserver "{vserver}": keeping them there has stopped.',
+    'Vserver "{vserver}": nothing is marked or written there.',
 )
 CANARY_HIDDEN: Final = EventKind(
     "km.canary.notvisible",
@@ -152,8 +152,8 @@ DESTRUCTION_HELD: Final = EventKind(
     "km.destruction.held",
     "alert",
     ("incarnation", "reason"),
-    "The database is in its incarnation {incarnation}, since it was {reason}. What it may have forgotten is not"
-    " destroyed: nothing is until this is released.",
+    "The database was {reason}, and is in incarnation {incarnation}. Nothing is destroyed on key servers until an"
+    " administrator releases destruction.",
 )
 DESTRUCTION_RELEASED: Final = EventKind(
     "km.destruction.released",

@@ -123,7 +123,7 @@ class Keeper:
             try:
                 await self._keep()
             except StoreError as failure:
-                log.warning("keys are not kept", why=str(failure))
+                log.warning("the keeper waits for the database", why=str(failure))
             except Exception as error:  # noqa: BLE001 - its text may quote what a peer sent
                 log.error("keeper loop failed", why=type(error).__name__)  # noqa: TRY400
             if not self._stopped:

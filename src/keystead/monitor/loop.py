@@ -205,7 +205,7 @@ class Monitor:
         if after == before:
             return
         log.info(
-            "key server observed",
+            "key server changed",
             key_server=after.key_server,
             secondary=after.host,
             state=after.state.value,

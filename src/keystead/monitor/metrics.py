@@ -66,7 +66,7 @@ class Metrics:
         )
         self._detect = Histogram(
             "keystead_time_to_detect_seconds",
-            "From the last good look at a key server to the confirmed loss.",
+            "From the last good look at a key server to each failure that is confirmed.",
             buckets=_DETECT_BUCKETS,
             registry=self._registry,
         )

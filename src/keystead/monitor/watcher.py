@@ -1,9 +1,9 @@
 """The watcher of one address: a light check at each time of its grid, a probe if it is due or the check failed.
 
 The looks of one address follow each other, so that a slow address delays only itself. A loss is reported after two
-failed looks: the check and a probe, or two probes. So is another reason of a loss. A look that failed while this
-process was held up is repeated. After each probe that was accepted, the server is asked for its canary and its newest
-copy on the same connection. The watcher stores nothing.
+failed looks: the check and a probe, or two probes. So is another reason of a loss. A failure while this process was
+held up does not count, three times in a row at most. After each probe that was accepted, the server is asked for its
+canary and its newest copy on the same connection. The watcher stores nothing.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ log = structlog.get_logger(__name__)
 BEFORE_TLS = frozenset({"egress", "resolve", "connect"})
 
 EXCUSES = 3
-"""Most losses of an address in a row that are put down to this process having been held up."""
+"""The maximum number of losses of an address in a row that are blamed on this process having been held up."""
 
 KEYS_S = 3.0
 """Seconds that an address may take to show its canary and its newest copy."""
@@ -152,7 +152,7 @@ class Watcher:
                 if seen is False and (self.known is None or self.known.keys_visible is not False):
                     seen = await self._context.sees_keys(session, watched.server, watched.place.host)
         except (KeyServerFault, StoreError, SealError, TimeoutError) as failure:
-            log.info("a key server is not asked for its canary", address=str(watched.address), why=str(failure))
+            log.info("the look for the canary got no answer", address=str(watched.address), why=str(failure))
         return seen
 
     @property

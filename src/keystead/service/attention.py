@@ -103,7 +103,7 @@ class Attention:
             vserver = manager.svm.name if manager.svm else cluster
             watched = self._watched(tx, manager, vserver, servers, nodes)
             yield from key_items(watched)
-            yield from server_items(watched, nodes, whole=call.caller.svm is None)
+            yield from server_items(watched, nodes, full=call.caller.svm is None)
             if call.scope is None:
                 yield from orphan_items(watched)
             used += _certificates(tx, manager, vserver, servers, _told(call, watched.observations))

@@ -45,24 +45,26 @@ def test_certificates_that_end(days: float, said: str, since: datetime | None) -
     found = list(certificate_items([certificate(days)], NOON))
     assert [item.since for item in found] == ([since] if said else [])
     assert [item.reason for item in found] == (
-        [f"{said} It is one of ours: serial number 3F, issued by CA."] if said else []
+        [f"{said} It is installed here: serial number 3F, issued by CA."] if said else []
     )
 
 
 @pytest.mark.parametrize(
-    ("used", "whose"),
+    ("used", "whose", "command"),
     [
-        (certificate(1, key_server="ks1:5696", type_="server"), "The key server ks1:5696 shows it"),
-        (certificate(1, type_="server"), "The HTTPS listener shows it"),
-        (certificate(1, type_="server_ca"), "It is one of ours"),
+        (
+            certificate(1, key_server="ks1:5696", type_="server"),
+            "The key server ks1:5696 shows it",
+            "keystead security key-manager external probe",
+        ),
+        (certificate(1, type_="server"), "The HTTPS listener shows it", "keystead serve --help"),
+        (certificate(1, type_="server_ca"), "It is installed here", "keystead security certificate show"),
     ],
 )
-def test_whose_certificate_it_is(used: UsedCertificate, whose: str) -> None:
+def test_whose_certificate_it_is(used: UsedCertificate, whose: str, command: str) -> None:
     """Said in words; a certificate that is used twice is one item."""
     (item,) = certificate_items([used, used], NOON)
-    assert item.command.startswith(
-        "keystead security " + ("key-manager external probe" if used.key_server else "certi")
-    )
+    assert item.command.startswith(command)
     assert whose in item.reason
 
 
@@ -91,12 +93,23 @@ def test_a_disk_that_is_nearly_full(free: int, count: int) -> None:
     [
         (BACKUP_DUE, False, ""),
         (BACKUP_DUE + DAY, False, "The last backup is of 2026-02-21 12:00 UTC."),
-        (BACKUP_DUE + DAY, True, "There is no backup of this database."),
+        (BACKUP_DUE + DAY, True, "This node has made no backup."),
     ],
 )
 def test_backups(age: timedelta, is_first: bool, said: str) -> None:
     """Due a week after the last one, or after the database was made."""
-    assert [item.reason for item in backup_items(NOON - age, NOON, is_first=is_first)] == ([said] if said else [])
+    assert [item.reason for item in backup_items(NOON - age, NOON, is_first=is_first, is_bundle=False)] == (
+        [said] if said else []
+    )
+
+
+@pytest.mark.parametrize(
+    ("is_bundle", "command"), [(False, "keystead backup FILE"), (True, "keystead backup --bundle FILE")]
+)
+def test_what_backs_up(is_bundle: bool, command: str) -> None:
+    """A bundle, if the database has backups of its own."""
+    (item,) = backup_items(NOON - BACKUP_DUE - DAY, NOON, is_first=True, is_bundle=is_bundle)
+    assert item.command == command
 
 
 def test_what_a_node_says_of_itself() -> None:

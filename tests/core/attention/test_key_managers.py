@@ -67,7 +67,7 @@ def in_short(items: Sequence[Item]) -> list[tuple[str, Severity]]:
 def test_nothing_is_wrong() -> None:
     """No item for a key manager whose servers answer and whose keys are on both."""
     well = watched(seen("a", state=State.AVAILABLE), seen("b", state=State.AVAILABLE), groups=[group("ab", 5)])
-    assert [*key_items(well), *server_items(well, NODES, whole=True), *orphan_items(well)] == []
+    assert [*key_items(well), *server_items(well, NODES, full=True), *orphan_items(well)] == []
 
 
 def test_keys_that_cannot_be_read_or_are_in_one_domain() -> None:
@@ -86,7 +86,7 @@ def test_copies_that_are_not_what_was_written() -> None:
     *_, item = key_items(watched(groups=[different, group("ab", 2)], svm=None))
     assert (item.name, item.reason, item.command) == (
         "vol1",
-        "A copy of 1 key is not what was written there.",
+        "1 key: a key server returns other bytes than were written.",
         "keystead report prove",
     )
 
@@ -95,7 +95,7 @@ def test_a_server_that_is_lost() -> None:
     """Since when, in which stage, why, which certificate exactly, and what to do."""
     sound = replace(SHOWN, subject="sound", not_after=NOON + timedelta(days=1))
     lost = seen("b", stage="tls", reason="server_certificate_expired", certificates=(sound, SHOWN))
-    (item,) = server_items(watched(lost, away={"b": Away.NOT_RESPONDING}), NODES, whole=True)
+    (item,) = server_items(watched(lost, away={"b": Away.NOT_RESPONDING}), NODES, full=True)
     assert (item.subject, item.name, item.severity, item.since) == (
         Subject.KEY_SERVER,
         "b.example:5696",
@@ -117,21 +117,21 @@ def test_our_certificate_is_refused() -> None:
     ours = replace(shown, common_name="vs0-client", serial_number="3F", ca="Client CA", expiry_time=NOON)
     lost = seen("b", stage="tls", reason="client_certificate_untrusted")
     of = replace(watched(lost, away={"b": Away.NOT_RESPONDING}), client_certificate=ours)
-    (item,) = server_items(of, NODES, whole=True)
+    (item,) = server_items(of, NODES, full=True)
     assert item.reason == (
         "It is not available: stage tls, reason client_certificate_untrusted. We showed vs0-client, serial number 3F,"
         " issued by Client CA, which ended on 2026-03-01 12:00 UTC."
     )
-    (item,) = server_items(of, NODES, whole=False)
+    (item,) = server_items(of, NODES, full=False)
     assert item.reason == "It is not available: stage tls."
-    (item,) = server_items(replace(of, client_certificate=None), NODES, whole=True)
+    (item,) = server_items(replace(of, client_certificate=None), NODES, full=True)
     assert item.reason == "It is not available: stage tls, reason client_certificate_untrusted."
 
 
 def test_what_an_account_of_the_svm_is_told() -> None:
     """The stage, and not the reason; egress looks like a name that is not resolved."""
     lost = seen("b", stage="egress", reason="address_not_allowed")
-    (item,) = server_items(watched(lost, away={"b": Away.NOT_RESPONDING}), NODES, whole=False)
+    (item,) = server_items(watched(lost, away={"b": Away.NOT_RESPONDING}), NODES, full=False)
     assert (item.reason, item.advice) == ("It is not available: stage resolve.", "")
 
 
@@ -148,7 +148,25 @@ def test_what_an_account_of_the_svm_is_told() -> None:
 def test_how_bad_it_is(observation: Observation, away: dict[str, Away], expected: list[tuple[str, Severity]]) -> None:
     """A server with an address that can be read is a warning; a silent node says nothing."""
     nodes = [*NODES, Node("silent", "node2", ONTAP_LEVEL, NOON - timedelta(hours=1))]
-    assert in_short([*server_items(watched(observation, away=away), nodes, whole=True)]) == expected
+    assert in_short([*server_items(watched(observation, away=away), nodes, full=True)]) == expected
+
+
+def test_a_loss_is_said_before_an_unknown_state() -> None:
+    """Also if another node's fault is older: the loss is what needs somebody first."""
+    fault = replace(seen("b", state=State.UNKNOWN, reason="look_failed"), node="2", since=NOON - timedelta(hours=1))
+    nodes = [*NODES, Node("2", "node2", ONTAP_LEVEL, NOON)]
+    (item,) = server_items(watched(fault, seen("b"), away={"b": Away.NOT_RESPONDING}), nodes, full=True)
+    assert (item.severity, item.since) == (Severity.CRITICAL, NOON)
+
+
+def test_a_lost_server_is_critical_once() -> None:
+    """Its secondary is another item, and no second lost server."""
+    both = (seen("a"), seen("a", "second"))
+    items = server_items(watched(*both, away={"a": Away.NOT_RESPONDING}), NODES, full=True)
+    assert in_short([*items]) == [
+        ("a.example:5696", Severity.CRITICAL),
+        ("second (secondary of a.example:5696)", Severity.WARNING),
+    ]
 
 
 def test_a_server_that_hides_its_keys() -> None:
@@ -159,13 +177,13 @@ def test_a_server_that_hides_its_keys() -> None:
         replace(seen("b", state=State.AVAILABLE, keys_visible=False, hidden_since=first), node="2"),
     ]
     nodes = [*NODES, Node("2", "node2", ONTAP_LEVEL, NOON)]
-    (item,) = server_items(watched(*both, away={"b": Away.KEYS_HIDDEN}), nodes, whole=True)
+    (item,) = server_items(watched(*both, away={"b": Away.KEYS_HIDDEN}), nodes, full=True)
     assert (item.name, item.severity, item.since) == ("b.example:5696", Severity.CRITICAL, first)
 
 
 def test_an_address_that_would_be_refused_now() -> None:
     """A stored server goes on, and is listed."""
-    (item,) = server_items(replace(watched(), refused=frozenset({"a.example"})), NODES, whole=True)
+    (item,) = server_items(replace(watched(), refused=frozenset({"a.example"})), NODES, full=True)
     assert (item.name, item.severity) == ("a.example:5696", Severity.WARNING)
 
 

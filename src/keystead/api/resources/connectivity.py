@@ -34,13 +34,18 @@ _FACTS: Final[tuple[tuple[str, Type, str, Callable[[NodeState], Any]], ...]] = (
         lambda at: at.stage or None,
     ),
     ("since", TIME, "Since when the node reports this state for this reason.", lambda at: _shown(at.since)),
-    ("last_available", TIME, "When the server was last seen available.", lambda at: _shown(at.last_available)),
+    (
+        "last_available",
+        TIME,
+        "The last good look; for an available server, when the node last ran.",
+        lambda at: _shown(at.last_available),
+    ),
     ("reason", TEXT, "Why the server failed, a fixed word. For accounts of the cluster.", lambda at: at.reason or None),
     ("latency_ms", _MILLISECONDS, "The time of one request. For accounts of the cluster.", attrgetter("latency_ms")),
     (
         "keys_visible",
         BOOLEAN,
-        "Whether the server showed its canary and its newest copy when it was last asked. For accounts of the cluster.",
+        "Whether it showed its canary and its newest copy when it last answered that. For accounts of the cluster.",
         attrgetter("keys_visible"),
     ),
 )

@@ -23,27 +23,40 @@ DISK_FREE: Final = 0.05
 """The part of the data directory's file system that must be free."""
 
 
+_OURS: Final = (
+    "It is installed here",
+    "Install its successor, and change what uses it.",
+    "keystead security certificate show",
+)
+_LISTENERS: Final = (
+    "The HTTPS listener shows it",
+    "Replace the files of the listener's certificate and key. They are taken without a restart.",
+    "keystead serve --help",
+)
+
+
 def certificate_items(used: Iterable[UsedCertificate], now: datetime) -> Iterator[Item]:
     """Yield the certificates that ended or end soon, each once. ``since`` is when that began."""
     for each in {each.identity: each for each in used}.values():
         left = each.not_after - now
-        if left > each.warned_from:
+        if left > each.warning_span:
             continue
         ended = left <= timedelta()
-        whose = f"The key server {each.key_server} shows it" if each.key_server else "It is one of ours"
-        if each.type == SERVER and not each.key_server:
-            whose = "The HTTPS listener shows it"
+        whose, advice, command = _OURS
+        if each.key_server:
+            whose, advice = f"The key server {each.key_server} shows it", "Renew it on the key server."
+            command = scoped("keystead security key-manager external probe", each.svm)
+        elif each.type == SERVER:
+            whose, advice, command = _LISTENERS
         yield Item(
             Subject.CERTIFICATE,
             each.common_name,
             Severity.WARNING,
             reason=f"It {'ended' if ended else 'ends'} on {each.not_after:%Y-%m-%d %H:%M} UTC. {whose}: serial number"
             f" {each.serial_number}, issued by {each.certificate_authority}.",
-            advice="Renew it on the key server." if each.key_server else "Install a new one, and use it.",
-            command=scoped("keystead security key-manager external probe", each.svm)
-            if each.key_server
-            else "keystead security certificate show",
-            since=each.not_after if ended else each.not_after - each.warned_from,
+            advice=advice,
+            command=command,
+            since=each.not_after if ended else each.not_after - each.warning_span,
             svm=each.svm,
             vserver=each.vserver,
         )
@@ -59,8 +72,8 @@ def node_items(nodes: Sequence[Node]) -> Iterator[Item]:
                 node.name,
                 Severity.WARNING,
                 reason="The node has given no sign of life. What it observed does not count.",
-                advice="Start it again, or look at its log.",
-                command="keystead serve",
+                advice="Start it again on its host, or look at its log there.",
+                command="keystead node show",
                 since=node.heard_at,
                 identifier=node.uuid,
             )
@@ -88,7 +101,7 @@ def spool_items(*, is_waiting: bool) -> Iterator[Item]:
             "read spool",
             Severity.WARNING,
             reason="Audit records of reads wait on this node's disk for the database.",
-            advice="Bring back the database. The records are merged by themselves.",
+            advice="They are merged by themselves once the database takes writes again.",
             command="keystead event log show",
         )
 
@@ -106,17 +119,21 @@ def disk_items(folder: str, free: int, size: int) -> Iterator[Item]:
         )
 
 
-def backup_items(last: datetime, now: datetime, *, is_first: bool) -> Iterator[Item]:
-    """Yield an item if the last backup is too old. ``is_first``: there is none, and ``last`` is the database's age."""
+def backup_items(last: datetime, now: datetime, *, is_first: bool, is_bundle: bool) -> Iterator[Item]:
+    """Yield an item if this node's last backup is too old.
+
+    ``is_first``: there is none, and ``last`` is when the node was made. ``is_bundle``: the database has backups of its
+    own, so that the node makes recovery bundles only.
+    """
     if now - last > BACKUP_DUE:
-        said = "There is no backup of this database" if is_first else f"The last backup is of {last:%Y-%m-%d %H:%M} UTC"
+        said = "This node has made no backup" if is_first else f"The last backup is of {last:%Y-%m-%d %H:%M} UTC"
         yield Item(
             Subject.BACKUP,
             "database",
             Severity.WARNING,
             reason=f"{said}.",
-            advice="Make one every day. Without it, keys can be found again on the key servers, but not their names.",
-            command="keystead backup FILE",
+            advice="Make one every day. Without it, the logins at the key servers are lost with the database.",
+            command="keystead backup --bundle FILE" if is_bundle else "keystead backup FILE",
             since=last + BACKUP_DUE,
         )
 

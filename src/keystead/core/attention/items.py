@@ -1,4 +1,4 @@
-"""Items: things that need somebody. Each says since when, why, what to do, and the command that helps."""
+"""Items: things that need somebody. Each says why, what to do, the command that helps and, if known, since when."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Severity(StrEnum):
-    """How bad an item is, the worst first. ``critical``: a key server is lost, or keys cannot be read."""
+    """How bad an item is, the worst first. ``critical``: no address of a key server can be read, or keys cannot."""
 
     CRITICAL = "critical"
     WARNING = "warning"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 from keystead.core.attention.items import Item, Severity, Subject, scoped
@@ -63,7 +62,7 @@ def key_items(watched: Watched) -> Iterator[Item]:
         Severity.CRITICAL,
         found.now.unreadable.keys,
         found.now.unreadable.named,
-        reason="{keys} cannot be read from any key server now.",
+        reason="{keys}: no proven copy can be read now.",
         advice="Bring back one of the key servers that hold them. A node may still have them in memory.",
         command=watched.command("survival"),
     )
@@ -81,7 +80,7 @@ def key_items(watched: Watched) -> Iterator[Item]:
         Severity.WARNING,
         sum(pattern.keys for pattern in different),
         [name for pattern in different for name in pattern.named],
-        reason="A copy of {keys} is not what was written there.",
+        reason="{keys}: a key server returns other bytes than were written.",
         advice=WORDS["different_material"].advice,
         command=scoped("keystead report prove", watched.of.svm),
     )
@@ -96,10 +95,10 @@ def _about_keys(
         yield watched.item(Subject.KEYS, _names(named, keys), severity, reason=said, advice=advice, command=command)
 
 
-def server_items(watched: Watched, nodes: Sequence[Node], *, whole: bool) -> Iterator[Item]:
-    """Yield what is wrong with the key servers of a key manager. ``whole``: with what accounts of the cluster may see.
+def server_items(watched: Watched, nodes: Sequence[Node], *, full: bool) -> Iterator[Item]:
+    """Yield what is wrong with the key servers of a key manager. ``full``: with what accounts of the cluster may see.
 
-    A server whose primary and secondaries are lost is critical, and so is one that hides its keys.
+    A server whose primary and secondaries are lost is critical, once; so is one that hides its keys.
     """
     silent = silent_nodes(nodes)
     seen = [each for each in watched.observations if each.node not in silent]
@@ -108,14 +107,14 @@ def server_items(watched: Watched, nodes: Sequence[Node], *, whole: bool) -> Ite
             of_host = [each for each in seen if (each.key_server, each.host) == (server.uuid, host)]
             failed = [each for each in of_host if each.state is not State.AVAILABLE]
             if failed:
-                yield _failed_item(watched, server, min(failed, key=attrgetter("since")), whole=whole)
+                yield _failed_item(watched, server, min(failed, key=_loss_first), full=full)
         if watched.survival.now.away.get(server.uuid) is Away.KEYS_HIDDEN:
             hidden = [each.hidden_since for each in seen if each.key_server == server.uuid and each.hidden_since]
             yield _server_item(
                 watched,
                 server,
                 Severity.CRITICAL,
-                reason="It answers and does not show the keys that were left there.",
+                reason="No address of it that answers shows the keys that were left there.",
                 advice=WORDS["canary_not_seen"].advice,
                 since=min(hidden, default=None),
             )
@@ -153,22 +152,27 @@ def _server_item(
     )
 
 
-def _failed_item(watched: Watched, server: KeyServer, failed: Observation, *, whole: bool) -> Item:
+def _loss_first(failed: Observation) -> tuple[bool, datetime]:
+    """Return the key that puts losses before unknown states, and the oldest first."""
+    return failed.state is not State.NOT_RESPONDING, failed.since
+
+
+def _failed_item(watched: Watched, server: KeyServer, failed: Observation, *, full: bool) -> Item:
     """Return the item of an address that does not answer, or about which nothing is known."""
     is_silent = failed.state is State.NOT_RESPONDING
-    is_lost = is_silent and watched.survival.now.away.get(server.uuid) is Away.NOT_RESPONDING
-    facts = [f"stage {'resolve' if failed.stage == 'egress' and not whole else failed.stage}"] if failed.stage else []
-    facts += [f"reason {failed.reason}"] if whole and failed.reason else []
+    is_lost = is_silent and not failed.host and watched.survival.now.away.get(server.uuid) is Away.NOT_RESPONDING
+    facts = [f"stage {'resolve' if failed.stage == 'egress' and not full else failed.stage}"] if failed.stage else []
+    facts += [f"reason {failed.reason}"] if full and failed.reason else []
     reason = "It is not available" if is_silent else "Its state is not known"
     reason += f": {', '.join(facts)}." if facts else "."
-    reason += _certificate_at_fault(watched, failed) if whole else ""
+    reason += _certificate_at_fault(watched, failed) if full else ""
     word = WORDS.get(failed.reason)
     return _server_item(
         watched,
         server,
         Severity.CRITICAL if is_lost else Severity.WARNING,
         reason=reason,
-        advice=(word.advice if word else ADVICE.get(failed.reason, "")) if whole else "",
+        advice=(word.advice if word else ADVICE.get(failed.reason, "")) if full else "",
         since=failed.since,
         secondary=failed.host,
     )

@@ -37,8 +37,8 @@ WORDS: Final[Mapping[str, Word]] = {
         "the server does not show the canary, the object that we wrote there to recognise the server",
         "Another server answers at the address, or the server no longer shows our objects to us: check address, port"
         " and user. After a change of the client certificate, check that the new one belongs to the same client and may"
-        " read the objects of the old one. A server that was wiped is learned again after an hour if it kept its key"
-        " pair; otherwise use `external confirm-server`. Or remove it and add it again.",
+        " read the objects of the old one. A server that was wiped is learned again in one to two hours if its TLS"
+        " certificate kept its key pair; otherwise use `external confirm-server`. Or remove it and add it again.",
     ),
     "look_failed": Word(
         "the node's check of the server failed for a fault of the node itself, so the state is unknown",
@@ -50,7 +50,7 @@ WORDS: Final[Mapping[str, Word]] = {
     ),
     "unsettled": Word(
         "it is not known yet whether the server took the copy, and the server does not find the copy by its name",
-        "Wait for the next round of the keeper (half a minute), and send the same call again.",
+        "Wait for the next round of the keeper (half a minute to ten minutes), and send the same call again.",
     ),
     "detached": Word(
         "a removed key server may still have a copy of the key, and it is not asked",

@@ -81,15 +81,15 @@ def key_server_views(
     groups = {name.partition(".")[0] for name in wanted}
     if not groups & {"connectivity", "cost"}:
         return servers
-    whole = call.caller.svm is None
+    full = call.caller.svm is None
     said: dict[str, Connectivity] = {}
     costs: dict[str, ServerCost] = {}
     if "connectivity" in groups:
         watched = [server.uuid for server in servers if server.key_manager in enabled]
-        said = connectivity(watched, tx.nodes(), tx.observations(watched), whole=whole)
+        said = connectivity(watched, tx.nodes(), tx.observations(watched), full=full)
     if "cost" in groups:
         counts = tx.object_counts([server.uuid for server in servers])
-        costs = {server.uuid: ServerCost(counts[server.uuid], traffic(server) if whole else None) for server in servers}
+        costs = {server.uuid: ServerCost(counts[server.uuid], traffic(server) if full else None) for server in servers}
     return [
         KeyServerView(
             connectivity=said.get(server.uuid),

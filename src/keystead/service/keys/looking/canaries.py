@@ -110,7 +110,7 @@ async def learn(session: ObjectSession, subject: LearningTarget, now: datetime) 
 
 
 async def find_own_canary(session: ObjectSession, profile: ServerProfile, digest_key: Secret) -> CanarySight:
-    """Look for a server's own canary under its identifiers and under its name.
+    """Look for a server's own canary under its identifiers. Its name only tells whether it is absent or unclear.
 
     Called at the beginning of each visit, because only a server that shows its canary can show that a copy is missing.
     The canary is absent only if it is found neither way, or if its State is Destroyed.

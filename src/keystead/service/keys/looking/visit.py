@@ -36,7 +36,7 @@ RECONNECT_S: Final = 1.1
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """A session on one address of a key server (uuid). ``canary``: the address shows the server's canary.
+    """A session on one address of a key server (uuid). ``canary``: it is there under its identifiers.
 
     ``stands_in``: the address is the primary, because the secondary that was asked for has failed lately. ``host`` is
     that of the address in use, empty for the primary.
@@ -127,7 +127,7 @@ async def visit_each(
                     silent = 0
         except KeyServerFault as fault:
             server = str(site.server.address)
-            log.info("key server does not answer, destruction waits", address=server, host=host, why=fault.reason)
+            log.info("key server does not answer, the work there waits", address=server, host=host, why=fault.reason)
             silent += 1
             if len(waiting) == before or silent == MAX_SILENT_COPIES:
                 return False
