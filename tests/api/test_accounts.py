@@ -209,6 +209,25 @@ async def test_a_change_counts_with_the_next_request(owners: Owners) -> None:
     assert_error(await joe.get(WHOAMI), errors.AUTHENTICATION_FAILED)
 
 
+async def test_the_key_of_the_path_may_be_repeated(owners: Owners) -> None:
+    """Ansible does so. Another key finds nothing, other names are refused, and ``fields`` of a DELETE is checked."""
+    await owners.create("ops")
+    path = owners.path("ops")
+    own = f"name=ops&owner.uuid={owners.cluster.uuid.upper()}"
+    admin = owners.api.admin
+    assert (await admin.patch(f"{path}?{own}", {"comment": "one"})).status == 200
+    for method in ("PATCH", "DELETE"):
+        body = {"comment": "two"} if method == "PATCH" else None
+        assert_error(await admin(method, f"{path}?name=other", body), errors.ENTRY_NOT_FOUND, "name")
+        answer = await admin(method, f"{path}?owner.uuid={ABSENT}", body)
+        assert_error(answer, errors.ENTRY_NOT_FOUND, "owner.uuid")
+        assert_error(await admin(method, f"{path}?comment=one", body), errors.UNEXPECTED_ARGUMENT, "comment")
+    assert_error(await admin.delete(f"{path}?fields=nosuch"), errors.INVALID_FIELDS_VALUE, "fields")
+    assert (await admin.get(f"{path}?fields=comment")).body["comment"] == "one"
+    assert (await admin.delete(f"{path}?{own}&fields=name,locked")).status == 200
+    assert_error(await admin.get(path), errors.ENTRY_NOT_FOUND, "name")
+
+
 @pytest.mark.parametrize(
     "change", [{"locked": True}, {"role": {"name": "readonly"}}, {"applications": BY_CERTIFICATE}, None]
 )

@@ -87,13 +87,23 @@ async def test_certificates_by_name(api: Api, pki: Pki, pykmip_servers: list[Pro
     assert_error(answer, errors.CERTIFICATE_NOT_INSTALLED, "external.client_certificate")
 
 
-async def test_names_of_cas_are_not_shown(api: Api, pki: Pki, pykmip_servers: list[Program]) -> None:
-    """Ansible compares the list with uuids alone: a name beside them would make every run a change."""
+async def test_names_of_cas_are_shown_by_name_only(api: Api, pki: Pki, pykmip_servers: list[Program]) -> None:
+    """Ansible asks for their parent and compares it with uuids alone: a name there would make every run a change."""
     uuid = await api.key_manager(pki, [pykmip_servers[0].address])
-    shown = await api.admin.get(f"{KEY_MANAGERS}/{uuid}?fields=**", headers={"accept": "application/json"})
-    assert [set(ca) for ca in shown.body["external"]["server_ca_certificates"]] == [{"uuid"}]
-    answer = await api.admin.get(f"{KEY_MANAGERS}/{uuid}?fields=external.server_ca_certificates.name")
-    assert_error(answer, errors.FIELD_NOT_READABLE, "fields")
+    for fields, members in (
+        ("*", {"uuid"}),
+        ("status,external,uuid,onboard", {"uuid"}),
+        ("external.server_ca_certificates", {"uuid"}),
+        ("external.server_ca_certificates.name", {"name"}),
+    ):
+        shown = await api.admin.get(f"{KEY_MANAGERS}/{uuid}?fields={fields}", headers={"accept": "application/json"})
+        assert [set(ca) for ca in shown.body["external"]["server_ca_certificates"]] == [members], fields
+    shown = await api.admin.get(f"{KEY_MANAGERS}/{uuid}?fields=**")
+    (ca,) = shown.body["external"]["server_ca_certificates"]
+    certificate = await api.admin.get(f"/api/security/certificates/{ca['uuid']}?fields=name")
+    assert certificate.body["name"] == ca["name"]
+    found = await api.admin.get(f"{KEY_MANAGERS}?external.server_ca_certificates.name={ca['name']}")
+    assert found.body["num_records"] == 1
 
 
 @pytest.mark.parametrize(

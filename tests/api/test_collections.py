@@ -83,13 +83,13 @@ async def test_what_was_changed_is_named_as_it_is_now(api: Api, pki: Pki, sound_
 async def test_what_goes_after_its_change_is_named_as_it_was(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another caller may delete it before it is read again: it was changed, and counts."""
     await made(api, "a1")
-    rename = api.services.svms.rename
+    change = api.services.svms.change
 
-    async def gone(call: Any, uuid: str, name: str) -> None:
-        await rename(call, uuid, name)
+    async def gone(call: Any, uuid: str, *values: Any) -> None:
+        await change(call, uuid, *values)
         await api.services.svms.delete(call, uuid)
 
-    monkeypatch.setattr(api.services.svms, "rename", gone)
+    monkeypatch.setattr(api.services.svms, "change", gone)
     answer = await api.admin.patch(f"{SVMS}?name=a1&return_records=true", {"name": "a2"})
     assert (answer.status, [record["name"] for record in answer.body["records"]]) == (200, ["a1"])
 

@@ -81,7 +81,7 @@ def test_a_parent_with_a_star_means_its_members() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["nonsense", "nonsense.*", "name.*", "fcp.nonsense", "fcp.nonsense.*", ".*", "fcp.*.*"]
+    "name", ["nonsense", "nonsense.*", "name.*", "dns.nonsense", "dns.nonsense.*", ".*", "dns.*.*"]
 )
 def test_what_is_unknown_to_both_is_refused(name: str) -> None:
     """262197 for ``fields``, 262179 for a filter."""
@@ -109,12 +109,12 @@ def test_what_is_unknown_to_both_is_refused(name: str) -> None:
 async def test_a_filter_on_a_field_without_values(api: Api, text: str, *, matches: bool) -> None:
     """It matches as null does: ``null`` and negated alternatives match every record, all others match none."""
     await api.admin.post(SVMS, {"name": "vs0"})
-    found = await api.admin.get(f"{SVMS}?fcp.enabled={quote(text)}")
+    found = await api.admin.get(f"{SVMS}?dns.domains={quote(text)}")
     assert (found.status, found.body["num_records"]) == (200, int(matches))
 
 
 @pytest.mark.parametrize("method", ["PATCH", "DELETE"])
-@pytest.mark.parametrize("name", ["fcp.enabled", "nonsense"])
+@pytest.mark.parametrize("name", ["dns.domains", "nonsense"])
 async def test_a_write_by_query_refuses_it(api: Api, method: str, name: str) -> None:
     """Also with ``ignore_unknown_fields``: without this condition it would change too much."""
     await api.admin.post(SVMS, {"name": "vs0"})

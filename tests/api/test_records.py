@@ -314,10 +314,10 @@ async def test_a_stop_interrupts_and_takes_nothing_back(api: Api, monkeypatch: p
     """A record that the stop of the service refuses has not failed: the job was interrupted, what was done stays."""
     create = api.services.svms.create
 
-    async def stopping(call: Any, name: str) -> Any:
+    async def stopping(call: Any, name: str, *more: Any) -> Any:
         if name == "a2":
             raise OntapError(errors.SHUTTING_DOWN, retry_after=5)
-        return await create(call, name)
+        return await create(call, name, *more)
 
     monkeypatch.setattr(api.services.svms, "create", stopping)
     job, found = await results(api, await api.admin.post(SVMS, of("a1", "a2")))
@@ -464,10 +464,10 @@ async def test_a_fault_is_rolled_back_too(api: Api, monkeypatch: pytest.MonkeyPa
     """An unexpected exception fails the job with 262145; what was created before it is deleted again."""
     create = api.services.svms.create
 
-    async def broken(call: Any, name: str) -> Any:
+    async def broken(call: Any, name: str, *more: Any) -> Any:
         if name == "a2":
             raise RuntimeError("c4nary")
-        return await create(call, name)
+        return await create(call, name, *more)
 
     monkeypatch.setattr(api.services.svms, "create", broken)
     job, found = await results(api, await api.admin.post(SVMS, of("a1", "a2")))
@@ -485,9 +485,9 @@ async def test_progress_is_the_jobs_message(api: Api, monkeypatch: pytest.Monkey
         (job,) = (await api.admin.get("/api/cluster/jobs?fields=message")).body["records"]
         said.append(job["message"])
 
-    async def creating(call: Any, name: str) -> Any:
+    async def creating(call: Any, name: str, *more: Any) -> Any:
         await message()
-        return await create(call, name)
+        return await create(call, name, *more)
 
     async def deleting(call: Any, uuid: str) -> None:
         await message()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -177,8 +177,60 @@ async def test_what_ansible_reads_of_an_svm(api: Api) -> None:
     assert (record["ipspace"], record["snapshot_policy"]) == ({"name": "Default"}, {"name": "none"})
     assert (record["state"], record["subtype"]) == ("running", "default")
     assert set(record) == {
-        *("uuid", "name", "aggregates", "ipspace", "snapshot_policy", "state", "subtype", "_links"),
+        *("uuid", "name", "aggregates", "ipspace", "language", "snapshot_policy", "state", "subtype", "_links"),
     }
+
+
+STORAGE: dict[str, Any] = {
+    "comment": "of the payroll",
+    "language": "de.utf_8",
+    "ipspace": {"name": "tenants"},
+    "aggregates": [{"name": "aggr1"}, {"name": "aggr2", "uuid": ABSENT}],
+    "snapshot_policy": {"name": "hourly"},
+    "max_volumes": "200",
+    "auto_enable_analytics": True,
+    "storage": {"limit": 1 << 40, "limit_threshold_alert": 90},
+    "nfs": {"allowed": True, "enabled": False},
+}
+
+
+async def test_what_is_stated_about_storage_is_shown_again(api: Api) -> None:
+    """POST and PATCH take it; an object is merged, an array replaced; filters see it; it goes with the SVM."""
+    created = await api.admin.post(SVMS, {"name": "vs0", "subtype": "default", **STORAGE})
+    assert created.status == 201
+    path = created.headers["location"]
+    plain = {"accept": "application/json"}
+    shown = (await api.admin.get(path, headers=plain)).body
+    assert {name: shown[name] for name in STORAGE} == STORAGE
+    change = {"name": "vs1", "nfs": {"allowed": False}, "aggregates": [], "comment": ""}
+    assert (await api.admin.patch(path, change)).status == 200
+    changed = (await api.admin.get(path, headers=plain)).body
+    assert changed == shown | change | {"nfs": {"allowed": False, "enabled": False}}
+    for query, count in (("storage.limit=>1000", 1), ("nfs.allowed=true", 0), ("ipspace.name=ten*", 1)):
+        assert (await api.admin.get(f"{SVMS}?{query}")).body["num_records"] == count
+    said = [record.message for record in await api.audit()]
+    assert said[-1].endswith(" from vs0 and changed what is stated about SVM " + path.rpartition("/")[2])
+    assert (await api.admin.delete(path)).status == 200
+    assert (await api.store.read(lambda tx: tx.svm_attributes([path.rpartition("/")[2]]))) == {}
+
+
+@pytest.mark.parametrize(
+    ("stated", "kind", "target"),
+    [
+        ({"nfs": {"enabled": True}}, errors.INVALID_FIELD_VALUE, "nfs.enabled"),
+        ({"subtype": "dp_destination"}, errors.INVALID_FIELD_VALUE, "subtype"),
+        ({"storage": {"limit": -1}}, errors.INVALID_FIELD_VALUE, "storage.limit"),
+        ({"comment": "x" * 255}, errors.INVALID_FIELD_VALUE, "comment"),
+        ({"aggregates": [{"uuid": "x"}]}, errors.INVALID_FIELD_VALUE, "aggregates[0].uuid"),
+        ({"ip_interfaces": [{"name": "lif"}]}, errors.FIELD_NOT_SETTABLE, "ip_interfaces"),
+        ({"dns": {"servers": ["192.0.2.1"]}}, errors.FIELD_NOT_SETTABLE, "dns"),
+        ({"aggregates": [{"size": 1}]}, errors.UNEXPECTED_ARGUMENT, "aggregates[0].size"),
+    ],
+)
+async def test_what_would_do_something_is_refused(api: Api, stated: Any, kind: errors.ErrorKind, target: str) -> None:
+    """Nothing serves a protocol or an address here; and values have types."""
+    assert_error(await api.admin.post(SVMS, {"name": "vs0", **stated}), kind, target)
+    assert (await api.admin.get(SVMS)).body["num_records"] == 0
 
 
 async def test_the_cluster_is_renamed(api: Api) -> None:

@@ -68,6 +68,16 @@ async def test_a_certificate_comes_back_as_it_was(store: SqlStore, svm: Svm | No
     assert await store.read(lambda tx: (tx.certificate("cert-1"), tx.certificate("cert-2"))) == (certificate, bare)
 
 
+async def test_what_is_stated_about_an_svm(store: SqlStore) -> None:
+    """It is replaced as a whole, read for several SVMs at once, and gone with its SVM."""
+    await store.write(lambda tx: (tx.add_svm(SVM), tx.add_svm(OTHER_SVM)))
+    for stated in ("{}", '{"comment": "x"}'):
+        await store.write(lambda tx: tx.put_svm_attributes(SVM.uuid, stated))  # noqa: B023 - run at once
+        assert await store.read(lambda tx: tx.svm_attributes([OTHER_SVM.uuid, SVM.uuid])) == {SVM.uuid: stated}
+    await store.write(lambda tx: tx.delete_svm(SVM.uuid))
+    assert await store.read(lambda tx: tx.svm_attributes([SVM.uuid])) == {}
+
+
 @pytest.mark.parametrize("svm", [None, SVM], ids=["cluster", "svm"])
 async def test_a_key_manager_comes_back_as_it_was(store: SqlStore, svm: Svm | None) -> None:
     """A key manager is read back with its SVM's name and its CA certificates in order."""

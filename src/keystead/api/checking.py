@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from keystead.api.resource import Field, Group, Node, Resource
+from keystead.api.resource import Field, Node, Resource
 from keystead.api.values import OBJECT
 from keystead.core import errors
 from keystead.core.errors import OntapError
@@ -227,7 +227,7 @@ class _Check:
             return ()
         settable = self._is_settable(node)
         self._given += settable  # an empty array is a value
-        if not value and not settable and not (isinstance(node.declared, Group) and node.declared.empty):
+        if not value and not settable:
             self._fault(_NOT_SETTABLE, errors.FIELD_NOT_SETTABLE, target)
         return tuple(self._item(node, item, f"{target}[{index}]") for index, item in enumerate(value))
 

@@ -12,6 +12,7 @@ from keystead.api.hal import Reply, render, segment, self_link
 from keystead.api.query import WriteQuery, next_page, read_get, read_write
 from keystead.api.request import ALLOW, Request
 from keystead.api.turns import Turns
+from keystead.api.values import TEXT, Parameter
 from keystead.core import errors
 from keystead.core.access import READS
 from keystead.core.errors import OntapError
@@ -44,6 +45,9 @@ Change = Callable[[Request, dict[str, Any]], Awaitable[None]]
 
 Act = Callable[[Request, dict[str, Any], WriteQuery], Awaitable["Answer"]]
 """A function that does what the checked values of a body and the URL's parameters ask for."""
+
+
+_IGNORED_FIELDS = Parameter(TEXT, "Checked and ignored: the answer has no fields.")
 
 
 class Endpoint:
@@ -135,15 +139,16 @@ def patching(resource: Resource, patch: Patch, own: Own | None = None, codes: Co
 
     With ``return_records`` it answers the object's key field.
     """
+    accepted = {**(own or {}), **_key_again(resource)}
 
     async def run(request: Request) -> Reply:
         key = request.key(resource)
-        query = read_write(resource, request.parameters(), "PATCH", own)
+        query = _read_one(resource, request, accepted)
         values = await request.values(resource)
         reply = await patch(request, key, dict(values), query)
         return reply or _changed(resource, request, resource.moved(key, values), query)
 
-    return Operation(run=run, form=Form.CHANGE, resource=resource, own=own or {}, codes=codes)
+    return Operation(run=run, form=Form.CHANGE, resource=resource, own=accepted, codes=codes)
 
 
 def deleting(resource: Resource, delete: Delete, own: Own | None = None, codes: Codes = ()) -> Operation:
@@ -151,16 +156,36 @@ def deleting(resource: Resource, delete: Delete, own: Own | None = None, codes: 
 
     A DELETE that is repeated while the first one runs shares the first one's result.
     """
+    accepted = {**(own or {}), **_key_again(resource), "fields": _IGNORED_FIELDS}
 
     async def run(request: Request) -> Reply:
         key = request.key(resource)
-        query = read_write(resource, request.parameters(), "DELETE", own)
+        query = _read_one(resource, request, accepted)
         await request.empty_body()
         what = (resource.name, key, frozenset(query.own.items()))
         reply = await request.shared(what, delete(request, key, query))
         return reply or _changed(resource, request, key, query)
 
-    return Operation(run=run, form=Form.REMOVE, resource=resource, own=own or {}, codes=codes)
+    return Operation(run=run, form=Form.REMOVE, resource=resource, own=accepted, codes=codes)
+
+
+def _key_again(resource: Resource) -> Own:
+    """Return the parameters that may repeat the key of the path, because some clients send it twice."""
+    return {
+        name: Parameter(resource.fields[name].type, "Repeats the path: another value finds no object.")
+        for name in resource.in_path
+    }
+
+
+def _read_one(resource: Resource, request: Request, accepted: Own) -> WriteQuery:
+    """Read the parameters of a write of one object. Raise 4 (404) if a repeated key is not that of the path."""
+    query = read_write(resource, request.parameters(), request.method, accepted)
+    for name, part in resource.in_path.items():
+        if name in query.own and query.own[name] != request.path_value(resource, name, part):
+            raise OntapError(errors.ENTRY_NOT_FOUND, target=name)
+    resource.catalogue.select(query.own.get("fields", ""), single=True)
+    own = {name: value for name, value in query.own.items() if name not in {*resource.in_path, "fields"}}
+    return replace(query, own=own)
 
 
 def setting(resource: Resource, change: Change, codes: Codes = ()) -> Operation:

@@ -118,12 +118,14 @@ class Request:
 
     def key(self, resource: Resource) -> Any:
         """Return the value of the resource's key field from the path, or raise 4 (404) if it is malformed."""
-        name = resource.key
-        text = self.path_text(name)
+        return self.path_value(resource, resource.key, resource.key)
+
+    def path_value(self, resource: Resource, field: str, part: str) -> Any:
+        """Return the value that a part of the path gives to a field, or raise 4 (404) if it is malformed."""
         try:
-            return resource.fields[name].type.parse(text)
+            return resource.fields[field].type.parse(self.path_text(part))
         except ValueError:
-            raise OntapError(errors.ENTRY_NOT_FOUND, target=name) from None
+            raise OntapError(errors.ENTRY_NOT_FOUND, target=field) from None
 
     def refuse_body(self) -> None:
         """Refuse a body where no body is allowed, without reading it."""

@@ -69,8 +69,7 @@ def _same_key(key: Any, _: Mapping[str, Any]) -> Any:
 class Group:
     """An object, or an array of objects, that contains fields. ``get`` reads it from the object around it.
 
-    ``link`` makes the path of its ``_links.self``. ``empty`` marks an array that is always empty. A body may hold such
-    an empty array, because some clients send it.
+    ``link`` makes the path of its ``_links.self``.
     """
 
     name: str
@@ -78,7 +77,6 @@ class Group:
     get: Callable[[Any], Any]
     many: bool = False
     link: Callable[[Any], str] | None = None
-    empty: bool = False
 
 
 @dataclass(slots=True)
@@ -133,6 +131,9 @@ class Resource:
     ``absent`` are further names of this kind, from ONTAP's reference. With ``bulk``, POST takes an array ``records`` at
     once and not as a job. ``empty_patch`` is the answer to a PATCH that sets nothing.
 
+    ``in_path`` are the fields that the path of one object holds, with the names of the path's parameters; without it,
+    the key field alone.
+
     ``moved`` returns an object's key after a PATCH with the given values. ``links`` makes further paths next to
     ``self``, by name; None means no link. ``returned`` are the fields that a POST with ``return_records`` shows besides
     the key fields, in the form of ``fields``.
@@ -144,6 +145,7 @@ class Resource:
     link: Callable[[Any], str]
     order: tuple[str, Type, Callable[[Any], Any]] = ("uuid", UUID, attrgetter("uuid"))
     key: str = "uuid"
+    in_path: Mapping[str, str] = field(default_factory=dict)
     ontap: str = ""
     absent: frozenset[str] = frozenset()
     bulk: bool = False
@@ -165,6 +167,7 @@ class Resource:
         fields = {item.name: item for item in self.declared if isinstance(item, Field)}
         object.__setattr__(self, "tree", root)
         object.__setattr__(self, "fields", fields)
+        object.__setattr__(self, "in_path", self.in_path or {self.key: self.key})
         reads = {name: item.read for name, item in fields.items()}
         object.__setattr__(self, "catalogue", Catalogue(reads, self._is_absent))
 

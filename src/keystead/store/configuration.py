@@ -71,6 +71,10 @@ _KEY_SERVERS_OF = (
 _LOCK_SVM = locking(tables.svms).where(_within(tables.svms))
 _RENAME_SVM = update(tables.svms).where(tables.svms.c.uuid == bindparam("u")).values(name=bindparam("n"))
 _DELETE_SVM = delete(tables.svms).where(tables.svms.c.uuid == bindparam("u"))
+_SVM_ATTRIBUTES = select(tables.svm_attributes).where(
+    tables.svm_attributes.c.svm_uuid.in_(bindparam("us", expanding=True))
+)
+_DELETE_SVM_ATTRIBUTES = delete(tables.svm_attributes).where(tables.svm_attributes.c.svm_uuid == bindparam("u"))
 _SVM_CONTENTS = select(
     *(
         select(func.count()).where(table.c.svm_uuid == bindparam("u")).scalar_subquery().label(table.name)
@@ -116,6 +120,13 @@ class ConfigurationRows(Statements):
 
     def rename_svm(self, uuid: str, name: str) -> None:
         self.reconfigure(_RENAME_SVM, {"u": uuid, "n": name})
+
+    def svm_attributes(self, uuids: Iterable[str]) -> Mapping[str, str]:
+        return dict(self.all(_SVM_ATTRIBUTES, {"us": sorted(uuids)}, lambda row: (row.svm_uuid, row.stated)))
+
+    def put_svm_attributes(self, uuid: str, stated: str) -> None:
+        self.change(_DELETE_SVM_ATTRIBUTES, {"u": uuid})
+        self.change(insert(tables.svm_attributes), {"svm_uuid": uuid, "stated": stated})
 
     def delete_svm(self, uuid: str) -> None:
         self.change(_DELETE_SVM, {"u": uuid})

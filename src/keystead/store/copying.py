@@ -35,6 +35,7 @@ CONFIGURATION: Final = (
     tables.cluster,
     tables.nodes,
     tables.svms,
+    tables.svm_attributes,
     tables.certificates,
     tables.certificate_intermediates,
     tables.key_managers,

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from sqlalchemy.sql.compiler import DDLCompiler
     from sqlalchemy.sql.schema import SchemaItem
 
-HEAD = "0012"
+HEAD = "0013"
 """The newest revision in migrations/versions. It is kept here so that a normal start does not import Alembic."""
 
 CLUSTER = ""
@@ -128,6 +128,14 @@ svms = Table(
     metadata,
     _text("uuid", primary_key=True),
     _text("name", unique=True),
+)
+
+# What requests stated about an SVM's storage, as a JSON object. Nothing here acts on it.
+svm_attributes = Table(
+    "svm_attributes",
+    metadata,
+    _text("svm_uuid", ForeignKey("svms.uuid", ondelete="CASCADE"), primary_key=True),
+    _text("stated"),
 )
 
 certificates = Table(

@@ -80,7 +80,7 @@ async def test_a_name_is_the_clusters_or_an_svms(home: Home) -> None:
             ended = await at_once(
                 services.cluster.rename(CALL, name),
                 services.svms.create(CALL, name),
-                services.svms.rename(CALL, svm.uuid, name),
+                services.svms.change(CALL, svm.uuid, name, {}),
             )
             assert sorted(ended, key=str) == [errors.DUPLICATE_ENTRY] * 2 + [None]
 

@@ -153,6 +153,7 @@ ACCOUNTS = Resource(
     ),
     link=lambda view: f"{COLLECTION}/{segment(view.owner.uuid)}/{segment(view.account.name)}",
     key="name",
+    in_path={"owner.uuid": "owner", "name": "name"},
     order=("name", TEXT, attrgetter("account.name")),
     absent=frozenset({"is_ldap_fastbind", "is_ns_switch_group", "ldap_fastbind", "public_key"}),
 )

@@ -7,7 +7,7 @@ Source: ONTAP REST API reference. There is no Onboard Key Manager: ``onboard.ena
 from __future__ import annotations
 
 from dataclasses import replace
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Any
 
 from keystead.api.accepted import job_reply
@@ -114,15 +114,15 @@ KEY_MANAGERS = Resource(
         Group(
             name=SERVER_CA_CERTIFICATES,
             help="The authorities that the cluster trusts, the same for all servers.",
-            get=attrgetter("key_manager.server_ca_certificates"),
+            get=attrgetter("server_cas"),
             many=True,
-            link=certificate_link,
+            link=lambda ca: certificate_link(ca[0]),
         ),
         Field(
             name=f"{SERVER_CA_CERTIFICATES}.uuid",
             type=UUID,
             help="An installed ``server_ca`` certificate.",
-            get=itself,
+            get=itemgetter(0),
             post=True,
             patch=True,
             column="server_ca_certificate",
@@ -130,9 +130,10 @@ KEY_MANAGERS = Resource(
         Field(
             name=f"{SERVER_CA_CERTIFICATES}.name",
             type=text(255),
-            help="The certificate's name, in a body instead of the uuid or with it. Not shown, because Ansible compares"
-            " all shown fields.",
-            read=Read.NEVER,
+            help="The certificate's name, in a body instead of the uuid or with it. No parent shows it, because Ansible"
+            " compares all fields that it shows.",
+            get=itemgetter(1),
+            read=Read.BY_NAME,
             post=True,
             patch=True,
             since="9.8",

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from keystead.api.collections import Collection
 from keystead.api.hal import segment
-from keystead.api.resource import Field, Group, Resource, itself
-from keystead.api.values import TEXT, UUID, name, one_of
+from keystead.api.resource import Field, Group, Resource
+from keystead.api.resources.svm_storage import STATED
+from keystead.api.values import UUID, name, one_of
 from keystead.core import errors
 from keystead.core.query.query import Read
 
@@ -20,11 +21,13 @@ if TYPE_CHECKING:
     from keystead.api.request import Request
     from keystead.core.model import Svm
     from keystead.core.query.query import Wanted
+    from keystead.service.cluster.svms import Stated
     from keystead.service.configuration.key_manager_views import Serving
     from keystead.service.ports.page import Page
 
 COLLECTION = "/api/svm/svms"
 _KEY_MANAGER = "key_manager"
+_STATED_NAMES = frozenset(each.name for each in STATED)
 _STATES = ("starting", "running", "stopping", "stopped", "initializing")
 _SUBTYPES = ("default", "dp_destination", "sync_source", "sync_destination")
 
@@ -36,10 +39,11 @@ def svm_link(svm: Svm) -> str:
 
 @dataclass(frozen=True, slots=True)
 class SvmView:
-    """An SVM, and the key manager that keeps its keys if the caller asked for it."""
+    """An SVM, with those of the other parts that were wanted: its key manager, and what is stated about its storage."""
 
     svm: Svm
     key_manager: Serving | None = None
+    stated: Stated = field(default_factory=dict)
 
 
 SVMS = Resource(
@@ -67,13 +71,15 @@ SVMS = Resource(
             column="name",
         ),
         Field(name="state", type=one_of(*_STATES), help="Always ``running``.", get=lambda _: "running"),
-        Field(name="subtype", type=one_of(*_SUBTYPES), help="Always ``default``.", get=lambda _: "default"),
-        Field(name="ipspace.name", type=TEXT, help="Always ``Default``.", get=lambda _: "Default"),
-        Group(
-            name="aggregates", help="Always empty: there is no storage here.", get=lambda _: (), many=True, empty=True
+        Field(
+            name="subtype",
+            type=one_of(*_SUBTYPES),
+            help="Always ``default``.",
+            get=lambda _: "default",
+            given=one_of("default"),
+            post=True,
         ),
-        Field(name="aggregates.name", type=TEXT, help="An aggregate's name.", get=itself),
-        Field(name="snapshot_policy.name", type=TEXT, help="Always ``none``.", get=lambda _: "none"),
+        *STATED,
         Group(
             name=_KEY_MANAGER,
             help="Not ONTAP's: the key manager that keeps the SVM's keys, its own or the cluster's; left out if none.",
@@ -101,11 +107,17 @@ SVMS = Resource(
 
 
 async def _create(request: Request, values: dict[str, Any], _: WriteQuery) -> SvmView:
-    return SvmView(await request.services.svms.create(request.call, values["name"]))
+    stated = _about_storage(values)
+    return SvmView(await request.services.svms.create(request.call, values["name"], stated), stated=stated)
 
 
 async def _patch(request: Request, key: str, values: dict[str, Any], _: WriteQuery) -> None:
-    await request.services.svms.rename(request.call, key, values["name"])
+    await request.services.svms.change(request.call, key, values.get("name"), _about_storage(values))
+
+
+def _about_storage(values: dict[str, Any]) -> Stated:
+    """Return what a body states about the SVM's storage."""
+    return {name: value for name, value in values.items() if name not in {"name", "subtype"}}
 
 
 async def _delete(request: Request, key: str, _: WriteQuery) -> None:
@@ -125,7 +137,10 @@ async def _views(request: Request, svms: Sequence[Svm], wanted: Wanted) -> tuple
     serving: dict[str, Serving] = {}
     if any(name.startswith(_KEY_MANAGER) for name in wanted):
         serving = await request.services.key_managers.serving(request.call, [svm.uuid for svm in svms])
-    return tuple(SvmView(svm, serving.get(svm.uuid)) for svm in svms)
+    stated: dict[str, Stated] = {}
+    if not _STATED_NAMES.isdisjoint(wanted):
+        stated = await request.services.svms.stated([svm.uuid for svm in svms])
+    return tuple(SvmView(svm, serving.get(svm.uuid), stated.get(svm.uuid, {})) for svm in svms)
 
 
 _CODES = {

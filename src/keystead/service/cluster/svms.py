@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from uuid import uuid4
 
 from keystead.core import errors
@@ -17,12 +19,16 @@ from keystead.service.ports.configuration import ListRows, SvmRows
 from keystead.service.ports.keys import KeyRows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from keystead.service.audit.log import AuditLog
     from keystead.service.context import Call
     from keystead.service.ports.page import Page
     from keystead.service.ports.store import Store
+
+
+Stated = Mapping[str, Any]
+"""What a request states about an SVM's storage: the JSON object of its body, without what has a meaning here."""
 
 
 class Rows(SvmRows, ListRows, ClusterRows, AuditRows, IncarnationRows, KeyRows, Protocol):
@@ -36,13 +42,18 @@ class Svms:
         self._store = store
         self._audit = audit
 
-    async def create(self, call: Call, name: str) -> Svm:
-        """Create an SVM. A name that an SVM or the cluster has already is code 1 (409)."""
+    async def create(self, call: Call, name: str, stated: Stated | None = None) -> Svm:
+        """Create an SVM. A name that an SVM or the cluster has already is code 1 (409).
+
+        ``stated`` is what the request says about the SVM's storage. It is shown again, and means nothing here.
+        """
         svm = Svm(str(uuid4()), name)
 
         def store(tx: Rows) -> Svm:
             check_free(tx, name)
             tx.add_svm(svm)
+            if stated:
+                tx.put_svm_attributes(svm.uuid, json.dumps(stated))
             self._audit.succeed(tx, call, f"created SVM {svm.uuid}", svm=svm)
             return svm
 
@@ -63,18 +74,34 @@ class Svms:
         """Return a slice of the SVMs, by uuid."""
         return await self._store.read(lambda tx: tx.page(Svm, call.within(page, "uuid")))
 
-    async def rename(self, call: Call, uuid: str, name: str) -> None:
-        """Rename an SVM. A name that another SVM or the cluster has is code 1 (409)."""
+    async def stated(self, uuids: Sequence[str]) -> dict[str, Stated]:
+        """Return what requests stated about the storage of these SVMs, by uuid."""
+        found = await self._store.read(lambda tx: tx.svm_attributes(uuids))
+        return {uuid: json.loads(text) for uuid, text in found.items()}
 
-        def rename(tx: Rows) -> None:
+    async def change(self, call: Call, uuid: str, name: str | None, stated: Stated) -> None:
+        """Rename an SVM, or change what is stated about its storage, or both.
+
+        A name that another SVM or the cluster has is code 1 (409). An object in ``stated`` is merged into the one
+        before, and a list replaces the one before.
+        """
+
+        def change(tx: Rows) -> None:
             tx.cluster(lock=True)  # before the SVM, because all who lock both use this order
             svm = _require(tx, call, uuid)
-            with about_svm(svm):
-                check_free(tx, name, but=uuid)
-            tx.rename_svm(uuid, name)
-            self._audit.succeed(tx, call, f"renamed SVM {uuid} from {svm.name}", svm=replace(svm, name=name))
+            said = []
+            if name is not None:
+                with about_svm(svm):
+                    check_free(tx, name, but=uuid)
+                tx.rename_svm(uuid, name)
+                said.append(f"renamed SVM {uuid} from {svm.name}")
+            if stated:
+                before = json.loads(tx.svm_attributes([uuid]).get(uuid, "{}"))
+                tx.put_svm_attributes(uuid, json.dumps(_merged(before, stated)))
+                said.append(f"changed what is stated about SVM {uuid}")
+            self._audit.succeed(tx, call, " and ".join(said), svm=replace(svm, name=name or svm.name))
 
-        await self._store.write(rename)
+        await self._store.write(change)
 
     async def delete(self, call: Call, uuid: str) -> None:
         """Delete an SVM that owns nothing, else raise code 8 (409). The arguments count what it owns."""
@@ -93,6 +120,16 @@ class Svms:
                 self._audit.succeed(tx, call, f"deleted SVM {uuid}", svm=svm)
 
         await self._store.write(delete)
+
+
+def _merged(before: Stated, stated: Stated) -> Stated:
+    return {
+        **before,
+        **{
+            name: {**before.get(name, {}), **value} if isinstance(value, Mapping) else value
+            for name, value in stated.items()
+        },
+    }
 
 
 def _require(tx: SvmRows, call: Call, uuid: str) -> Svm:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from itertools import groupby
+from dataclasses import dataclass, field
+from itertools import chain, groupby
 from operator import attrgetter
 from typing import TYPE_CHECKING, Protocol
 
 from keystead.core import errors
 from keystead.core.errors import OntapError
-from keystead.core.key_managers import CLIENT_CERTIFICATE
+from keystead.core.key_managers import CLIENT_CERTIFICATE, SERVER_CA_CERTIFICATES
 from keystead.service.configuration.key_server_views import key_server_views
 from keystead.service.ports.cluster import ClusterRows, EventRows, NodeRows, ObservationRows
 from keystead.service.ports.configuration import CertificateRows, KeyManagerRows, KeyServerRows
@@ -17,7 +17,7 @@ from keystead.service.ports.keys import CopyRows
 from keystead.service.ports.store import StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from keystead.core.model import KeyManager, KeyServer
     from keystead.core.query.query import Wanted
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from keystead.service.context import Call
 
 _SERVERS = "external.servers"
-_CLIENT_CERTIFICATE_NAME = f"{CLIENT_CERTIFICATE}.name"
+_CERTIFICATE_NAMES = frozenset({f"{CLIENT_CERTIFICATE}.name", f"{SERVER_CA_CERTIFICATES}.name"})
 
 
 class Rows(
@@ -46,12 +46,22 @@ class Rows(
 class KeyManagerView:
     """A key manager, with those parts of its resource from other rows that were wanted.
 
-    ``client_certificate_name`` is None if the certificate is gone, or if the name was not wanted.
+    ``names`` are those of its certificates, by uuid: without those that are gone, and empty if none was wanted.
     """
 
     key_manager: KeyManager
     servers: tuple[KeyServer, ...] = ()
-    client_certificate_name: str | None = None
+    names: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def client_certificate_name(self) -> str | None:
+        """The client certificate's name, if it is known."""
+        return self.names.get(self.key_manager.client_certificate)
+
+    @property
+    def server_cas(self) -> tuple[tuple[str, str | None], ...]:
+        """The uuids of the CA certificates, and their names if they are known."""
+        return tuple((uuid, self.names.get(uuid)) for uuid in self.key_manager.server_ca_certificates)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,15 +77,13 @@ def views(
 ) -> tuple[KeyManagerView, ...]:
     """Read the wanted parts of all key managers at once, as the call may see them."""
     servers: dict[str, tuple[KeyServer, ...]] = {}
-    names = {}
+    names: dict[str, str] = {}
     if any(name.startswith(_SERVERS) for name in wanted):
         servers = _servers(tx, call, key_managers, wanted, traffic)
-    if _CLIENT_CERTIFICATE_NAME in wanted:
-        names = dict(tx.certificate_names(found.client_certificate for found in key_managers))
-    return tuple(
-        KeyManagerView(found, servers.get(found.uuid, ()), names.get(found.client_certificate))
-        for found in key_managers
-    )
+    if not _CERTIFICATE_NAMES.isdisjoint(wanted):
+        of_each = ((found.client_certificate, *found.server_ca_certificates) for found in key_managers)
+        names = dict(tx.certificate_names(chain.from_iterable(of_each)))
+    return tuple(KeyManagerView(found, servers.get(found.uuid, ()), names) for found in key_managers)
 
 
 def _servers(

@@ -107,7 +107,7 @@ class KeyManagers:
         self._context.prover.accepted(tx, key_manager.svm, rows, results, new=True)
         message = f"created key manager {key_manager.uuid}, {named('added', rows)}"
         self._context.audit.succeed(tx, call, message, svm=key_manager.svm)
-        return KeyManagerView(key_manager, rows, proved.certificates[key_manager.client_certificate].name)
+        return KeyManagerView(key_manager, rows, {uuid: each.name for uuid, each in proved.certificates.items()})
 
     # --- delete ---
 
