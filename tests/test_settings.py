@@ -48,7 +48,8 @@ def test_a_switch_is_true_or_false(tmp_path: Path, text: str, expected: bool) ->
         ("probes_in_all = 0", "a positive whole number"),
         ("probes_in_all = true", "a positive whole number"),
         ('probes_in_all = "many"', "a positive whole number"),
-        ("key_recovery_days = 36501", "setting 'key_recovery_days': 36500 at most"),
+        ("connections_per_address = 101", "setting 'connections_per_address': 100 at most"),
+        ("key_recovery_days = 3", "no setting any more: it is the cluster's: .*config modify"),
         ("metrics_public = 1", "true or false is expected"),
         ('metrics_public = "perhaps"', "true or false is expected"),
         ("egress_allow = [1]", "a list of texts"),
@@ -128,3 +129,9 @@ def test_root_key_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_every_setting_has_help() -> None:
     """The reference page has a line for each."""
     assert all(Settings.help(name) for name in Settings.__dataclass_fields__)
+
+
+def test_a_setting_that_moved_is_refused_in_the_environment() -> None:
+    """Whoever set it is told where the value is now."""
+    with pytest.raises(SettingsError, match="KEYSTEAD_KEY_RECOVERY_DAYS is no setting any more: it is the cluster's"):
+        load({}, {"KEYSTEAD_KEY_RECOVERY_DAYS": "3"})

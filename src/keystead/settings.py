@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 ENVIRONMENT_PREFIX = "KEYSTEAD_"
 FILE_NAME = "keystead.toml"
 DEFAULT_DATA = Path("keystead-data")
-MOST_RECOVERY_DAYS = 36_500
-"""The most days of the recovery window: a hundred years, so that its end is a time that databases can store."""
+MOVED = {
+    "key_recovery_days": "is the cluster's: `keystead security key-manager config modify --key-recovery-days` sets it"
+}
+"""Names that were settings, with the place where the value is now."""
 
 
 class SettingsError(Exception):
@@ -99,11 +101,6 @@ class Settings:
         " minute before the database failed may be among them. A key that this node retired is not read.",
         default=False,
     )
-    key_recovery_days: int = _setting(
-        f"Days after its deletion in which a key can be recovered, {MOST_RECOVERY_DAYS} at most.",
-        7,
-        most=MOST_RECOVERY_DAYS,
-    )
     metrics_public: bool = _setting("Whether `/metrics` can be read without a login (`true`, `false`).", default=False)
     log_level: str = _setting("`debug`, `info`, `warning` or `error`.", "info")
     log_format: str = _setting("`auto` (console on a terminal, else JSON), `json` or `console`.", "auto")
@@ -145,6 +142,9 @@ def load(flags: Mapping[str, Any], environment: Mapping[str, str] = os.environ) 
         for name in known
         if environment.get(ENVIRONMENT_PREFIX + name.upper())
     }
+    for name, place in MOVED.items():
+        if environment.get(ENVIRONMENT_PREFIX + name.upper()):
+            raise SettingsError(f"{ENVIRONMENT_PREFIX}{name.upper()} is no setting any more: it {place}")
     given = {name: value for name, value in flags.items() if value is not None}
     data = Path(given.get("data") or from_environment.get("data") or DEFAULT_DATA)
     from_file = _read_file(data / FILE_NAME, set(known))
@@ -170,6 +170,8 @@ def _read_file(path: Path, known: set[str]) -> dict[str, Any]:
     except tomllib.TOMLDecodeError:
         raise SettingsError(f"{path}: not TOML") from None  # because the parser's message could quote a secret
     unknown = sorted(set(table) - known)
+    if unknown and unknown[0] in MOVED:
+        raise SettingsError(f"{path}: {unknown[0]!r} is no setting any more: it {MOVED[unknown[0]]}")
     if unknown:
         raise SettingsError(f"{path}: unknown setting {unknown[0]!r}")
     if _has_password(table.get("database")) and stat.S_IMODE(path.stat().st_mode) & 0o077:

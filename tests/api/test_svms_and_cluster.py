@@ -154,7 +154,10 @@ async def test_an_svm_is_deleted_when_it_owns_nothing(api: Api, pki: Pki) -> Non
     uuid = (await api.admin.post(SVMS, {"name": "vs0"})).headers["location"].rpartition("/")[2]
     certificate = await api.certificate("server_ca", pki.server_ca.pem, svm={"uuid": uuid})
     error = assert_error(await api.admin.delete(f"{SVMS}/{uuid}"), errors.IN_USE, "uuid")
-    assert error["arguments"] == [{"code": "certificates", "message": "1"}]
+    assert error["arguments"] == [
+        {"code": "certificates", "message": "1"},
+        {"code": "next", "message": "keystead security certificate show --vserver vs0"},
+    ]
     await api.admin.delete(f"/api/security/certificates/{certificate}")
     answer = await api.admin.delete(f"{SVMS}/{uuid}?return_timeout=60", {})
     assert (answer.status, answer.body) == (200, {})

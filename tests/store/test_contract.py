@@ -299,7 +299,9 @@ async def test_a_certificate_can_vanish_underneath_a_key_manager(filled: SqlStor
 
 async def test_a_certificate_is_in_use_as_client_or_as_ca(filled: SqlStore) -> None:
     """A certificate is in use if any key manager names it, as client certificate or as CA."""
-    used = await filled.read(lambda tx: [tx.certificate_in_use(uuid) for uuid in ("cert-1", "ca-1", "ca-2", "ca-3")])
+    used = await filled.read(
+        lambda tx: [bool(tx.certificate_users(uuid)) for uuid in ("cert-1", "ca-1", "ca-2", "ca-3")]
+    )
     assert used == [True, True, True, False]
 
 

@@ -32,7 +32,9 @@ async def test_a_key_manager_is_changed_as_a_whole(filled: SqlStore) -> None:
     await filled.write(lambda tx: tx.change_key_manager(changed))
     assert await filled.read(lambda tx: tx.key_manager("km-1")) == changed
     assert len(await filled.read(lambda tx: tx.key_servers("km-1"))) == 3
-    used = await filled.read(lambda tx: [tx.certificate_in_use(uuid) for uuid in ("cert-1", "cert-2", "ca-2", "ca-4")])
+    used = await filled.read(
+        lambda tx: [bool(tx.certificate_users(uuid)) for uuid in ("cert-1", "cert-2", "ca-2", "ca-4")]
+    )
     assert used == [False, True, False, True]
 
 
@@ -48,7 +50,7 @@ async def test_a_deleted_key_manager_takes_its_servers_along(filled: SqlStore) -
     left = await filled.read(lambda tx: (tx.key_manager("km-1"), tx.key_servers("km-1"), len(tx.key_servers("km-2"))))
     assert left == (None, (), 1)
     await filled.write(lambda tx: tx.delete_key_manager("km-2"))
-    used = await filled.read(lambda tx: (tx.certificate("cert-1") is not None, tx.certificate_in_use("cert-1")))
+    used = await filled.read(lambda tx: (tx.certificate("cert-1") is not None, bool(tx.certificate_users("cert-1"))))
     assert used == (True, False)
 
 

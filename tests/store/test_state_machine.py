@@ -119,7 +119,7 @@ class BothEngines(RuleBasedStateMachine):
                 *(tx.cluster(), tx.nodes(), tx.data_keys(), tx.key_manager_of(None), tx.key_manager_of("a")),
                 *([tx.certificate(name) for name in every], [tx.key_manager(name) for name in every]),
                 *([tx.key_servers(name) for name in every], [tx.account(name) for name in every]),
-                *([tx.certificate_in_use(name) for name in every], [tx.svm_named(name) for name in every]),
+                *([bool(tx.certificate_users(name)) for name in every], [tx.svm_named(name) for name in every]),
             ],
         )
 

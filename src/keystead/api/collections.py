@@ -7,7 +7,7 @@ one object. A body with ``records`` becomes a job (records.py).
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sized
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -50,6 +50,8 @@ class Collection:
     ``owner`` finds the SVM of the object above the collection. It raises an error before the body is read if there is
     no such object. Without ``owner``, a job belongs to the call's scope.
 
+    ``before_delete`` gets the number of objects that a DELETE of the collection is about to delete, and may refuse it.
+
     ``own`` holds the parameters of a method besides the common ones. ``codes`` holds the errors that its use case may
     answer. Both are by method.
     """
@@ -61,6 +63,7 @@ class Collection:
     patch: Patch | None = None
     delete: Delete | None = None
     owner: Callable[[Request], Awaitable[Svm | None]] | None = None
+    before_delete: Callable[[Request, WriteQuery, int], Awaitable[None]] | None = None
     own: Mapping[str, Own] = field(default_factory=dict)
     codes: Mapping[str, Codes] = field(default_factory=dict)
 
@@ -145,6 +148,7 @@ class Collection:
             body = await request.body(self.resource)
             if RECORDS in body:
                 _check_no_filter(self.resource, wanted)
+                await self._check_count(request, query, body[RECORDS])
                 return await self._as_job(request, body, query, removing(delete))
             if body:
                 raise OntapError(errors.BODY_NOT_ALLOWED)
@@ -153,6 +157,10 @@ class Collection:
             return await request.shared(what, self._by_query(request, query, matching, delete))
 
         return run
+
+    async def _check_count(self, request: Request, query: WriteQuery, found: Any) -> None:
+        if request.method == "DELETE" and self.before_delete is not None and isinstance(found, Sized):
+            await self.before_delete(request, query, len(found))
 
     def _read(self, request: Request) -> tuple[WriteQuery, dict[str, str]]:
         """Split the URL's parameters into those of the write and those that select objects."""
@@ -180,6 +188,7 @@ class Collection:
         """
         ends = time.monotonic() + (RETURN_TIMEOUT_S if query.return_timeout is None else query.return_timeout)
         found = await collect(self.resource, matching, lambda page: self.page(request, page))
+        await self._check_count(request, query, found.views)
         run = _Run(self.resource, request, act, now if query.return_records else None)
         for view in found.views:
             left = max(0, round(ends - time.monotonic()))

@@ -6,7 +6,6 @@ Part of the composition root: like wiring.py it chooses adapters. It makes nothi
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from keystead.keyservers.objects import Objects
@@ -172,8 +171,8 @@ def key_work(world: Dependencies, rules: EgressRules, settings: Settings) -> Key
             store,
             audit,
             clock,
-            timedelta(days=settings.key_recovery_days),
             on_retired=reader.forget,
+            on_due=look_soon,
             on_recovered=look_soon,
         ),
         replicator=KeyReplicator(context, learner, keeping),

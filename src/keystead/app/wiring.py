@@ -149,7 +149,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             health=Health(store, metrics, metrics_public=settings.metrics_public),
             incarnations=incarnations,
             jobs=Jobs(store, audit, clock, node),
-            key_manager_configs=KeyManagerConfigs(store, audit),
+            key_manager_configs=KeyManagerConfigs(store, audit, clock, node),
             key_managers=KeyManagers(configuration),
             detached_key_servers=keys.detached,
             key_servers=KeyServers(configuration),

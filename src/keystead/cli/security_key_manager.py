@@ -82,6 +82,7 @@ _KEEPING = "keystead.cli.security_key_manager_keeping"
         "key": "keystead.cli.security_key_manager_key:key",
         "unclaimed": f"{_KEEPING}:unclaimed",
         "incarnation": f"{_KEEPING}:incarnation",
+        "config": f"{_KEEPING}:config",
     },
 )
 def key_manager() -> None:

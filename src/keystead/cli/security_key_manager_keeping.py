@@ -14,6 +14,7 @@ from keystead.cli.output import print_done, print_records
 from keystead.cli.rest import api, api_command, confirm, in_svm, progress, yes
 
 INCARNATION = "/security/key-manager-incarnation"
+CONFIGS = "/security/key-manager-configs"
 
 
 @click.command(cls=Command)
@@ -218,3 +219,43 @@ def release(yes: bool, **flags: Any) -> None:  # noqa: FBT001
         )
         service.call("PATCH", INCARNATION, {"destroys": True})
     click.echo(f"released: incarnation {record['number']} destroys objects of purged keys", err=True)
+
+
+@click.group(cls=Group)
+def config() -> None:
+    """Show and change the settings that all key managers of the cluster share."""
+
+
+@config.command("show")
+@api_command
+def show_config(**flags: Any) -> None:
+    """Show the settings of key managers.
+
+    Example: keystead security key-manager config show
+    """
+    with api(flags) as service:
+        record = service.call("GET", CONFIGS)
+    columns = ("key_recovery_days", "health_monitor_polling_interval", "cloud_kms_retry_count", "cc_mode_enabled")
+    print_records([record], columns, flags["output"])
+
+
+@config.command("modify")
+@api_command
+@click.option(
+    "--key-recovery-days",
+    type=int,
+    required=True,
+    help="Days in which a deleted key can be recovered. With 0 a deleted key is destroyed at once.",
+)
+@yes
+def modify_config(key_recovery_days: int, yes: bool, **flags: Any) -> None:  # noqa: FBT001
+    """Change how long deleted keys can be recovered. Keys that are deleted already keep their time.
+
+    Example: keystead security key-manager config modify --key-recovery-days 30
+    """
+    with api(flags) as service:
+        if not key_recovery_days:
+            confirm("Destroy keys from now on as soon as they are deleted", yes=yes)
+        service.call("PATCH", CONFIGS, {"key_recovery_days": key_recovery_days})
+        record = service.call("GET", CONFIGS)
+    print_done(record, f"deleted keys can be recovered for {key_recovery_days} days", flags["output"])

@@ -297,7 +297,7 @@ def show_auth(**flags: Any) -> None:
 @_key_id
 @yes
 def delete_auth(key_id: str, yes: bool, **flags: Any) -> None:  # noqa: FBT001
-    """Delete an authentication key. `recover` restores it for the number of days in key_recovery_days.
+    """Delete an authentication key. `recover` restores it until its recovery window ends.
 
     Example: keystead security key-manager key auth delete --key-id ID
     """
@@ -305,7 +305,7 @@ def delete_auth(key_id: str, yes: bool, **flags: Any) -> None:  # noqa: FBT001
         path = f"{key_manager_path(service, None, None)}/auth-keys"
         confirm(f"Delete authentication key {key_id}", yes=yes)
         service.call("DELETE", key_path(path, key_id))
-    said = f"deleted authentication key {key_id}: it can be recovered for the number of days in key_recovery_days"
+    said = f"deleted authentication key {key_id}: `recover` restores it until its recovery window ends"
     print_done({"key_id": key_id}, said, flags["output"])
 
 

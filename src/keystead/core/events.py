@@ -168,6 +168,12 @@ PASSWORD_RESET: Final = EventKind(
     ("vserver", "account"),
     'The password of account "{account}" of Vserver "{vserver}" was set without a login, by the root key.',
 )
+RECOVERY_DAYS_CHANGED: Final = EventKind(
+    "km.keyrecovery.changed",
+    "alert",
+    ("vserver", "account", "days", "before"),
+    'The account "{account}" set the recovery window of deleted keys in "{vserver}" to {days} days, from {before}.',
+)
 KEY_READER_GRANTED: Final = EventKind(
     "km.keyreader.granted",
     "alert",
@@ -200,6 +206,7 @@ KINDS: Final[Mapping[str, EventKind]] = {
         DESTRUCTION_HELD,
         DESTRUCTION_RELEASED,
         PASSWORD_RESET,
+        RECOVERY_DAYS_CHANGED,
         KEY_READER_GRANTED,
         FIRST_KEY_READ,
     )

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 POLLING_SINCE = Release(9, 10, 0)
 RETRY_COUNT_SINCE = Release(9, 11, 0)
+MOST_RECOVERY_DAYS = 36_500
+"""The most days of the recovery window: a hundred years, so that its end is a time that databases can store."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,7 @@ class ConfigsChange:
 
     health_monitor_polling_interval: int | None = None
     cloud_kms_retry_count: int | None = None
+    key_recovery_days: int | None = None
     cc_mode_enabled: bool | None = None
     passphrase: bool = False
 
@@ -37,6 +40,7 @@ class ConfigsChange:
         given = {
             "health_monitor_polling_interval": self.health_monitor_polling_interval,
             "cloud_kms_retry_count": self.cloud_kms_retry_count,
+            "key_recovery_days": self.key_recovery_days,
         }
         return {name: value for name, value in given.items() if value is not None}
 

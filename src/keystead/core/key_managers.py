@@ -19,7 +19,7 @@ from keystead.core.keys.guarding import check_no_keys, check_not_at_cluster
 from keystead.core.model import CertificateType, KeyManager, Release
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from keystead.core.errors import ErrorKind
     from keystead.core.key_servers import NewKeyServer, ServersState
@@ -274,18 +274,22 @@ def _public_key(certificate: Certificate) -> bytes:
 # --- delete ---
 
 
-def check_delete(key_manager: KeyManager, keys: Mapping[KeyState, int], left: int, *, held: bool) -> None:
+def check_delete(
+    key_manager: KeyManager, keys: Mapping[KeyState, int], left: int, away: Sequence[str] = (), *, held: bool
+) -> None:
     """Raise 65536828 if the key manager is not enabled, 65536867 if it has keys or destruction is held.
 
     A key manager that is not enabled is deleted as a key store. ``keys`` are the numbers of keys by state. ``left`` is
-    the number of keys in terminal states with objects that must still be destroyed. While destruction is ``held``, the
+    the number of keys in terminal states with objects that must still be destroyed. ``away`` are the addresses of
+    servers that cannot be read now. While destruction is ``held``, the
     database may lack keys, and only this key manager can tell which keys its objects are.
     """
     if not key_manager.enabled:
         raise OntapError(errors.NOT_ENABLED)
-    check_no_keys(keys, left)
+    check_no_keys(keys, left, away, key_manager.svm.name if key_manager.svm else None)
     if held:
-        raise OntapError(errors.KEYS_IN_USE, arguments=[("reason", "destruction_held")])
+        command = "keystead security key-manager incarnation release"
+        raise OntapError(errors.KEYS_IN_USE, arguments=[("reason", "destruction_held"), ("next", command)])
 
 
 # --- certificates that a body names ---

@@ -272,7 +272,8 @@ class Account:
 class Options:
     """Settings of the cluster that are stored in its database and changed through the API.
 
-    ``audit_cli``, ``audit_http`` and ``audit_ontapi`` turn on records of reads. The polling interval is in minutes.
+    ``audit_cli``, ``audit_http`` and ``audit_ontapi`` turn on records of reads. The polling interval is in minutes. In
+    the ``key_recovery_days`` after its deletion a key can be recovered.
     """
 
     audit_cli: bool = False
@@ -280,6 +281,7 @@ class Options:
     audit_ontapi: bool = False
     health_monitor_polling_interval: int = 15
     cloud_kms_retry_count: int = 3
+    key_recovery_days: int = 7
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, TypeVar
 
-from sqlalchemy import bindparam, delete, exists, func, insert, or_, select, update
+from sqlalchemy import bindparam, delete, func, insert, or_, select, union, update
 
 from keystead.core.model import CertificateType
 from keystead.store import tables
@@ -96,11 +96,11 @@ _DELETE_SECONDARIES = delete(tables.secondary_key_servers).where(
 _RENAME_CERTIFICATE = (
     update(tables.certificates).where(tables.certificates.c.uuid == bindparam("u")).values(name=bindparam("n"))
 )
-_CERTIFICATE_USES = select(
-    or_(
-        exists().where(tables.key_managers.c.client_certificate == bindparam("u")),
-        exists().where(tables.key_manager_server_cas.c.certificate == bindparam("u")),
-    ).label("used")
+_CERTIFICATE_USERS = union(
+    select(tables.key_managers.c.uuid).where(tables.key_managers.c.client_certificate == bindparam("u")),
+    select(tables.key_manager_server_cas.c.key_manager).where(
+        tables.key_manager_server_cas.c.certificate == bindparam("u")
+    ),
 )
 
 
@@ -165,8 +165,8 @@ class ConfigurationRows(Statements):
     def delete_certificate(self, uuid: str) -> None:
         self.reconfigure(_DELETE_CERTIFICATE, {"u": uuid})
 
-    def certificate_in_use(self, uuid: str) -> bool:
-        return bool(self.one(_CERTIFICATE_USES, {"u": uuid}, lambda row: row.used))
+    def certificate_users(self, uuid: str) -> tuple[str, ...]:
+        return tuple(sorted(self.all(_CERTIFICATE_USERS, {"u": uuid}, lambda row: row.uuid)))
 
     def key_manager(self, uuid: str, *, within: str | None = None, lock: bool = False) -> KeyManager | None:
         if lock:

@@ -12,7 +12,6 @@ from keystead.core import errors
 from keystead.core.errors import OntapError
 from keystead.core.keys.destroying import (
     LATE_REGISTER,
-    WINDOW,
     Ownership,
     Step,
     as_purging,
@@ -43,6 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+WINDOW = timedelta(days=7)
 DAY = timedelta(days=1)
 HERE = Incarnation("abcdef01-0000-0000-0000-000000000000", 2, NOW - 30 * DAY, "restored", "", destroys=True)
 BEFORE = "99999999-0000-0000-0000-000000000000"

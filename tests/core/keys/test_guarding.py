@@ -213,8 +213,19 @@ def test_a_key_manager_with_keys_stays(state: KeyState) -> None:
         check_no_keys({state: 3}, 0)
         return
     with pytest.raises(OntapError) as raised:
-        check_no_keys({state: 2, KeyState.PURGED: 9}, 1)
-    assert (raised.value.kind, raised.value.arguments) == (errors.KEYS_IN_USE, (("keys", "3"),))
+        check_no_keys({state: 2, KeyState.PURGED: 9}, 1, ["ks1:5696"], "vs0")
+    assert raised.value.kind is errors.KEYS_IN_USE
+    expected = {
+        KeyState.COMMITTED: [("next", "keystead security key-manager key retire --vserver vs0")],
+        KeyState.RETIRED: [
+            ("waits_for", "ks1:5696"),
+            ("next", "keystead security key-manager key show --vserver vs0"),
+        ],
+    }.get(
+        state,
+        [("waits_for", "ks1:5696"), ("next", "keystead security key-manager external waiting --vserver vs0")],
+    )
+    assert raised.value.arguments == (("keys", "3"), (state.value, "2"), *expected)
 
 
 def test_an_svm_whose_keys_are_at_the_cluster() -> None:

@@ -8,7 +8,7 @@ from itertools import product
 
 import pytest
 
-from keystead.core.keys.destroying import WINDOW, as_purging, plan_recover, plan_retire
+from keystead.core.keys.destroying import as_purging, plan_recover, plan_retire
 from keystead.core.keys.keeping import CopyAnswer, after_look
 from keystead.core.keys.model import (
     Attempt,
@@ -24,6 +24,7 @@ from keystead.core.keys.model import (
 from keystead.core.keys.transitions import COPY_TRANSITIONS, KEY_TRANSITIONS
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+WINDOW = timedelta(days=7)
 HERE = Incarnation("here", 2, NOW, "restored", "", destroys=True)
 
 

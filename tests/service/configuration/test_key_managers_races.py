@@ -142,7 +142,7 @@ async def test_a_certificate_that_is_being_deleted(
 
     def delete(tx: Transaction) -> None:
         tx.certificate(ca, lock=True)
-        assert not tx.certificate_in_use(ca)
+        assert not tx.certificate_users(ca)
         looked.set()
         time.sleep(0.5)
         tx.delete_certificate(ca)

@@ -80,7 +80,7 @@ async def test_a_key_manager_with_keys_is_not_deleted(key_world: KeyWorld) -> No
     for state in (KeyState.COMMITTED, KeyState.RETIRED, KeyState.PURGING):
         await end(key_world, key, state)
         error = await refused(managers.delete(CALL, manager))
-        assert (error.kind, error.arguments) == (errors.KEYS_IN_USE, (("keys", "1"),))
+        assert (error.kind, error.arguments[0]) == (errors.KEYS_IN_USE, ("keys", "1"))
     await end(key_world, key, KeyState.PURGED)
     await managers.delete(CALL, manager)
     assert await key_world.store.read(lambda tx: tx.key_manager(manager)) is None
@@ -99,7 +99,7 @@ async def test_an_svm_with_keys_at_the_cluster(key_world: KeyWorld) -> None:
     error = await refused(managers.create(CALL, new(key_world, svm, server)))
     assert (error.kind, error.arguments) == (errors.KEYS_AT_CLUSTER, (("keys", "1"),))
     error = await refused(svms.delete(CALL, svm.uuid))
-    assert (error.kind, error.arguments) == (errors.IN_USE, (("keys", "1"),))
+    assert (error.kind, error.arguments[0]) == (errors.IN_USE, ("keys", "1"))
     await end(key_world, key, KeyState.PURGED)
     own = (await managers.create(CALL, new(key_world, svm, server))).key_manager
     assert own.svm == svm
@@ -123,9 +123,9 @@ async def test_what_ended_keys_left_on_servers_is_waited_for(key_world: KeyWorld
     late = Copy(key.uuid, 2, copy.key_server, Presence.UNKNOWN)
     await key_world.store.write(lambda tx: (tx.add_attempt(left), tx.put_copies([late], new=True)))
     error = await refused(managers.delete(CALL, manager))
-    assert (error.kind, error.arguments) == (errors.KEYS_IN_USE, (("keys", "1"),))
+    assert (error.kind, error.arguments[0]) == (errors.KEYS_IN_USE, ("keys", "1"))
     error = await refused(svms.delete(CALL, svm.uuid))
-    assert (error.kind, error.arguments) == (errors.IN_USE, (("keys", "1"),))
+    assert (error.kind, error.arguments[0]) == (errors.IN_USE, ("keys", "1"))
     await set_incarnation(key_world, uuid="another", number=2)
     await svms.delete(CALL, svm.uuid)
     await managers.delete(CALL, manager)

@@ -329,6 +329,10 @@ class KeyWorld:
     def _context(self) -> Any:
         return server_context(self.pki.server, client_ca=self.pki.client_ca)
 
+    async def set_recovery_days(self, days: int) -> None:
+        """Set how long keys can be recovered that are retired from now on."""
+        await self.store.write(lambda tx: tx.put_options(replace(tx.options(), key_recovery_days=days)))
+
     async def abort(self, key: str) -> bool:
         """Abort a key's first attempt, as others may once its time is over; whether it was pending."""
 

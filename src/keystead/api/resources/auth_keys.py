@@ -14,8 +14,10 @@ from keystead.api.collections import Collection
 from keystead.api.hal import segment
 from keystead.api.resource import OURS, Field, Resource
 from keystead.api.resources.key_fields import (
+    CONFIRM_COUNT,
     KEY_ID,
     ONE_KEY_MANAGER,
+    check_count,
     key_id_field,
     key_manager_fields,
     key_manager_path,
@@ -132,5 +134,7 @@ PATHS = Collection(
     patch=_recover,
     delete=_delete,
     owner=_owner,
+    before_delete=check_count,
+    own={"DELETE": CONFIRM_COUNT},
     codes=_CODES,
 ).paths(COLLECTION)

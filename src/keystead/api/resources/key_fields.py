@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from keystead.api.hal import segment
 from keystead.api.resource import OURS, Field, Group
-from keystead.api.values import TEXT, TIME, UUID, Type, text
+from keystead.api.values import TEXT, TIME, UUID, Parameter, Type, integer, text
 from keystead.core.keys.creating import TAG_LIMIT
 from keystead.core.query.query import Read
 from keystead.core.secret import Secret
@@ -23,7 +23,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
+    from keystead.api.query import WriteQuery
+    from keystead.api.request import Request
     from keystead.core.keys.model import Key
+
+CONFIRM_COUNT = {
+    "confirm_count": Parameter(
+        integer(0, 2**31 - 1),
+        "The number of keys to delete. Needed to delete more than ten at once while ``key_recovery_days`` is 0.",
+    )
+}
+"""The parameter of a DELETE of several keys."""
 
 KEY_MANAGERS = "/api/security/key-managers"
 ONE_KEY_MANAGER = f"{KEY_MANAGERS}/{{uuid}}"
@@ -117,3 +127,8 @@ def time_field(name: str, help_: str, get: str, **options: Any) -> Field:
 def shown(time: datetime | None) -> str | None:
     """Return a time in the form of answers, or None for None."""
     return None if time is None else time.isoformat()
+
+
+async def check_count(request: Request, query: WriteQuery, count: int) -> None:
+    """Refuse to delete many keys at once, if they could not be recovered and the call does not say how many."""
+    await request.services.key_retirement.check_count(count, query.own.get("confirm_count"))

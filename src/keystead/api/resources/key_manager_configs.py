@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from keystead.api.codes import OF_THE_CLUSTER
 from keystead.api.operations import setting, showing
-from keystead.api.resource import Field, Resource, always
+from keystead.api.resource import OURS, Field, Resource, always
 from keystead.api.resources.key_stores import TYPES
 from keystead.api.values import BOOLEAN, SECRET, integer
 from keystead.core import errors
-from keystead.core.key_manager_configs import ConfigsChange
+from keystead.core.key_manager_configs import MOST_RECOVERY_DAYS, ConfigsChange
 from keystead.core.query.query import Read
 
 if TYPE_CHECKING:
@@ -62,6 +62,15 @@ CONFIGS = Resource(
             get=attrgetter("cloud_kms_retry_count"),
             patch=True,
             since="9.11",
+        ),
+        Field(
+            name="key_recovery_days",
+            type=integer(0, MOST_RECOVERY_DAYS),
+            help="Days after its deletion in which a key can be recovered. A change is for keys that are deleted after"
+            " it. With 0 a deleted key is destroyed at once.",
+            get=attrgetter("key_recovery_days"),
+            patch=True,
+            since=OURS,
         ),
         Field(
             name="cc_mode_enabled",

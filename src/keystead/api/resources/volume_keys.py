@@ -15,8 +15,10 @@ from keystead.api.hal import segment
 from keystead.api.resource import OURS, Field, Group, Resource, always
 from keystead.api.resources.key_fields import (
     BASE64,
+    CONFIRM_COUNT,
     KEY_ID,
     ONE_KEY_MANAGER,
+    check_count,
     key_id_field,
     key_manager_fields,
     key_manager_path,
@@ -256,5 +258,7 @@ PATHS = Collection(
     patch=_recover,
     delete=_retire,
     owner=_owner,
+    before_delete=check_count,
+    own={"DELETE": CONFIRM_COUNT},
     codes=_CODES,
 ).paths(COLLECTION)

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from keystead.core.keys.model import Attempt, Copy, Incarnation, Key
     from keystead.core.keys.names import ObjectName
 
-WINDOW: Final = timedelta(days=7)
-"""The recovery window: how long a retired key can be recovered."""
+UNCONFIRMED_KEYS: Final = 10
+"""How many keys a call may delete at once without a recovery window and without saying how many."""
 
 LATE_REGISTER: Final = timedelta(hours=1)
 """How long after the end of an attempt its Register may still arrive. Until then a missing object may still appear."""
@@ -45,6 +45,13 @@ ABANDONED: Final = "abandoned"
 
 
 # --- retire and recover ---
+
+
+def check_retired_count(count: int, recovery_days: int, confirmed: int | None) -> None:
+    """Raise 262185 if a call would destroy many keys at once without a recovery window, and does not say how many."""
+    if not recovery_days and count > UNCONFIRMED_KEYS and confirmed != count:
+        reason = f"the keys could not be recovered, as key_recovery_days is 0: confirm_count={count} confirms it"
+        raise OntapError(errors.INVALID_VALUE, target="confirm_count", field="confirm_count", reason=reason)
 
 
 def plan_retire(key: Key | None, incarnation: Incarnation, now: datetime, window: timedelta) -> Key:

@@ -229,15 +229,29 @@ ACTIVE_STATES: Final = tuple(state for state in KeyState if state not in TERMINA
 """States of keys that keep their key manager, and their SVM, from being deleted."""
 
 
-def check_no_keys(counts: Mapping[KeyState, int], left: int) -> None:
+def check_no_keys(
+    counts: Mapping[KeyState, int], left: int, away: Sequence[str] = (), vserver: str | None = None
+) -> None:
     """Raise 65536867 if a key manager may not be deleted: it has keys in active states, also keys being created.
 
     ``counts`` is the number of its keys in each state. ``left`` is the number of keys in terminal states with objects
-    that must still be destroyed. Without the key manager these objects would belong to no known key.
+    that must still be destroyed. Without the key manager these objects would belong to no known key. ``away`` are the
+    addresses of servers that cannot be read now. ``vserver`` is the SVM's name. The arguments say what is left, which
+    servers hold it up, and which command is next.
     """
-    number = left + sum(count for state, count in counts.items() if state in ACTIVE_STATES)
-    if number:
-        raise OntapError(errors.KEYS_IN_USE, arguments=[("keys", str(number))])
+    active = {state: counts.get(state, 0) for state in ACTIVE_STATES}
+    number = left + sum(active.values())
+    if not number:
+        return
+    arguments = [("keys", str(number)), *((state.value, str(count)) for state, count in active.items() if count)]
+    command = "key retire"
+    if not active[KeyState.COMMITTED]:
+        command = "key show" if active[KeyState.RETIRED] else "external waiting"
+        arguments += [("waits_for", address) for address in away]
+    named = f" --vserver {vserver}" if vserver else ""
+    raise OntapError(
+        errors.KEYS_IN_USE, arguments=[*arguments, ("next", f"keystead security key-manager {command}{named}")]
+    )
 
 
 def check_not_at_cluster(keys: int) -> None:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 from uuid import uuid4
 
 from keystead.core import errors
@@ -26,6 +26,14 @@ if TYPE_CHECKING:
     from keystead.service.ports.page import Page
     from keystead.service.ports.store import Store
 
+
+_NEXT: Final = {
+    "keys": "keystead security key-manager key show --vserver {}",
+    "key_managers": "keystead security key-manager external disable --vserver {}",
+    "certificates": "keystead security certificate show --vserver {}",
+    "accounts": "keystead security login show --vserver {}",
+}
+"""What an SVM may own, in the order in which it is deleted, with the command that comes next."""
 
 Stated = Mapping[str, Any]
 """What a request states about an SVM's storage: the JSON object of its body, without what has a meaning here."""
@@ -114,6 +122,7 @@ class Svms:
             with about_svm(svm):
                 if owned:
                     arguments = [(what, str(count)) for what, count in owned.items()]
+                    arguments.append(("next", next(_NEXT[what] for what in _NEXT if what in owned).format(svm.name)))
                     raise OntapError(errors.IN_USE, target="uuid", arguments=arguments)
                 tx.drop_keys_of_svm(uuid, TERMINAL_STATES)
                 tx.delete_svm(uuid)

@@ -37,6 +37,10 @@ if TYPE_CHECKING:
     from keystead.service.probing.queue import ProbeQueue
 
 
+_SHOW_USERS = "keystead security certificate show"
+"""The command that shows who uses each certificate."""
+
+
 class Rows(SvmRows, CertificateRows, ListRows, AuditRows, Protocol):
     """The rows that this module reads and writes."""
 
@@ -112,8 +116,9 @@ class Certificates:
         def delete(tx: Rows) -> None:
             svm = _require(tx, call, uuid, lock=True).svm
             with about_svm(svm):
-                if tx.certificate_in_use(uuid):
-                    raise OntapError(errors.CERTIFICATE_IN_USE)
+                if users := tx.certificate_users(uuid):
+                    arguments = [*(("key_manager", user) for user in users), ("next", _SHOW_USERS)]
+                    raise OntapError(errors.CERTIFICATE_IN_USE, arguments=arguments)
                 tx.delete_certificate(uuid)
                 self._audit.succeed(tx, call, f"deleted certificate {uuid}", svm=svm)
 

@@ -11,6 +11,7 @@ from uuid import uuid4
 
 from keystead.core.key_managers import check_complete, check_delete, serving
 from keystead.core.key_servers import check_certificates
+from keystead.core.keys.away import away
 from keystead.core.keys.guarding import TERMINAL_STATES
 from keystead.core.model import KeyManager
 from keystead.service.cluster.svms import about_svm
@@ -119,7 +120,8 @@ class KeyManagers:
             with about_svm(key_manager.svm):
                 incarnation = incarnation_of(tx)
                 left = tx.keys_left(uuid, incarnation.uuid)
-                check_delete(key_manager, tx.key_counts(uuid), left, held=not incarnation.destroys)
+                addresses = _addresses_away(tx, uuid)
+                check_delete(key_manager, tx.key_counts(uuid), left, addresses, held=not incarnation.destroys)
                 tx.drop_keys(uuid, TERMINAL_STATES)
                 for server in tx.key_servers(uuid):
                     tx.delete_profile(server.uuid)
@@ -154,3 +156,10 @@ class KeyManagers:
         """
         enabled = await self._context.store.read(lambda tx: tx.enabled_key_managers(svm_uuids))
         return {uuid: serving_view(call, manager) for uuid, manager in serving(svm_uuids, enabled).items()}
+
+
+def _addresses_away(tx: Rows, key_manager: str) -> list[str]:
+    """Return the addresses of the servers, also the removed ones, that cannot be read now."""
+    servers = [*tx.key_servers(key_manager), *(each.server for each in tx.detached_key_servers(key_manager))]
+    found = away(servers, tx.observations([each.uuid for each in servers]), tx.nodes())
+    return [str(each.address) for each in servers if each.uuid in found]

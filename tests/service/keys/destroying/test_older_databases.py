@@ -13,14 +13,13 @@ import pytest
 from sqlalchemy import make_url
 
 from keystead.core.keys.incarnations import Storage, Witness
-from keystead.core.keys.model import KeyState
+from keystead.core.keys.model import Key, KeyState
 from keystead.core.keys.names import object_name
 from keystead.kmip.testing.server import close
 from keystead.kmip.ttlv.enums import Operation
 from keystead.service.cluster.incarnations import Incarnations
 from keystead.service.keys.destroying.epoch_markers import RETRY_S, EpochMarkers
 from keystead.service.keys.destroying.purge import KeyPurge
-from keystead.service.keys.destroying.retire import KeyRetirement
 from keystead.service.keys.keeping.rounds import KeyRounds
 from keystead.service.ports.store import StoreError
 from keystead.store import copying
@@ -174,15 +173,22 @@ async def test_a_backup_that_is_restored_into_the_database_in_service(
         return fenced
 
     await served.lives.begin()
-    ending = KeyRetirement(kept.node.store, kept.node.audit, key_world.clock, timedelta(seconds=100))
+    soon = timedelta(seconds=100)
+
+    async def retire(key: Key) -> None:
+        """Retire a key whose window is as short as the lease lets the test be."""
+        retired = await kept.ending.retire(CALL, kept.manager, key.key_id)
+        shorter = replace(retired, purge_after=key_world.clock.now() + soon)
+        await key_world.store.write(lambda tx: tx.change_key(shorter, retired.state))
+
     async with served.rounds.holding() as holding:
         assert holding is not None
         await served.rounds.keep(holding, kept.manager)
         key, another = await kept.node.create(kept.manager), await kept.node.create(kept.manager, "another")
-        await ending.retire(CALL, kept.manager, key.key_id)
+        await retire(key)
         copying.copy_file(kept.node.store.database, backup)
-        await ending.retire(CALL, kept.manager, another.key_id)
-        await ending.recover(CALL, kept.manager, key.key_id)
+        await retire(another)
+        await kept.ending.recover(CALL, kept.manager, key.key_id)
         await served.lives.begin()
         await served.rounds.keep(holding, kept.manager)
         for _ in range(4):  # the window ends; the lease is renewed all the time

@@ -10,17 +10,20 @@ import pytest
 
 from keystead.core import errors
 from keystead.core.errors import OntapError
+from keystead.core.key_manager_configs import MOST_RECOVERY_DAYS
 from keystead.core.keys.model import Key, KeyState, KeyType
 from keystead.core.model import Role
 from keystead.service.context import Call, Caller
 from keystead.service.keys.destroying.retire import KeyRetirement
-from keystead.settings import MOST_RECOVERY_DAYS, load
+from tests.service.worlds.clones import stands
 from tests.service.worlds.keepers import WINDOW_S, Keeping, keeping, set_incarnation
 from tests.service.worlds.keys import CALL, KeyWorld
 from tests.service.worlds.learning import on_sqlite
 
 if TYPE_CHECKING:
     from keystead.core.model import Svm
+
+DAY_S = 86_400
 
 
 async def refused(kept: Keeping, key: Key, call: Call = CALL) -> list[bool]:
@@ -62,15 +65,15 @@ async def test_a_key_is_recovered_until_its_end_begins(key_world: KeyWorld) -> N
     """A key can be recovered until its window has ended and the keeper comes; then it does not exist for callers."""
     kept = await keeping(key_world, *await key_world.start(2))
     key = await kept.node.create(kept.manager)
-    kept.ending = KeyRetirement(kept.node.store, kept.node.audit, key_world.clock, timedelta(hours=1))
+    await key_world.set_recovery_days(1)
     await kept.ending.retire(CALL, kept.manager, key.key_id)
-    key_world.clock.advance(3599)
+    key_world.clock.advance(DAY_S - 1)
     await kept.ending.recover(CALL, kept.manager, key.key_id)
     await kept.ending.retire(CALL, kept.manager, key.key_id)
-    key_world.clock.advance(3601)
+    key_world.clock.advance(DAY_S + 1)
     await kept.ending.recover(CALL, kept.manager, key.key_id)
     await kept.ending.retire(CALL, kept.manager, key.key_id)
-    key_world.clock.advance(3601)
+    key_world.clock.advance(DAY_S + 1)
     await kept.end()
     with pytest.raises(OntapError) as raised:
         await kept.ending.recover(CALL, kept.manager, key.key_id)
@@ -81,14 +84,31 @@ async def test_the_longest_window(key_world: KeyWorld) -> None:
     """With the longest window nothing is destroyed, and keys can be retired and recovered."""
     kept = await keeping(key_world, *await key_world.start(1))
     key = await kept.node.create(kept.manager)
-    window = timedelta(days=load({}, {"KEYSTEAD_KEY_RECOVERY_DAYS": str(MOST_RECOVERY_DAYS)}).key_recovery_days)
-    kept.ending = KeyRetirement(kept.node.store, kept.node.audit, key_world.clock, window)
+    await key_world.set_recovery_days(MOST_RECOVERY_DAYS)
     retired = await kept.ending.retire(CALL, kept.manager, key.key_id)
     assert retired.retired is not None
-    assert retired.purge_after == retired.retired + window
+    assert retired.purge_after == retired.retired + timedelta(days=MOST_RECOVERY_DAYS)
     assert await key_world.key(key.uuid) == retired
     await kept.end()
     assert (await kept.ending.recover(CALL, kept.manager, key.key_id)).state is KeyState.COMMITTED
+
+
+async def test_no_window(key_world: KeyWorld) -> None:
+    """Whoever destroys is told of the key, which the next round destroys."""
+    servers = await key_world.start(2)
+    kept = await keeping(key_world, *servers)
+    key = await kept.node.create(kept.manager)
+    due: list[Key] = []
+    ending = KeyRetirement(kept.node.store, kept.node.audit, key_world.clock, on_due=due.append)
+    await ending.retire(CALL, kept.manager, key.key_id)
+    assert due == []
+    await ending.recover(CALL, kept.manager, key.key_id)
+    await key_world.set_recovery_days(0)
+    retired = await ending.retire(CALL, kept.manager, key.key_id)
+    assert due == [retired]
+    await kept.end()
+    assert (await key_world.key(key.uuid)).state is KeyState.PURGED
+    assert await stands(key_world, key, *servers) == [False, False]
 
 
 @on_sqlite

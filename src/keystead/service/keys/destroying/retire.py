@@ -5,9 +5,10 @@ The keeper destroys the objects of retired keys later, see :mod:`keystead.servic
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Protocol
 
-from keystead.core.keys.destroying import WINDOW, plan_recover, plan_retire
+from keystead.core.keys.destroying import check_retired_count, plan_recover, plan_retire
 from keystead.core.keys.model import KeyState
 from keystead.service.cluster.svms import about_svm
 from keystead.service.keys.access import require_manager_of_keys
@@ -18,7 +19,7 @@ from keystead.service.ports.keys import EpochMarkerRows, KeyRows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from datetime import datetime, timedelta
+    from datetime import datetime
 
     from keystead.core.keys.model import Key
     from keystead.service.audit.log import AuditLog
@@ -34,8 +35,9 @@ class Rows(KeyManagerRows, ClusterRows, AuditRows, IncarnationRows, KeyRows, Epo
 class KeyRetirement:
     """The use cases that retire and recover keys.
 
-    ``window`` is how long a retired key can be recovered. ``on_retired`` gets each retired key, to drop its cached
-    material. ``on_recovered`` gets each recovered key, so that epoch markers are replaced before this database is lost.
+    ``on_retired`` gets each retired key, to drop its cached material. ``on_due`` gets those without a recovery window,
+    to destroy them soon. ``on_recovered`` gets each recovered key, so that epoch markers are replaced before this
+    database is lost.
     """
 
     def __init__(
@@ -43,17 +45,22 @@ class KeyRetirement:
         store: Store[Rows],
         audit: AuditLog,
         clock: Clock,
-        window: timedelta = WINDOW,
         *,
         on_retired: Callable[[Key], None] = lambda _: None,
+        on_due: Callable[[Key], None] = lambda _: None,
         on_recovered: Callable[[Key], None] = lambda _: None,
     ) -> None:
         self._on_retired = on_retired
+        self._on_due = on_due
         self._on_recovered = on_recovered
         self._store = store
         self._audit = audit
         self._clock = clock
-        self._window = window
+
+    async def check_count(self, count: int, confirmed: int | None) -> None:
+        """Raise 262185 if so many keys would be destroyed at once, and ``confirmed`` is another number."""
+        options = await self._store.read_few(lambda tx: tx.options())
+        check_retired_count(count, options.key_recovery_days, confirmed)
 
     async def retire(self, call: Call, key_manager: str, key_id: str) -> Key:
         """Retire a key and return it. It cannot be read any more, and can be recovered until its recovery window ends.
@@ -65,14 +72,17 @@ class KeyRetirement:
 
         def retire(tx: Rows) -> Key:
             now = self._now(tx)
+            window = timedelta(days=tx.options().key_recovery_days)
 
             def plan(key: Key | None) -> Key:
-                return plan_retire(key, incarnation_of(tx), now, self._window)
+                return plan_retire(key, incarnation_of(tx), now, window)
 
             return self._change(tx, call, key_manager, key_id, "retired", plan)
 
         key = await self._store.write(retire)
         self._on_retired(key)
+        if key.purge_after == key.retired:
+            self._on_due(key)
         return key
 
     async def recover(self, call: Call, key_manager: str, key_id: str) -> Key:
