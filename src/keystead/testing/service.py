@@ -92,7 +92,7 @@ class Keystead:
     def create_svm(self, servers: KeyServers, name: str | None = None) -> Svm:
         """Create an SVM with a key manager over these key servers. Without a name, it gets one of its own.
 
-        Raise :class:`keystead.cli.client.Refused` if a key server is broken or the name is taken.
+        Raise :class:`keystead.cli.client.Refused` if a key server is broken or the name is taken; then there is no SVM.
         """
         name = name or f"svm_{uuid4().hex[:8]}"
         with self.api() as api:
@@ -102,7 +102,11 @@ class Keystead:
                 "servers": [{"server": server.address} for server in servers],
             }
             (svm,) = api.create("/svm/svms", {"name": name})
-            (manager,) = api.create("/security/key-managers", {"svm": {"name": name}, "external": external})
+            try:
+                (manager,) = api.create("/security/key-managers", {"svm": {"name": name}, "external": external})
+            except Refused:
+                api.call("DELETE", f"/svm/svms/{svm['uuid']}")
+                raise
         return Svm(name, svm["uuid"], manager["uuid"])
 
     def retire_svm(self, svm: Svm) -> None:

@@ -1,0 +1,26 @@
+"""A pytest run of another project, in a folder of its own, with the plugin and without our own configuration."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SECONDS = 300
+
+
+def run_tests(
+    folder: Path, *arguments: str, python: str = sys.executable, plugin: tuple[str, ...] = ("keystead.testing.plugin",)
+) -> subprocess.CompletedProcess[str]:
+    """Run the tests of a folder by a pytest that knows nothing of this run, of its workers and of our settings."""
+    (folder / "pytest.ini").write_text("[pytest]\nasyncio_default_fixture_loop_scope = function\n")
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "KEYSTEAD_"))}
+    named = [word for each in plugin for word in ("-p", each)]
+    return subprocess.run(
+        [python, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:randomly", *named, "-rA", *arguments],
+        cwd=folder, env=inherited, capture_output=True, text=True, check=False, timeout=SECONDS,
+    )  # fmt: skip
