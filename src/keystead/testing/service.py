@@ -89,8 +89,10 @@ class Keystead:
         with self.api() as api:
             return api.call(method, path, body, **query)
 
-    def create_svm(self, servers: KeyServers, name: str | None = None) -> Svm:
-        """Create an SVM with a key manager over these key servers. Without a name, it gets one of its own.
+    def create_svm(self, servers: KeyServers, name: str | None = None, *, most: int | None = None) -> Svm:
+        """Create an SVM with a key manager over these key servers, or over the first ``most`` of them.
+
+        Without a name, it gets one of its own.
 
         Raise :class:`keystead.cli.client.Refused` if a key server is broken or the name is taken; then there is no SVM.
         """
@@ -99,7 +101,7 @@ class Keystead:
             external = {
                 "client_certificate": {"uuid": self._client_certificate(api, servers)},
                 "server_ca_certificates": [{"uuid": self._server_ca(api, ca)} for ca in servers.cas],
-                "servers": [{"server": server.address} for server in servers],
+                "servers": [{"server": server.address} for server in servers[:most]],
             }
             (svm,) = api.create("/svm/svms", {"name": name})
             try:
