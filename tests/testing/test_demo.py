@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
+import shlex
 import signal
 import socket
 import stat
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from keystead.testing.control import LINE_LIMIT, SOCKET, ControlError, answered, ask, controlled
+from keystead.testing.demo import exports
 from keystead.testing.key_servers import KeyServers
 
 if TYPE_CHECKING:
@@ -46,8 +47,8 @@ def printed(process: subprocess.Popen[str], count: int) -> dict[str, str]:
     """Return the variables that a demo prints."""
     assert process.stdout is not None
     lines = [process.stdout.readline() for _ in range(count)]
-    assert all(lines), process.communicate()
-    return dict(re.fullmatch(r"export (\w+)=(.*)\n", line).groups() for line in lines)  # type: ignore[union-attr]
+    assert all(line.startswith("export ") for line in lines), process.communicate()
+    return dict(shlex.split(line)[1].split("=", 1) for line in lines)
 
 
 def run(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -58,13 +59,20 @@ def run(environment: dict[str, str], *arguments: str) -> subprocess.CompletedPro
     )
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_stand_in(tmp_path: Path, number: signal.Signals) -> None:
+@pytest.mark.parametrize(
+    ("number", "host", "url"),
+    [
+        (signal.SIGTERM, "0.0.0.0", "https://127.0.0.1:"),  # noqa: S104 - as in a container
+        (signal.SIGINT, "::1", "https://[::1]:"),
+    ],
+)
+def test_a_stand_in(tmp_path: Path, number: signal.Signals, host: str, url: str) -> None:
     """It says where everything is, breaks and heals a key server, and a signal ends it: nothing is left."""
     folder = tmp_path / "new" / "demo"
-    with demo(folder, "--servers", "3") as process:
+    with demo(folder, "--servers", "3", "--host", host) as process:
         environment = printed(process, 13)
-        assert (folder / "env").read_text() == "".join(f"export {key}={value}\n" for key, value in environment.items())
+        assert environment["KEYSTEAD_URL"].startswith(url)
+        assert (folder / "env").read_text() == exports(environment)
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
         assert {stat.S_IMODE((folder / name).stat().st_mode) for name in PRIVATE} == {0o600}
         password = Path(environment["KEYSTEAD_PASSWORD_FILE"]).read_text().strip()

@@ -78,7 +78,9 @@ _DEMO = click.option("--data", type=_FOLDER, envvar="KEYSTEAD_DEMO", help="The d
 @_DEMO
 @click.pass_context
 def break_(ctx: click.Context, /, server: str, fault: str, data: Path | None) -> None:
-    """Begin a fault of a key server (`ks1`, `ks2` and so on) of a running demo. An unknown fault is answered with all faults.
+    """Begin a fault of a key server (`ks1`, `ks2` and so on) of a running demo.
+
+    An unknown fault is refused, with the list of all faults.
 
     Example: keystead demo break ks2 expired
     """

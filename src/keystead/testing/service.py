@@ -142,13 +142,15 @@ class Keystead:
 def running(folder: Path, *, host: str = "127.0.0.1", port: int = 0, password: str | None = None) -> Iterator[Keystead]:
     """Run a service whose data directory is ``folder/data``. Port 0 is any free one.
 
+    With ``0.0.0.0`` or ``::`` it listens on all addresses, and its URL names loopback, as its certificate does.
     ``password`` is that of ``admin``; without it, one is made up. Raise NotStartedError.
     """
     password = password or secrets.token_hex(12)
+    listen = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     data, log = folder / "data", folder / "serve.log"
     with log.open("wb") as errors:
         process = subprocess.Popen(  # noqa: S603 - this interpreter
-            [sys.executable, "-m", "keystead.testing.child", data, f"{host}:{port}"],
+            [sys.executable, "-m", "keystead.testing.child", data, listen],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, env=_environment(), start_new_session=True,
         )  # fmt: skip
     try:
@@ -182,4 +184,5 @@ def _ready(process: subprocess.Popen[bytes], password: str, log: Path) -> str:
             line += part
     if not line.startswith(b"listening on ") or not line.endswith(b"\n"):
         raise NotStartedError(f"keystead did not start:\n{log.read_text(errors='replace')[-2000:]}")
-    return line.decode().removeprefix("listening on ").strip()
+    url = line.decode().removeprefix("listening on ").strip()
+    return url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
