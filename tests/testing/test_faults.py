@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
 
     from keystead.core.probing import ProbeResult
     from keystead.testing.key_servers import KeyServer
-
-PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "test-against-keystead.md"
 
 
 @pytest.fixture(scope="module")
