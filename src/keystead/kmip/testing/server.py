@@ -65,8 +65,9 @@ class Exchange:
 
 
 def _linger_not(sock: socket.socket) -> None:
-    """Let the close of a socket reset its connection."""
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    """Let the close of a socket reset its connection. A socket that is closed already is left alone."""
+    if sock.fileno() >= 0:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 if TYPE_CHECKING:
