@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from keystead.testing.faults import FAULTS
 from tests.testing.nested import run_tests
 
 if TYPE_CHECKING:
@@ -103,6 +104,23 @@ def test_each_worker_has_its_own(keystead, svm, number, worker_id):
     print(f"{worker_id} uses {keystead.url}")
 """
 
+FAULTY = """
+import pytest
+
+from keystead.testing.faults import FAULTS
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_all_servers_are_broken(svm, key_servers, fault):
+    for server in key_servers:
+        server.break_(fault)
+
+
+def test_nothing_is_left(keystead):
+    assert keystead.call("GET", "/security/key-managers")["records"] == []
+    assert keystead.call("GET", "/svm/svms", name="svm_*")["records"] == []
+"""
+
 WITHOUT_CLIENT = """
 import sys
 
@@ -127,6 +145,13 @@ def test_fixtures(tmp_path: Path) -> None:
     (tmp_path / "test_shared.py").write_text(SHARED)
     done = run_tests(tmp_path)
     assert "8 passed" in done.stdout, done.stdout
+
+
+def test_no_fault_keeps_an_svm(tmp_path: Path) -> None:
+    """Whatever a test did to its key servers, its SVM is deleted after it."""
+    (tmp_path / "test_faulty.py").write_text(FAULTY)
+    done = run_tests(tmp_path)
+    assert f"{len(FAULTS) + 1} passed" in done.stdout, done.stdout
 
 
 def test_without_the_official_client(tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ class KeyServer:
         self._machine = machine
         self._loop = loop
         self._running = False
+        self._broken = False
         # Bound and not listening: nobody else gets the port while the server is away.
         self._holder = socket.socket()
         self._holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -61,14 +62,17 @@ class KeyServer:
             begin(self._machine)
 
         self._change(work)
+        self._broken = True
 
     def kill(self) -> None:
         """Refuse connections, as if the process was killed. Its objects stay, as on a disk: the fault ``refused``."""
         self.break_("refused")
 
     def heal(self) -> None:
-        """End the fault, if there is one. What ``wiped`` took comes back."""
-        self._change(self._machine.mend)
+        """End the fault, if there is one; otherwise nothing happens. What ``wiped`` took comes back."""
+        if self._broken:
+            self._change(self._machine.mend)
+        self._broken = False
 
     def start(self) -> None:
         """Listen."""
