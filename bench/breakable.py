@@ -45,7 +45,7 @@ def break_all(servers: Sequence[KeyServer], words: Sequence[str], certificate: s
                     if any(parsed and parsed.kind is ObjectKind.KEY for parsed in map(parse, stored.names)):
                         server.responder.store.forget(identifier)
             case ["client-ca", file]:
-                server._context = context(certificate, key, file)
+                server.context = context(certificate, key, file)
 
 
 async def serve(certificate: str, key: str, client_ca: str, ports: Sequence[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -49,9 +50,34 @@ def command_line() -> Row:
     return Row(statistics.median(times) * 1000, "ms", 150, "lower", "user and system time")
 
 
+_FIRST_TEST = """
+import sys, time
+started = time.perf_counter()
+from pathlib import Path
+from keystead.testing.key_servers import KeyServers
+from keystead.testing.ontap_client import connected
+from keystead.testing.service import running
+with running(Path(sys.argv[1])) as service, connected(service), KeyServers(4) as servers:
+    service.create_svm(servers)
+    print(time.perf_counter() - started)
+"""
+
+
+def plugin() -> Row:
+    """Wall time of what the pytest plugin does before the first test with ``svm``, from its first import."""
+    times = []
+    for _ in range(STARTS):
+        with tempfile.TemporaryDirectory() as name:
+            done = subprocess.run(
+                [sys.executable, "-c", _FIRST_TEST, name], check=True, stdout=subprocess.PIPE, text=True
+            )
+            times.append(float(done.stdout))
+    return Row(statistics.median(times), "s", 2, "lower", "service, client, four key servers, a key manager")
+
+
 def _children_cpu() -> float:
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
 
-ROWS = {"serve_start": start, "serve_memory": memory, "command_line_cpu": command_line}
+ROWS = {"serve_start": start, "serve_memory": memory, "command_line_cpu": command_line, "plugin_ready": plugin}

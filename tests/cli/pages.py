@@ -1,6 +1,7 @@
 """Pages of ``docs/`` as scripts: their blocks are run in the order of the page, in one shell, in a folder of their own.
 
-A block that is fenced as one of :data:`PASTED` is run as it stands. Those of :data:`SHOWN` are not.
+A block that is fenced as one of :data:`PASTED` is run as it stands. Those of :data:`SHOWN` are not. A block that begins
+with a comment of a file's name (``# site.yml``) is that file.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ SECONDS = 900
 """When a page is ended that does not end. This is no measure of speed, because machines are shared."""
 
 _PARTS = re.compile(r"^#+ (?P<heading>.*)$|^ *```(?P<language>.*)\n(?P<text>(?:.*\n)*?) *```$", re.MULTILINE)
+_FILE = re.compile(r"# ([\w-]+\.\w+)\n")
 _SERVE = """rm -f serve.out
 {} > serve.out 2> serve.err &
 echo $! > serve.pid
@@ -57,8 +59,16 @@ class Block:
         return re.findall(r"(\w+)=", self.text) if only_names else []
 
     @property
+    def file(self) -> str | None:
+        """The name of the file that the block is."""
+        found = _FILE.match(self.text)
+        return found[1] if found else None
+
+    @property
     def script(self) -> str:
-        """Shell code that runs the block. A service is started as in a terminal of its own."""
+        """Shell code that runs or writes the block. A service is started as in a terminal of its own."""
+        if self.file:
+            return f"cat > {self.file} <<'THE_FILE'\n{self.text}THE_FILE\n"
         if self.language == "python":
             return f"python3 - <<'PYTHON'\n{self.text}PYTHON\n"
         if self.text.startswith("keystead serve"):

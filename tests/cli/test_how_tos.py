@@ -6,13 +6,11 @@ the blocks under which heading.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import re
 import shutil
 import signal
-import threading
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -23,6 +21,7 @@ from keystead.app.initialise import initialise
 from keystead.kmip.testing.server import KeyServer
 from keystead.settings import FILE_NAME, Settings, load
 from tests.cli.pages import DOCS, PASTED, SHOWN, blocks, environment, run
+from tests.peers.appliances import Appliance
 from tests.peers.certificates import Authority, client, server_context
 from tests.peers.keystead import PASSWORD, Client, Installation, create_key, create_key_manager, install_certificates
 from tests.peers.processes import accepts, free_port
@@ -39,8 +38,8 @@ if TYPE_CHECKING:
 
 READER_PASSWORD = "the reader's, 1 of many"
 WITHIN_S = 120
-RUN_ELSEWHERE = {"ansible.md"}
-"""Pages with a test of their own: ``tests/conformance/test_ansible_page.py``."""
+RUN_ELSEWHERE = {"ansible.md", "test-against-keystead.md"}
+"""Pages with tests of their own: ``tests/conformance/test_ansible_page.py`` and ``tests/testing/test_page.py``."""
 
 
 @dataclass
@@ -83,40 +82,25 @@ class OtherServer:
     """A key server in this process that can be wiped, and get another certificate."""
 
     context: ssl.SSLContext
-    loop: asyncio.AbstractEventLoop
-    server: KeyServer
+    appliance: Appliance
 
     @property
     def address(self) -> str:
-        return f"127.0.0.1:{self.server.port}"
+        return self.appliance.address
 
     def replace(self, credentials: Credentials) -> None:
         """Be another machine: without objects, with another certificate."""
-
-        def work() -> None:
-            credentials.load_into(self.context)
-            self.server.responder.store.forget_all()
-            self.server.disconnect()
-
-        self.loop.call_soon_threadsafe(work)
+        credentials.load_into(self.context)
+        self.appliance.responder.store.forget_all()
+        self.appliance.disconnect()
 
 
 @contextlib.contextmanager
 def other_server(credentials: Credentials, client_ca: Authority) -> Iterator[OtherServer]:
     """Run a key server on an event loop in a thread."""
     context = server_context(credentials, client_ca)
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-    server = KeyServer(context)
-    try:
-        asyncio.run_coroutine_threadsafe(server.__aenter__(), loop).result(WITHIN_S)
-        yield OtherServer(context, loop, server)
-        asyncio.run_coroutine_threadsafe(server.__aexit__(None, None, None), loop).result(WITHIN_S)
-    finally:
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()
+    with Appliance(KeyServer(context)) as appliance:
+        yield OtherServer(context, appliance)
 
 
 @pytest.fixture

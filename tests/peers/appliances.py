@@ -6,18 +6,16 @@ changed from the test's thread; what needs the loop goes through the methods her
 
 from __future__ import annotations
 
-import asyncio
-import threading
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
+
+from keystead.testing.loop_thread import LoopThread
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable
     from types import TracebackType
 
     from keystead.kmip.server.responder import Responder
     from keystead.kmip.testing.server import KeyServer
-
-STOP_S = 30
 
 
 class Appliance:
@@ -25,8 +23,7 @@ class Appliance:
 
     def __init__(self, server: KeyServer) -> None:
         self.server = server
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._loop = LoopThread()
         self._running = False
 
     @property
@@ -39,7 +36,7 @@ class Appliance:
         return f"127.0.0.1:{self.server.port}"
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        self._loop.__enter__()
         self.start()
         return self
 
@@ -47,28 +44,23 @@ class Appliance:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(timeout=STOP_S)
-        self._loop.close()
+        self._loop.__exit__(kind, error, trace)
 
     def start(self) -> None:
         """Listen, on the same port as before; nothing happens when it does already."""
         if not self._running:
-            self._run(self.server.__aenter__())
+            self._loop.run(self.server.__aenter__())
         self._running = True
 
     def stop(self) -> None:
         """Close all connections and refuse new ones; nothing happens when it does already."""
         if self._running:
-            self._run(self.server.__aexit__(None, None, None))
+            self._loop.run(self.server.__aexit__(None, None, None))
         self._running = False
 
     def disconnect(self) -> None:
         """Reset all open connections; new ones are welcome."""
-        self._run(_call(self.server.disconnect))
-
-    def _run(self, work: Coroutine[Any, Any, Any]) -> None:
-        asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout=STOP_S)
+        self._loop.run(_call(self.server.disconnect))
 
 
 async def _call(function: Callable[[], None]) -> None:

@@ -40,6 +40,7 @@ INTERRUPTED = 130  # 128 + SIGINT, as in shells
         "job": "keystead.cli.job:job",
         "report": "keystead.cli.report:report",
         "completion": "keystead.cli.completion:completion",
+        "demo": "keystead.testing.command:demo",
     },
     context_settings={"help_option_names": ["-h", "--help"]},
 )

@@ -141,6 +141,19 @@ async def test_a_request_that_is_held() -> None:
         key_server.close()
 
 
+async def test_disconnect_while_a_connection_ends() -> None:
+    """A socket that its own task has just closed is left alone."""
+    async with testing.KeyServer(server_context(LEAF, CA)) as server:
+        key_server = Client(await stream_to(server))
+        await key_server.query(timeout=5)
+        key_server.close()
+        while not any(sock.fileno() < 0 for sock in server._serving.values()):
+            assert server.connections  # otherwise the moment was missed
+            await asyncio.sleep(0)
+        server.disconnect()
+        assert await vendor_of(server)
+
+
 async def test_disconnect_and_come_back() -> None:
     """Open connections are reset on request; a server that was left comes back on its port with its objects."""
     server = testing.KeyServer(server_context(LEAF, CA))

@@ -65,8 +65,9 @@ class Exchange:
 
 
 def _linger_not(sock: socket.socket) -> None:
-    """Let the close of a socket reset its connection."""
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    """Let the close of a socket reset its connection. A socket that is closed already is left alone."""
+    if sock.fileno() >= 0:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 if TYPE_CHECKING:
@@ -168,7 +169,8 @@ class KeyServer:
     otherwise it is as if the request was lost. With ``send_alert=False`` a client certificate is refused without a TLS
     alert. ``requests`` and ``failures`` are the received requests and errors, for assertions.
 
-    A server that was left can be entered again. It has the same port and objects.
+    A server that was left can be entered again. It has the same port and objects. ``context`` and ``send_alert`` may be
+    replaced; they count for new connections.
     """
 
     def __init__(
@@ -188,8 +190,8 @@ class KeyServer:
         self.failures: list[KMIPError] = []
         self.host = host
         self.port = port
-        self._context = context
-        self._send_alert = send_alert
+        self.context = context
+        self.send_alert = send_alert
         self._limits = limits
         self._tasks: set[asyncio.Task[None]] = set()
         self._serving: dict[asyncio.Task[None], socket.socket] = {}
@@ -241,7 +243,7 @@ class KeyServer:
     async def _serve(self, sock: socket.socket) -> None:
         try:
             stream = await tls.handshake(
-                sock, self._context, server_name=None, server_side=True, send_alert=self._send_alert
+                sock, self.context, server_name=None, server_side=True, send_alert=self.send_alert
             )
             await self._converse(stream, sock)
         except KMIPError as failure:

@@ -55,7 +55,7 @@ async def replaced(world: KeyWorld, *, same_key_pair: bool = False) -> Replaced:
     await server.__aexit__(None, None, None)
     server.responder.store.forget_all()
     if not same_key_pair:
-        server._context = server_context(world.pki.server_ca.issue(), client_ca=world.pki.client_ca)
+        server.context = server_context(world.pki.server_ca.issue(), client_ca=world.pki.client_ca)
     await server.__aenter__()
     return Replaced(kept, server, ServerConfirmation(kept.context, kept.learner, kept.node.audit))
 
@@ -110,10 +110,10 @@ async def test_a_server_that_resumes_old_tls_sessions(key_world: KeyWorld) -> No
     servers = await key_world.start(2)
     kept = await keeping(key_world, *servers)
     server = servers[0]
-    server._context = server_context(key_world.pki.server, client_ca=key_world.pki.client_ca)  # its own
+    server.context = server_context(key_world.pki.server, client_ca=key_world.pki.client_ca)  # its own
     server.disconnect()
     await kept.node.create(kept.manager)
-    key_world.pki.server_ca.issue().load_into(server._context)  # which keeps the keys of its tickets
+    key_world.pki.server_ca.issue().load_into(server.context)  # which keeps the keys of its tickets
     server.responder.store.forget_all()
     server.disconnect()
     found = Replaced(kept, server, ServerConfirmation(kept.context, kept.learner, kept.node.audit))
@@ -143,7 +143,7 @@ async def test_a_renewed_key_pair_is_noted_when_the_canary_is_seen(key_world: Ke
     found = Replaced(kept, server, ServerConfirmation(kept.context, kept.learner, kept.node.audit))
     before = await found.profile()
     await server.__aexit__(None, None, None)
-    server._context = server_context(key_world.pki.server_ca.issue(), client_ca=key_world.pki.client_ca)
+    server.context = server_context(key_world.pki.server_ca.issue(), client_ca=key_world.pki.client_ca)
     await server.__aenter__()
     await kept.learner.look_for_canaries(kept.manager)
     after = await found.profile()
