@@ -13,6 +13,7 @@ from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from keystead.api.resources import PATHS
 from keystead.app import core_dumps, listener, logs
 from keystead.app.clock import SystemClock
 from keystead.app.conditions import NODE_FILE, NodeConditions
@@ -164,7 +165,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             key_writer=keys.writer,
             keys=keys.keys,
             logins=Logins(store, hasher, clock, audit),
-            roles=Roles(store),
+            roles=Roles(store, audit, tuple(PATHS)),
             server_confirmation=keys.confirmation,
             svms=Svms(store, audit),
             unclaimed_objects=keys.unclaimed,

@@ -43,6 +43,7 @@ CONFIGURATION: Final = (
     tables.secondary_key_servers,
     tables.detached_key_servers,
     tables.accounts,
+    tables.roles,
     tables.options,
     tables.data_keys,
     tables.digest_keys,

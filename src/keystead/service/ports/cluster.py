@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         AuditHead,
         AuditRecord,
         Cluster,
+        CustomRole,
         DataKey,
         Event,
         Job,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
         Node,
         Observation,
         Options,
+        Svm,
     )
 
 
@@ -92,6 +94,24 @@ class AccountRows(Protocol):
         ...
 
     def delete_account(self, name: str) -> None: ...
+
+
+class RoleRows(Protocol):
+    """The roles that administrators made. The change marker moves with each change."""
+
+    def custom_roles(self, owners: Collection[Svm | None]) -> tuple[CustomRole, ...]:
+        """Return the roles of these SVMs, and of the cluster if None is among them, by owner and name."""
+        ...
+
+    def put_role(self, role: CustomRole) -> None:
+        """Store a role: a new one, or other privileges of the one with this name and owner."""
+        ...
+
+    def delete_role(self, role: CustomRole) -> None: ...
+
+    def role_user(self, role: CustomRole) -> str | None:
+        """Return the name of an account with this role, None if no account has it."""
+        ...
 
 
 class JobRows(Protocol):

@@ -14,6 +14,7 @@ from keystead.service.ports.cluster import (
     LeaseRows,
     NodeRows,
     ObservationRows,
+    RoleRows,
     SealingKeyRows,
 )
 from keystead.service.ports.configuration import CertificateRows, KeyManagerRows, KeyServerRows, ListRows, SvmRows
@@ -64,6 +65,7 @@ class Transaction(
     ClusterRows,
     NodeRows,
     AccountRows,
+    RoleRows,
     JobRows,
     ObservationRows,
     EventRows,
