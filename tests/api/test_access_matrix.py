@@ -115,6 +115,8 @@ TABLE = {
     "/api/security/key-managers/{uuid}/volume-keys/{key_id}": KEY_MANAGERS,
     "/api/security/key-stores": EVERYTHING,
     "/api/security/key-stores/{uuid}": EVERYTHING,
+    "/api/security/login/messages": ("all", "read", "read, modify", "read", "none"),
+    "/api/security/login/messages/{uuid}": ("all", "read", "read, modify", "read", "none"),
     "/api/security/login/whoami": READ_BY_ALL,
     "/api/security/roles": READ_BY_MOST,
     "/api/security/roles/{owner}/{name}": READ_BY_MOST,
@@ -163,6 +165,8 @@ BODIES: dict[str, Any] = {
     "POST /api/security/roles/{owner}/{name}/privileges": {"path": "/api/svm/svms", "access": "readonly"},
     "PATCH /api/security/roles/{owner}/{name}/privileges": {"access": "readonly"},
     "PATCH /api/security/roles/{owner}/{name}/privileges/{path:path}": {"access": "readonly"},
+    "PATCH /api/security/login/messages": {"banner": "renamed"},
+    "PATCH /api/security/login/messages/{uuid}": {"banner": "renamed"},
     "PATCH /api/svm/svms": {"name": "renamed"},
     "PATCH /api/svm/svms/{uuid}": {"name": "renamed"},
 }
@@ -221,6 +225,7 @@ class Matrix:
             "/api/security/certificates": owned.certificate,
             "/api/security/key-managers": owned.key_manager,
             "/api/security/key-stores": owned.key_manager,
+            "/api/security/login/messages": owned.owner,
             "/api/svm/svms": owned.svm.uuid if owned.svm else owned.owner,
         }
         is_account = template.startswith("/api/security/accounts")
@@ -258,8 +263,9 @@ class Matrix:
                 item for kind in kinds for item in tx.page(kind, Page()) if item.svm is None or item.svm.name != but
             ]
             roles = tx.custom_roles([owned.svm for name, owned in self.owned.items() if name != but])
+            messages = tx.login_messages([owned.svm for name, owned in self.owned.items() if name != but])
             servers = [tx.key_servers(owned.key_manager) for name, owned in self.owned.items() if name != but]
-            return [*found, *servers, *roles, *tx.page(Svm, Page()), tx.cluster(), tx.options()]
+            return [*found, *servers, *roles, *messages, *tx.page(Svm, Page()), tx.cluster(), tx.options()]
 
         return await self.api.store.read(read)
 

@@ -15,6 +15,7 @@ from netapp_ontap.resources import (
     EmsEvent,
     KeyManagerConfig,
     KeyServer,
+    LoginMessages,
     Role,
     RolePrivilege,
     SecurityAudit,
@@ -106,6 +107,26 @@ def test_an_svms_administrator(tenants: Tenants, installed: Installed) -> None:
         whoami.get()
         assert (whoami.username, whoami.roles) == (tenants.account.name, ["vsadmin"])
         connection.session.close()
+
+
+def test_login_messages(tenants: Tenants, installed: Installed) -> None:
+    """The client reads, changes and clears them; the SVM's administrator sees its own."""
+    (found,) = LoginMessages.get_collection(**{"svm.name": installed.svm.name, "fields": "*"})
+    assert (found.uuid, found.scope, found.show_cluster_message) == (installed.svm.uuid, "svm", True)
+    found.banner, found.message = "AUTHORIZED ACCESS ONLY", "WELCOME!"
+    found.patch()
+    with tenants.administrator() as connection:
+        (mine,) = LoginMessages.get_collection(fields="banner,message")
+        assert (mine.banner, mine.message) == ("AUTHORIZED ACCESS ONLY", "WELCOME!")
+        connection.session.close()
+    (cluster,) = LoginMessages.get_collection(scope="cluster")
+    cluster.get()
+    assert "banner" not in cluster.to_dict()
+    found.banner, found.message = "", ""
+    found.patch()
+    cleared = LoginMessages(uuid=found.uuid)
+    cleared.get(fields="*")
+    assert not {"banner", "message"} & set(cleared.to_dict())
 
 
 def test_custom_roles(tenants: Tenants, installed: Installed) -> None:

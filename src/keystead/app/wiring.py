@@ -32,6 +32,7 @@ from keystead.monitor.schedule import Intervals
 from keystead.sealing import Argon2Hasher, Keyring, ThreadedKeyMaker, read_root_key
 from keystead.service.accounts.accounts import Accounts
 from keystead.service.accounts.certificate_logins import CertificateLogins
+from keystead.service.accounts.login_messages import LoginMessagesOfOwners
 from keystead.service.accounts.logins import Logins
 from keystead.service.accounts.roles import Roles
 from keystead.service.attention import Attention
@@ -165,6 +166,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             key_writer=keys.writer,
             keys=keys.keys,
             logins=Logins(store, hasher, clock, audit),
+            login_messages=LoginMessagesOfOwners(store, audit),
             roles=Roles(store, audit, tuple(PATHS)),
             server_confirmation=keys.confirmation,
             svms=Svms(store, audit),

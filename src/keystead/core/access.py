@@ -51,6 +51,8 @@ _OF_EVERY_SVM_ACCOUNT = (
     Privilege("/api/svm/svms", Access.READONLY),
 )
 
+_LOGIN_MESSAGES = "/api/security/login/messages"
+
 RETRIEVE = "/api/security/key-managers/*/volume-keys/*/retrieve"
 """The path that returns key material: for ``key-reader`` alone. No other role includes it."""
 
@@ -78,10 +80,10 @@ PRIVILEGES = {
     Role.VSADMIN: _table(
         *_OF_EVERY_SVM_ACCOUNT,
         *(Privilege(path, Access.ALL) for path in _KEY_MANAGEMENT),
-        *(Privilege(CONFIRM, Access.NONE), _NO_MATERIAL),
+        *(Privilege(CONFIRM, Access.NONE), _NO_MATERIAL, Privilege(_LOGIN_MESSAGES, Access.READ_MODIFY)),
     ),
     Role.VSADMIN_READONLY: _table(
-        *_OF_EVERY_SVM_ACCOUNT, *(Privilege(path, Access.READONLY) for path in _KEY_MANAGEMENT)
+        *_OF_EVERY_SVM_ACCOUNT, *(Privilege(path, Access.READONLY) for path in (*_KEY_MANAGEMENT, _LOGIN_MESSAGES))
     ),
     Role.KEY_READER: _table(
         *(Privilege("/api", Access.NONE), Privilege("/api/cluster", Access.READONLY), *_OWN_ACCOUNT),

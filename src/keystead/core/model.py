@@ -305,6 +305,19 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True)
+class LoginMessages:
+    """What those who log in are to be told. ``svm`` is None for the cluster's own.
+
+    ``show_cluster_message``: an SVM's accounts are told the cluster's message, too.
+    """
+
+    svm: Svm | None
+    banner: str = ""
+    message: str = ""
+    show_cluster_message: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Options:
     """Settings of the cluster that are stored in its database and changed through the API.
 

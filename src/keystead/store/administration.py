@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import bindparam, delete, func, insert, select, true, update
 
-from keystead.core.model import Cluster, DataKey, Options
+from keystead.core.model import Cluster, DataKey, LoginMessages, Options
 from keystead.store import tables
 from keystead.store.kinds import ACCOUNT, NODE, node_of, role_of
 from keystead.store.statements import Statements, owner_of, storing
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
     from datetime import datetime
 
     from keystead.core.model import Account, CustomRole, Node, Svm
@@ -78,6 +78,8 @@ _ROLE_USED = (
     .order_by(tables.accounts.c.name)
     .limit(1)
 )
+_MESSAGES = select(tables.login_messages).where(tables.login_messages.c.owner.in_(bindparam("owners", expanding=True)))
+_PUT_MESSAGES = storing(tables.login_messages, "owner")
 _OPTIONS = select(tables.options)
 _OPTION_DEFAULTS = asdict(Options())
 _DATA_KEYS = select(tables.data_keys).order_by(tables.data_keys.c.id)
@@ -155,6 +157,21 @@ class AdministrationRows(Statements):
 
     def role_user(self, role: CustomRole) -> str | None:
         return self.one(_ROLE_USED, {"o": owner_of(role.svm)["owner"], "n": role.name}, lambda row: str(row.name))
+
+    def login_messages(self, owners: Sequence[Svm | None]) -> tuple[LoginMessages, ...]:
+        wanted = {owner_of(svm)["owner"]: svm for svm in owners}
+        stored = self.all(
+            _MESSAGES,
+            {"owners": list(wanted)},
+            lambda row: LoginMessages(wanted[row.owner], row.banner, row.message, bool(row.show_cluster_message)),
+        )
+        found = {messages.svm: messages for messages in stored}
+        return tuple(found.get(svm, LoginMessages(svm)) for svm in owners)
+
+    def put_login_messages(self, messages: LoginMessages) -> None:
+        shown = {"banner": messages.banner, "message": messages.message}
+        row = owner_of(messages.svm) | shown | {"show_cluster_message": int(messages.show_cluster_message)}
+        self.store(_PUT_MESSAGES, row)
 
     def options(self) -> Options:
         stored = self.all(_OPTIONS, {}, lambda row: (row.name, json.loads(row.value)))

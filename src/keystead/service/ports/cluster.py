@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         Job,
         KeyManager,
         KeyServer,
+        LoginMessages,
         Node,
         Observation,
         Options,
@@ -112,6 +113,16 @@ class RoleRows(Protocol):
     def role_user(self, role: CustomRole) -> str | None:
         """Return the name of an account with this role, None if no account has it."""
         ...
+
+
+class LoginMessageRows(Protocol):
+    """What those who log in are to be told."""
+
+    def login_messages(self, owners: Sequence[Svm | None]) -> tuple[LoginMessages, ...]:
+        """Return what is stored for these SVMs, and the cluster (None), in this order; else the defaults."""
+        ...
+
+    def put_login_messages(self, messages: LoginMessages) -> None: ...
 
 
 class JobRows(Protocol):
