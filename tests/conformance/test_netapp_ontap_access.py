@@ -154,7 +154,7 @@ def test_custom_roles(tenants: Tenants, installed: Installed) -> None:
         assert refusal(lambda: list(Svm.get_collection())) == (403, "6")
         assert refusal(Role(name="more", privileges=[readonly]).post) == (403, "6")
         connection.session.close()
-    assert refusal(Role(name=name, **{"owner.uuid": owner}).delete) == (409, "5636172")
+    assert refusal(Role(name=name, **{"owner.uuid": owner}).delete) == (400, "5636172")
     account.delete()
     Role(name=name, **{"owner.uuid": owner}).delete()
     Role.delete_collection(name=name_of_svm)

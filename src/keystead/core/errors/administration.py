@@ -27,7 +27,7 @@ NAME_RESERVED = row(
     "autosupport or diag, which are ONTAP's own.",
 )
 ROLE_NOT_DEFINED = row(
-    5636129, 404, "A role with given name has not been defined.", "A privilege is added to a role that does not exist."
+    5636129, 400, "A role with given name has not been defined.", "A privilege is added to a role that does not exist."
 )
 ACCESS_NOT_OF_SVMS = row(
     5636143,
@@ -55,11 +55,11 @@ PATH_NOT_SERVED = row(
     "Nothing is served at or beneath this path. Only an identifier in a path may be written as *.",
 )
 ROLE_NAME_RESERVED = row(
-    5636171, 409, "Role already exists in legacy role table.", "A built-in role has this name, in any letter case."
+    5636171, 400, "Role already exists in legacy role table.", "A built-in role has this name, in any letter case."
 )
 ROLE_IN_USE = row(
     5636172,
-    409,
+    400,
     "User accounts detected with this role assigned. Update or delete those accounts before deleting this role.",
     "An account has the role. A role is deleted with its last privilege.",
 )

@@ -100,7 +100,7 @@ class Roles:
         return await self._store.write(store)
 
     async def delete(self, call: Call, owner: str | None, name: str) -> None:
-        """Delete a custom role. Raises 1263347 for a built-in role, 5636172 (409) while an account has the role."""
+        """Delete a custom role. Raises 1263347 for a built-in role, 5636172 while an account has the role."""
 
         def delete(tx: Rows) -> None:
             role = _require_custom(tx, call, owner, name)
