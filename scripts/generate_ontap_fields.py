@@ -33,6 +33,7 @@ SERVED = (
     "KeyManagerConfig",
     "KeyManagerKeys",
     "KeyServer",
+    "LoginMessages",
     "Node",
     "Role",
     "RolePrivilege",

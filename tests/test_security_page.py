@@ -91,8 +91,11 @@ SHOWN: dict[str, tuple[str, ...]] = {
         "app/test_init.py::test_a_password_that_cannot_be_used_makes_nothing",
     ),
     "The API also asks for a digit": ("core/test_accounts.py::test_passwords",),
-    "Only administrators of the cluster make more accounts": ("api/test_access_matrix.py::test_every_cell",),
-    "Every account may change its own password": (
+    "Only accounts with the role `admin` make more": (
+        "api/test_access_matrix.py::test_every_cell",
+        "api/test_custom_roles.py::test_no_custom_role_writes_accounts",
+    ),
+    "Every account with a built-in role may change": (
         "api/test_accounts.py::test_accounts_change_their_own_password_and_nothing_else",
     ),
     "A name is unique in the whole cluster": ("api/test_accounts.py::test_a_name_is_taken_in_the_whole_cluster",),
@@ -126,6 +129,32 @@ SHOWN: dict[str, tuple[str, ...]] = {
         "api/test_retrieve.py::test_nobody_else_gets_it",
     ),
     "shows the table that decides": ("api/test_accounts.py::test_a_role_shows_the_table_that_decides",),
+    "A custom role (`POST /api/security/roles`": (
+        "api/test_custom_roles.py::test_a_role_is_made_shown_and_deleted",
+        "cli/test_scripts.py::test_what_commands_print",
+    ),
+    "What it does not name is denied": (
+        "core/test_roles.py::test_a_custom_role_grants_what_it_names",
+        "api/test_access_matrix.py::test_a_custom_role_is_obeyed_everywhere",
+    ),
+    "It grants no more than its maker has": (
+        "core/test_roles.py::test_nobody_grants_more_than_they_have",
+        "core/test_roles.py::test_no_custom_role_reads_key_material",
+        "api/test_custom_roles.py::test_a_role_that_writes_roles_grants_nothing_it_lacks",
+    ),
+    "A role of an SVM is made by": (
+        "api/test_custom_roles.py::test_an_svms_administrators_write_no_roles",
+        "core/test_roles.py::test_a_role_of_an_svm_grants_no_more_than_vsadmin",
+    ),
+    "An account with a custom role cannot write": ("api/test_custom_roles.py::test_no_custom_role_writes_accounts",),
+    "A changed role counts with the next": (
+        "api/test_custom_roles.py::test_a_changed_role_counts_at_once",
+        "store/test_accounts.py::test_custom_roles_are_read_with_their_accounts",
+    ),
+    "A role that an account has is not": ("api/test_custom_roles.py::test_privileges_are_added_changed_and_removed",),
+    "Whoever may install certificates can install a `client_ca`": (
+        "service/accounts/test_certificate_logins.py::test_a_chain_says_who_calls_and_is_verified_once",
+    ),
     "The longest path that fits a request counts": ("core/test_access.py::test_the_longest_path_that_fits_counts",),
     "GET needs `readonly`, POST `read_create`": ("core/test_access.py::test_an_access_is_for_some_methods",),
     "403, code 6, before the body is read": ("api/test_auth.py::test_readonly_writes_nothing",),
@@ -501,6 +530,7 @@ READ = {
 PROMISES_NOTHING = (
     "Keep a copy of the root key",
     "With both in one place",
+    "Give that right to those you trust",
     "what to do if it leaked",
     "Python copies values that it handles",
     "So the administrator of a key server sees",

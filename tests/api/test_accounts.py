@@ -10,8 +10,8 @@ import pytest
 from keystead.api.resources.accounts import ACCOUNTS as ACCOUNTS_RESOURCE
 from keystead.api.resources.roles import ROLES as ROLES_RESOURCE
 from keystead.core import errors
-from keystead.core.access import PRIVILEGES, Access
-from keystead.core.model import Role
+from keystead.core.access import PRIVILEGES
+from keystead.core.model import Access, Role
 from tests.api.conftest import ABSENT
 from tests.peers.asgi import AsgiClient, Response, assert_error
 from tests.peers.keystead import PASSWORD

@@ -87,6 +87,18 @@ def test_certificates(service: Service, pki: Pki, complete: Complete) -> None:
     assert complete(*CERTIFICATE, "sign", *of_svm, "--ca-name", "ca") == []
 
 
+def test_roles(service: Service, complete: Complete) -> None:
+    """Of the owner that the other options name, built in or not."""
+    with service.client() as call:
+        call.create("/svm/svms", {"name": "with-roles"})
+        made = {"name": "vs-made", "privileges": [{"path": "/api/cluster", "access": "readonly"}]}
+        call.create("/security/roles", made | {"owner": {"name": "with-roles"}})
+    login, of_svm = ("security", "login"), ("--vserver", "with-roles")
+    assert complete(*login, "create", *of_svm, "--role", "vs") == ["vs-made", "vsadmin", "vsadmin-readonly"]
+    assert complete(*login, "role", "delete", *of_svm, "--role", "vs-") == ["vs-made"]
+    assert complete(*login, "role", "create", "--role", "read") == ["readonly"]
+
+
 def test_keys_and_key_servers(service: Service, pki: Pki, pykmip_group: Group, complete: Complete) -> None:
     """Of the key manager that the other options choose."""
     servers = sorted(server.address for server in pykmip_group.primaries[:2])

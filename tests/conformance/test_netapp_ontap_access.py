@@ -15,7 +15,9 @@ from netapp_ontap.resources import (
     EmsEvent,
     KeyManagerConfig,
     KeyServer,
+    LoginMessages,
     Role,
+    RolePrivilege,
     SecurityAudit,
     SecurityAuditLog,
     SecurityCertificate,
@@ -105,6 +107,58 @@ def test_an_svms_administrator(tenants: Tenants, installed: Installed) -> None:
         whoami.get()
         assert (whoami.username, whoami.roles) == (tenants.account.name, ["vsadmin"])
         connection.session.close()
+
+
+def test_login_messages(tenants: Tenants, installed: Installed) -> None:
+    """The client reads, changes and clears them; the SVM's administrator sees its own."""
+    (found,) = LoginMessages.get_collection(**{"svm.name": installed.svm.name, "fields": "*"})
+    assert (found.uuid, found.scope, found.show_cluster_message) == (installed.svm.uuid, "svm", True)
+    found.banner, found.message = "AUTHORIZED ACCESS ONLY", "WELCOME!"
+    found.patch()
+    with tenants.administrator() as connection:
+        (mine,) = LoginMessages.get_collection(fields="banner,message")
+        assert (mine.banner, mine.message) == ("AUTHORIZED ACCESS ONLY", "WELCOME!")
+        connection.session.close()
+    (cluster,) = LoginMessages.get_collection(scope="cluster")
+    cluster.get()
+    assert "banner" not in cluster.to_dict()
+    found.banner, found.message = "", ""
+    found.patch()
+    cleared = LoginMessages(uuid=found.uuid)
+    cleared.get(fields="*")
+    assert not {"banner", "message"} & set(cleared.to_dict())
+
+
+def test_custom_roles(tenants: Tenants, installed: Installed) -> None:
+    """A role with its privileges, made, read, changed and deleted by the client; an account with it is held to it."""
+    name, name_of_svm = f"r-{uuid4().hex[:8]}", f"r-{uuid4().hex[:8]}"
+    readonly = {"path": "/api/svm/svms", "access": "readonly"}
+    role = Role(name=name, privileges=[readonly, {"path": "/api/cluster", "access": "readonly"}])
+    role.post(hydrate=True)
+    assert (role.builtin, role.scope, len(role.privileges)) == (False, "cluster", 2)
+    owner = role.owner.uuid
+    Role(name=name_of_svm, owner={"uuid": installed.svm.uuid}, privileges=[readonly]).post()
+    assert [found.name for found in Role.get_collection(name=name_of_svm, scope="svm")] == [name_of_svm]
+    RolePrivilege(owner, name, path="/api/security/roles", access="readonly").post()
+    privilege = RolePrivilege(owner, name, path="/api/svm/svms")
+    privilege.get()
+    privilege.access = "none"
+    privilege.patch()
+    RolePrivilege(owner, name, path="/api/cluster").delete()
+    kept = {each.path: each.access for each in RolePrivilege.get_collection(owner, name)}
+    assert kept == {"/api/svm/svms": "none", "/api/security/roles": "readonly"}
+    account = Account(name=f"a-{uuid4().hex[:8]}", role={"name": name}, applications=BY_PASSWORD, password=PASSWORD)
+    account.post(hydrate=True)
+    with tenants.connect(username=account.name, password=PASSWORD) as connection:
+        assert name in {found.name for found in Role.get_collection()}
+        assert refusal(lambda: list(Svm.get_collection())) == (403, "6")
+        assert refusal(Role(name="more", privileges=[readonly]).post) == (403, "6")
+        connection.session.close()
+    assert refusal(Role(name=name, **{"owner.uuid": owner}).delete) == (400, "5636172")
+    account.delete()
+    Role(name=name, **{"owner.uuid": owner}).delete()
+    Role.delete_collection(name=name_of_svm)
+    assert not list(Role.get_collection(name=f"{name}|{name_of_svm}"))
 
 
 @pytest.mark.parametrize("by", ["X-Dot-SVM-Name", "X-Dot-SVM-UUID"])

@@ -9,12 +9,11 @@ from keystead.core.access import (
     PRIVILEGES,
     RETRIEVE,
     SVM_ROLES,
-    Access,
     access_to,
     is_allowed,
     is_retrieval,
 )
-from keystead.core.model import Role
+from keystead.core.model import Access, Role
 
 
 def allowed(role: Role, path: str) -> str:

@@ -90,9 +90,9 @@ def test_passwords(password: str, expected: ErrorKind | None) -> None:
 def test_roles(name: str | None, svm: Svm | None, expected: object) -> None:
     """Each scope has its own roles; the first is the default, as ONTAP has it."""
     if isinstance(expected, ErrorKind):
-        assert refusal(lambda: role_named(name, svm)) == (expected, "role.name")
+        assert refusal(lambda: role_named(name, svm, ())) == (expected, "role.name")
     else:
-        assert role_named(name, svm) is expected
+        assert role_named(name, svm, ()) is expected
 
 
 def refusal(work: object) -> tuple[ErrorKind, str | None] | None:

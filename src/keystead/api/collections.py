@@ -217,7 +217,9 @@ class _Run:
     async def change(self, view: Any, query: WriteQuery) -> None:
         """Change one object, or store the reason for the failure. The audit record names the object by its path."""
         key = key_of(self._resource, view)
-        request = self._request.of_key(self._resource, key, path=self._resource.link(view))
+        request = self._request.of_key(
+            self._resource, key, path=self._resource.link(view), beside=self._resource.beside(view)
+        )
         try:
             reply = await self._act(request, key, query)
         except OntapError as error:

@@ -273,6 +273,7 @@ TYPES: Final[Mapping[str, str]] = {
     "KeyServerState": "node:Node state",
     "KeyServerStateArray": "cluster_availability node_states:KeyServerState",
     "LicenseKeys": "keys",
+    "LoginMessages": "_links:SelfLink banner message scope show_cluster_message svm:Svm uuid",
     "NetworkRouteForSvm": "destination:IpInfo gateway",
     "Node": (
         "_links:SelfLink anti_ransomware_version cluster_interface:ClusterNodesClusterInterface "

@@ -26,12 +26,13 @@ def creating(resource: Resource, create: Create, delete: Delete | None) -> Write
     """Return the function that writes one record of a POST."""
 
     async def write(request: Request, record: Record, query: WriteQuery) -> Written:
-        key = key_of(resource, await create(request, record.values, query))
+        view = await create(request, record.values, query)
+        key = key_of(resource, view)
 
         async def undo() -> None:
             if delete is None:
                 raise OntapError(errors.METHOD_NOT_SUPPORTED)
-            await delete(request.of_key(resource, key), key, replace(query, own={}))
+            await delete(request.of_key(resource, key, beside=resource.beside(view)), key, replace(query, own={}))
 
         return Written(key, Undo("DELETE", key, undo))
 

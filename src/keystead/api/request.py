@@ -147,13 +147,22 @@ class Request:
         """Return this request for work that continues after the answer, even if the client disconnects."""
         return Request(self.services, dict(self._scope), _never_receive)
 
-    def of_key(self, resource: Resource, key: Any, record: Mapping[str, Any] | None = None, path: str = "") -> Request:
+    def of_key(
+        self,
+        resource: Resource,
+        key: Any,
+        record: Mapping[str, Any] | None = None,
+        path: str = "",
+        beside: Mapping[str, str] | None = None,
+    ) -> Request:
         """Return this request as if its path named one object. ``record`` replaces the body in the audit record.
 
-        ``path`` replaces the path in the audit record, unless it is empty. If ``key`` is None, the path keeps its
-        values.
+        ``path`` replaces the path in the audit record, unless it is empty. ``beside`` are further values of the path.
+        If ``key`` is None, the path keeps its values.
         """
-        changed: dict[str, Any] = {"path_params": {**self._scope["path_params"], resource.key: str(key)}}
+        changed: dict[str, Any] = {
+            "path_params": {**self._scope["path_params"], **(beside or {}), resource.key: str(key)}
+        }
         if key is None:
             changed = {}
         if path:

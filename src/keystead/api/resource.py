@@ -65,6 +65,11 @@ def _same_key(key: Any, _: Mapping[str, Any]) -> Any:
     return key
 
 
+def _nothing_beside(_: Any) -> Mapping[str, str]:
+    """Return no values, for objects whose key names them."""
+    return {}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
     """An object, or an array of objects, that contains fields. ``get`` reads it from the object around it.
@@ -134,7 +139,8 @@ class Resource:
     ``in_path`` are the fields that the path of one object holds, with the names of the path's parameters; without it,
     the key field alone.
 
-    ``moved`` returns an object's key after a PATCH with the given values. ``links`` makes further paths next to
+    ``beside`` returns the values of an object's path besides its key, by the names of the path's parameters. ``moved``
+    returns an object's key after a PATCH with the given values. ``links`` makes further paths next to
     ``self``, by name; None means no link. ``returned`` are the fields that a POST with ``return_records`` shows besides
     the key fields, in the form of ``fields``.
     """
@@ -151,6 +157,7 @@ class Resource:
     bulk: bool = False
     empty_patch: ErrorKind = errors.NO_VALUES
     returned: str = ""
+    beside: Callable[[Any], Mapping[str, str]] = _nothing_beside
     moved: Callable[[Any, Mapping[str, Any]], Any] = _same_key
     links: Mapping[str, Callable[[Any], str | None]] = field(default_factory=dict)
     tree: Node = field(init=False)

@@ -13,6 +13,7 @@ from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from keystead.api.resources import PATHS
 from keystead.app import core_dumps, listener, logs
 from keystead.app.clock import SystemClock
 from keystead.app.conditions import NODE_FILE, NodeConditions
@@ -31,6 +32,7 @@ from keystead.monitor.schedule import Intervals
 from keystead.sealing import Argon2Hasher, Keyring, ThreadedKeyMaker, read_root_key
 from keystead.service.accounts.accounts import Accounts
 from keystead.service.accounts.certificate_logins import CertificateLogins
+from keystead.service.accounts.login_messages import LoginMessagesOfOwners
 from keystead.service.accounts.logins import Logins
 from keystead.service.accounts.roles import Roles
 from keystead.service.attention import Attention
@@ -164,7 +166,8 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             key_writer=keys.writer,
             keys=keys.keys,
             logins=Logins(store, hasher, clock, audit),
-            roles=Roles(store),
+            login_messages=LoginMessagesOfOwners(store, audit),
+            roles=Roles(store, audit, tuple(PATHS)),
             server_confirmation=keys.confirmation,
             svms=Svms(store, audit),
             unclaimed_objects=keys.unclaimed,

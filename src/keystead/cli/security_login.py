@@ -12,13 +12,13 @@ from keystead.cli.commands import Group, MayBeEmpty
 from keystead.cli.login import new_password
 from keystead.cli.output import print_records
 from keystead.cli.rest import FILE, api, api_command, confirm, named, one_svm, svm_name, svm_option, yes
+from keystead.cli.security_login_role import COMPLETED, role
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from keystead.cli.client import Api
 
-ROLES = ["admin", "readonly", "vsadmin", "vsadmin-readonly", "key-reader"]
 METHODS = {"password": "password", "cert": "certificate"}
 
 _name = click.option("--user-or-group-name", "name", required=True, metavar="NAME", help="Name of the account.")
@@ -33,12 +33,18 @@ def login() -> None:
     """Manage accounts."""
 
 
+login.add_command(role)
+
+
 @login.command()
 @api_command
 @_name
 @svm_option("SVM that owns the account; without it, the cluster.")
 @click.option(
-    "--role", type=click.Choice(ROLES), help="Role of the account; admin if absent, or vsadmin with --vserver."
+    "--role",
+    metavar="ROLE",
+    shell_complete=COMPLETED,
+    help="Role of the account; admin if absent, or vsadmin with --vserver.",
 )
 @click.option("--authentication-method", type=click.Choice(list(METHODS)), default="password", show_default=True)
 @_password_file
@@ -81,7 +87,7 @@ def password(name: str, password_file: Path | None, **flags: Any) -> None:
 @login.command()
 @api_command
 @_name
-@click.option("--role", type=click.Choice(ROLES), help="New role of the account.")
+@click.option("--role", metavar="ROLE", shell_complete=COMPLETED, help="New role of the account.")
 @click.option("--comment", cls=MayBeEmpty, help="New purpose of the account; empty for none.")
 def modify(name: str, role: str | None, comment: str | None, **flags: Any) -> None:
     """Change an account's role or comment.

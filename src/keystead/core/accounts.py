@@ -18,7 +18,7 @@ from keystead.core.model import Account, Role
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from keystead.core.model import Svm
+    from keystead.core.model import CustomRole, Svm
     from keystead.core.secret import Secret
 
 NAME_LENGTHS = range(3, 65)
@@ -85,28 +85,35 @@ def check_password(password: Secret, name: str) -> None:
         raise OntapError(errors.PASSWORD_TOO_SIMPLE, target=PASSWORD)
 
 
-def role_named(name: str | None, svm: Svm | None) -> Role:
+def role_named(name: str | None, svm: Svm | None, custom: Iterable[CustomRole]) -> Role | CustomRole:
     """Return the role with this name for an account of the SVM, or of the cluster (None). No name gives the default.
 
-    Raises 1261215 for an unknown role, 7077906 for a role of the other scope.
+    ``custom`` are the owner's custom roles. Raises 1261215 for an unknown role, 7077906 for a built-in role of the
+    other scope.
     """
     roles = CLUSTER_ROLES if svm is None else SVM_ROLES
     if name is None:
         return roles[0]
     if name not in set(Role):
-        raise OntapError(errors.ROLE_NOT_FOUND, target="role.name")
+        found = next((role for role in custom if role.name == name), None)
+        if found is None:
+            raise OntapError(errors.ROLE_NOT_FOUND, target="role.name")
+        return found
     role = Role(name)
     if role not in roles:
         raise OntapError(errors.ROLE_OF_OTHER_SCOPE, target="role.name")
     return role
 
 
-def plan_create(new: NewAccount, svm: Svm | None, password_hash: str) -> Account:
-    """Return the account to store. ``password_hash`` is the hash of ``new.password``, empty without a password."""
+def plan_create(new: NewAccount, svm: Svm | None, password_hash: str, custom: Iterable[CustomRole] = ()) -> Account:
+    """Return the account to store. ``password_hash`` is the hash of ``new.password``, empty without a password.
+
+    ``custom`` are the custom roles of the account's owner.
+    """
     check_name(new.name)
     account = Account(
         name=new.name,
-        role=role_named(new.role, svm),
+        role=role_named(new.role, svm, custom),
         password_hash="",
         svm=svm,
         locked=new.locked,
@@ -115,11 +122,20 @@ def plan_create(new: NewAccount, svm: Svm | None, password_hash: str) -> Account
     return _with_methods(account, new.methods, new.password, password_hash)
 
 
-def plan_change(account: Account, change: AccountChange, password_hash: str, others: Iterable[Account]) -> Account:
-    """Return the changed account. ``others`` are the accounts that may remain to administer the cluster."""
+def plan_change(
+    account: Account,
+    change: AccountChange,
+    password_hash: str,
+    others: Iterable[Account],
+    custom: Iterable[CustomRole] = (),
+) -> Account:
+    """Return the changed account. ``others`` are the accounts that may remain to administer the cluster.
+
+    ``custom`` are the custom roles of the account's owner.
+    """
     changed = replace(
         account,
-        role=account.role if change.role is None else role_named(change.role, account.svm),
+        role=account.role if change.role is None else role_named(change.role, account.svm, custom),
         locked=account.locked if change.locked is None else change.locked,
         comment=account.comment if change.comment is None else change.comment,
     )

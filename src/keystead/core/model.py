@@ -248,6 +248,42 @@ class Role(StrEnum):
     KEY_READER = "key-reader"
 
 
+class Access(StrEnum):
+    """ONTAP's words for what a privilege grants."""
+
+    NONE = "none"
+    READONLY = "readonly"
+    READ_CREATE = "read_create"
+    READ_MODIFY = "read_modify"
+    READ_CREATE_MODIFY = "read_create_modify"
+    ALL = "all"
+
+
+@dataclass(frozen=True, slots=True)
+class Privilege:
+    """Access to a path and to everything beneath it."""
+
+    path: str
+    access: Access
+
+
+@dataclass(frozen=True, slots=True)
+class CustomRole:
+    """A role that administrators made. ``svm`` is its owner, None for the cluster; ``privileges`` are by path."""
+
+    name: str
+    svm: Svm | None
+    privileges: tuple[Privilege, ...]
+
+    @property
+    def value(self) -> str:
+        """The role's name, as a built-in role has it."""
+        return self.name
+
+    def __str__(self) -> str:
+        return self.name
+
+
 @dataclass(frozen=True, slots=True)
 class Account:
     """An account that may log in. ``version`` changes with every change of its row. Names are unique in the cluster.
@@ -258,7 +294,7 @@ class Account:
     """
 
     name: str
-    role: Role
+    role: Role | CustomRole
     password_hash: str = field(repr=False)
     version: int = 1
     svm: Svm | None = None
@@ -266,6 +302,19 @@ class Account:
     locked: bool = False
     comment: str = ""
     has_read_keys: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LoginMessages:
+    """What those who log in are to be told. ``svm`` is None for the cluster's own.
+
+    ``show_cluster_message``: an SVM's accounts are told the cluster's message, too.
+    """
+
+    svm: Svm | None
+    banner: str = ""
+    message: str = ""
+    show_cluster_message: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from keystead.core import errors
 from keystead.core.errors import OntapError
 
 if TYPE_CHECKING:
-    from keystead.core.model import Account, Role, Svm
+    from keystead.core.model import Account, CustomRole, Role, Svm
     from keystead.service.ports.page import Page
 
 
@@ -21,7 +21,7 @@ class Caller:
     """
 
     account: str
-    role: Role
+    role: Role | CustomRole
     location: str
     svm: Svm | None = None
     has_read_keys: bool = False

@@ -58,6 +58,15 @@ def require_cluster(tx: ClusterRows) -> Cluster:
     return require_made_cluster(tx.cluster())
 
 
+def locked_cluster(tx: ClusterRows) -> Cluster:
+    """Lock the cluster, and return it. Accounts and roles have one writer at a time.
+
+    Because of this lock, names stay unique, one administrator always remains, and no account has a role that is gone.
+    """
+    tx.cluster(lock=True)
+    return require_cluster(tx)
+
+
 def require_made_cluster(cluster: Cluster | None) -> Cluster:
     """Return the cluster that was read. Raises StoreError for None."""
     if cluster is None:

@@ -10,6 +10,7 @@ from keystead.service.in_flight import InFlight
 if TYPE_CHECKING:
     from keystead.service.accounts.accounts import Accounts
     from keystead.service.accounts.certificate_logins import CertificateLogins
+    from keystead.service.accounts.login_messages import LoginMessagesOfOwners
     from keystead.service.accounts.logins import Logins
     from keystead.service.accounts.roles import Roles
     from keystead.service.attention import Attention
@@ -70,6 +71,7 @@ class Services:
     key_writer: KeyWriter
     keys: Keys
     logins: Logins
+    login_messages: LoginMessagesOfOwners
     roles: Roles
     server_confirmation: ServerConfirmation
     svms: Svms

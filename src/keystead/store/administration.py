@@ -1,4 +1,4 @@
-"""Rows of the cluster, its nodes, accounts, data keys and options, as a transaction reads and writes them."""
+"""Rows of the cluster, its nodes, accounts, roles, data keys and options, as a transaction reads and writes them."""
 
 # ruff: noqa: D102, SLF001 - the port documents the methods; Row._mapping is SQLAlchemy's public name
 from __future__ import annotations
@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import bindparam, delete, func, insert, select, true, update
 
-from keystead.core.model import Cluster, DataKey, Options
+from keystead.core.model import Cluster, DataKey, LoginMessages, Options
 from keystead.store import tables
-from keystead.store.kinds import ACCOUNT, NODE, node_of
-from keystead.store.statements import Statements, storing
+from keystead.store.kinds import ACCOUNT, NODE, node_of, role_of
+from keystead.store.statements import Statements, owner_of, storing
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
     from datetime import datetime
 
-    from keystead.core.model import Account, Node
+    from keystead.core.model import Account, CustomRole, Node, Svm
 
 _ALL_NODES = NODE.everything
 _CLUSTER = select(tables.cluster)
@@ -59,6 +60,26 @@ _NOTE_FIRST_READ = (
     .values(has_read_keys=1)
 )
 _DELETE_ACCOUNT = delete(tables.accounts).where(tables.accounts.c.name == bindparam("n"))
+_ROLES = (
+    select(*tables.roles.c, tables.svms.c.name.label("svm_name"))
+    .select_from(tables.roles.outerjoin(tables.svms))
+    .where(tables.roles.c.owner.in_(bindparam("owners", expanding=True)))
+    .order_by(tables.roles.c.owner, tables.roles.c.name)
+)
+_ROLE_AT = (tables.roles.c.owner == bindparam("o"), tables.roles.c.name == bindparam("n"))
+_UPDATE_ROLE = update(tables.roles).where(*_ROLE_AT).values(privileges=bindparam("p"))
+_DELETE_ROLE = delete(tables.roles).where(*_ROLE_AT)
+_ROLE_USED = (
+    select(tables.accounts.c.name)
+    .where(
+        tables.accounts.c.role == bindparam("n"),
+        func.coalesce(tables.accounts.c.svm_uuid, tables.CLUSTER) == bindparam("o"),
+    )
+    .order_by(tables.accounts.c.name)
+    .limit(1)
+)
+_MESSAGES = select(tables.login_messages).where(tables.login_messages.c.owner.in_(bindparam("owners", expanding=True)))
+_PUT_MESSAGES = storing(tables.login_messages, "owner")
 _OPTIONS = select(tables.options)
 _OPTION_DEFAULTS = asdict(Options())
 _DATA_KEYS = select(tables.data_keys).order_by(tables.data_keys.c.id)
@@ -121,6 +142,36 @@ class AdministrationRows(Statements):
 
     def delete_account(self, name: str) -> None:
         self.reconfigure(_DELETE_ACCOUNT, {"n": name})
+
+    def custom_roles(self, owners: Collection[Svm | None]) -> tuple[CustomRole, ...]:
+        return self.all(_ROLES, {"owners": [owner_of(svm)["owner"] for svm in owners]}, role_of)
+
+    def put_role(self, role: CustomRole) -> None:
+        owner = owner_of(role.svm)
+        privileges = json.dumps({row.path: row.access.value for row in role.privileges})
+        if not self.reconfigure(_UPDATE_ROLE, {"o": owner["owner"], "n": role.name, "p": privileges}):
+            self.change(insert(tables.roles), {**owner, "name": role.name, "privileges": privileges})
+
+    def delete_role(self, role: CustomRole) -> None:
+        self.reconfigure(_DELETE_ROLE, {"o": owner_of(role.svm)["owner"], "n": role.name})
+
+    def role_user(self, role: CustomRole) -> str | None:
+        return self.one(_ROLE_USED, {"o": owner_of(role.svm)["owner"], "n": role.name}, lambda row: str(row.name))
+
+    def login_messages(self, owners: Sequence[Svm | None]) -> tuple[LoginMessages, ...]:
+        wanted = {owner_of(svm)["owner"]: svm for svm in owners}
+        stored = self.all(
+            _MESSAGES,
+            {"owners": list(wanted)},
+            lambda row: LoginMessages(wanted[row.owner], row.banner, row.message, bool(row.show_cluster_message)),
+        )
+        found = {messages.svm: messages for messages in stored}
+        return tuple(found.get(svm, LoginMessages(svm)) for svm in owners)
+
+    def put_login_messages(self, messages: LoginMessages) -> None:
+        shown = {"banner": messages.banner, "message": messages.message}
+        row = owner_of(messages.svm) | shown | {"show_cluster_message": int(messages.show_cluster_message)}
+        self.store(_PUT_MESSAGES, row)
 
     def options(self) -> Options:
         stored = self.all(_OPTIONS, {}, lambda row: (row.name, json.loads(row.value)))

@@ -44,6 +44,8 @@ CONFIGURATION: Final = (
     tables.secondary_key_servers,
     tables.detached_key_servers,
     tables.accounts,
+    tables.roles,
+    tables.login_messages,
     tables.options,
     tables.data_keys,
     tables.digest_keys,

@@ -13,20 +13,23 @@ from itertools import groupby
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from sqlalchemy import bindparam, case, null, select
+from sqlalchemy import and_, bindparam, case, func, null, select
 
 from keystead.core.keys.model import Key, KeyState, KeyType
 from keystead.core.model import (
+    Access,
     Account,
     AuditRecord,
     Certificate,
     CertificateType,
+    CustomRole,
     Event,
     Job,
     JobState,
     KeyManager,
     KeyServer,
     Node,
+    Privilege,
     Release,
     Role,
     Svm,
@@ -45,10 +48,21 @@ _AUDIT_FIELDS = tuple(item.name for item in fields(AuditRecord))
 
 
 @dataclass(frozen=True)
+class Joined:
+    """A column of at most one row of another table that belongs to a row. ``label`` is its name in the result."""
+
+    table: Table
+    on: ColumnElement[bool]
+    column: Column[Any]
+    label: str
+
+
+@dataclass(frozen=True)
 class Kind(Generic[T]):
     """A description of how to read one model class. ``make`` gets a row of the main table and the child's values.
 
     ``related`` are names that may restrict a page, but not order it. They stand for rows that belong to a row.
+    ``joined`` is read with each row, and is null for a row without.
     """
 
     model: type[T]
@@ -58,6 +72,7 @@ class Kind(Generic[T]):
     child: Table | None = None
     identity: str = "uuid"
     related: tuple[tuple[str, Related], ...] = ()
+    joined: Joined | None = None
 
     @cached_property
     def owner(self) -> Column[Any] | None:
@@ -94,6 +109,9 @@ class Kind(Generic[T]):
         if self.owner is not None:
             source = source.outerjoin(tables.svms, tables.svms.c.uuid == self.owner)
             columns.append(tables.svms.c.name.label("svm_name"))
+        if self.joined is not None:
+            source = source.outerjoin(self.joined.table, self.joined.on)
+            columns.append(self.joined.column.label(self.joined.label))
         if self.child is not None:
             parent, position, value = self.child.c
             source = source.outerjoin(self.child, parent == self.main.c[self.identity])
@@ -190,13 +208,23 @@ def _key_server(row: Row[Any], secondaries: tuple[str, ...]) -> KeyServer:
     )
 
 
+def _privileges(text: str) -> tuple[Privilege, ...]:
+    return tuple(Privilege(path, Access(access)) for path, access in json.loads(text).items())
+
+
+def role_of(row: Row[Any]) -> CustomRole:
+    """Return the custom role of a row. It has the name of the SVM, too."""
+    return CustomRole(row.name, _svm_of(row), _privileges(row.privileges))
+
+
 def _account(row: Row[Any], _: tuple[str, ...]) -> Account:
+    svm, privileges = _svm_of(row), row.role_privileges
     return Account(
         name=row.name,
-        role=Role(row.role),
+        role=Role(row.role) if privileges is None else CustomRole(row.role, svm, _privileges(privileges)),
         password_hash=row.password_hash,
         version=row.version,
-        svm=_svm_of(row),
+        svm=svm,
         certificate=bool(row.certificate),
         locked=bool(row.locked),
         comment=row.comment,
@@ -290,7 +318,22 @@ KEY_MANAGER = Kind(
 )
 KEY_SERVER = Kind(KeyServer, tables.key_servers, "position", _key_server, tables.secondary_key_servers)
 
-ACCOUNT = Kind(Account, tables.accounts, "name", _account, identity="name")
+ACCOUNT = Kind(
+    Account,
+    tables.accounts,
+    "name",
+    _account,
+    identity="name",
+    joined=Joined(
+        tables.roles,
+        and_(
+            tables.roles.c.name == tables.accounts.c.role,
+            tables.roles.c.owner == func.coalesce(tables.accounts.c.svm_uuid, tables.CLUSTER),
+        ),
+        tables.roles.c.privileges,
+        "role_privileges",
+    ),
+)
 JOB = Kind(Job, tables.jobs, "uuid", _job)
 AUDIT_RECORD = Kind(AuditRecord, tables.audit_records, "key", _audit_record, identity="key")
 KEY = Kind(Key, tables.keys, "key_id", _key)

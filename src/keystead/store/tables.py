@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from sqlalchemy.sql.compiler import DDLCompiler
     from sqlalchemy.sql.schema import SchemaItem
 
-HEAD = "0013"
+HEAD = "0015"
 """The newest revision in migrations/versions. It is kept here so that a normal start does not import Alembic."""
 
 CLUSTER = ""
@@ -238,6 +238,29 @@ accounts = Table(
     _integer("locked", server_default="0"),
     _text("comment", server_default=text("''")),
     _integer("has_read_keys", server_default="0"),
+)
+
+# The roles that administrators made. The privileges are a JSON object of paths with access, in the order of the paths.
+roles = Table(
+    "roles",
+    metadata,
+    _text("owner", primary_key=True),
+    _text("name", primary_key=True),
+    Column("svm_uuid", Bytewise, ForeignKey("svms.uuid", ondelete="CASCADE"), nullable=True, index=True),
+    _text("privileges"),
+    CheckConstraint("owner = coalesce(svm_uuid, '')", name="owner"),
+)
+
+# What those who log in are to be told. An owner without a row has the defaults of keystead.core.model.LoginMessages.
+login_messages = Table(
+    "login_messages",
+    metadata,
+    _text("owner", primary_key=True),
+    Column("svm_uuid", Bytewise, ForeignKey("svms.uuid", ondelete="CASCADE"), nullable=True, index=True),
+    _text("banner"),
+    _text("message"),
+    _integer("show_cluster_message"),
+    CheckConstraint("owner = coalesce(svm_uuid, '')", name="owner"),
 )
 
 # Name and value of options that differ from the defaults in keystead.core.model.Options.

@@ -23,6 +23,7 @@ from keystead.api.resources import (
     key_stores,
     key_survival,
     login,
+    login_messages,
     retrievals,
     roles,
     svms,
@@ -57,6 +58,7 @@ PATHS = (
     | key_server_probes.PATHS
     | key_survival.PATHS
     | login.PATHS
+    | login_messages.PATHS
     | roles.PATHS
     | svms.PATHS
     | unclaimed_objects.PATHS
@@ -98,6 +100,7 @@ RESOURCES = (
     roles.ROLES,
     roles.PRIVILEGES,
     login.WHOAMI,
+    login_messages.LOGIN_MESSAGES,
     audit.SETTINGS,
     audit.MESSAGES,
 )

@@ -97,7 +97,7 @@ ACCOUNTS = Resource(
             name="role.name",
             type=TEXT,
             help="``admin`` (the default), ``readonly`` or ``key-reader`` for the cluster. ``vsadmin`` (the default),"
-            " ``vsadmin-readonly`` or ``key-reader`` for an SVM.",
+            " ``vsadmin-readonly`` or ``key-reader`` for an SVM. Or a custom role of the account's owner.",
             get=lambda view: view.account.role.value,
             post=True,
             patch=True,

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from keystead.api.operations import showing
 from keystead.api.resource import Field, Group, Resource, always
 from keystead.api.values import TEXT, one_of
-from keystead.core.access import PRIVILEGES, Access
+from keystead.core.access import privileges_of
+from keystead.core.model import Access
 
 if TYPE_CHECKING:
     from keystead.api.declared import Paths
@@ -25,7 +26,10 @@ WHOAMI = Resource(
         Field(name="username", type=TEXT, help="The account's name.", get=attrgetter("account")),
         Field(name="roles", type=TEXT, help="The account's role.", get=lambda caller: [caller.role.value], many=True),
         Group(
-            name="privileges", help="The account's privileges.", get=lambda caller: PRIVILEGES[caller.role], many=True
+            name="privileges",
+            help="What the account may do. For a custom role this includes what no role like it may do.",
+            get=lambda caller: privileges_of(caller.role),
+            many=True,
         ),
         Field(name="privileges.path", type=TEXT, help="A path of the API.", get=attrgetter("path")),
         Field(

@@ -10,6 +10,7 @@ JOB_INTERRUPTED = row(
     "The job was interrupted: its node stopped. What it had done by then stays done.",
     "The service was stopped, or ended abruptly, while a job ran.",
 )
+ROLE_BUILT_IN = row(1263347, 400, "Cannot modify pre-defined roles.", "A built-in role is neither changed nor deleted.")
 ROLE_NOT_FOUND = row(1261215, 400, "The role was not found.", "No role has this name.")
 USER_NOT_FOUND = row(1261218, 400, "The user was not found.", "The account whose password is to be set does not exist.")
 LAST_ADMIN = row(
@@ -24,6 +25,55 @@ NAME_RESERVED = row(
     400,
     "The user account name is reserved for use by the system.",
     "autosupport or diag, which are ONTAP's own.",
+)
+ROLE_NOT_DEFINED = row(
+    5636129, 400, "A role with given name has not been defined.", "A privilege is added to a role that does not exist."
+)
+ACCESS_NOT_OF_SVMS = row(
+    5636143,
+    400,
+    "A Vserver admin cannot use the API with this access level.",
+    "A role of an SVM never has more access to a path than vsadmin has.",
+)
+ACCESS_INVALID = row(
+    5636144,
+    400,
+    "The value specified for the access level is not valid.",
+    "It is none, readonly, read_create, read_modify, read_create_modify or all.",
+)
+PATH_INVALID = row(
+    5636169,
+    400,
+    "Specified URI path is invalid or not supported.",
+    "A privilege's path begins with /api, and has no empty segment, no slash at its end and nothing percent-encoded. A"
+    " path of commands is not supported.",
+)
+PATH_NOT_SERVED = row(
+    5636170,
+    400,
+    "The URI does not exist.",
+    "Nothing is served at or beneath this path. Only an identifier in a path may be written as *.",
+)
+ROLE_NAME_RESERVED = row(
+    5636171, 400, "Role already exists in legacy role table.", "A built-in role has this name, in any letter case."
+)
+ROLE_IN_USE = row(
+    5636172,
+    400,
+    "User accounts detected with this role assigned. Update or delete those accounts before deleting this role.",
+    "An account has the role. A role is deleted with its last privilege.",
+)
+API_NOT_OF_SVMS = row(
+    5636175,
+    400,
+    "Vserver admin cannot have access to given API.",
+    "A role of an SVM names a path to which vsadmin has no access.",
+)
+QUERY_OF_API_PATH = row(
+    5636192,
+    400,
+    "The query parameter cannot be specified for the privileges tuple with API endpoint entries.",
+    "`query` is for paths of commands, which are not supported.",
 )
 NAME_CHARACTERS = row(
     7077897, 400, "Invalid character in username.", "Letters, digits and . _ - @ are allowed, a letter or digit first."

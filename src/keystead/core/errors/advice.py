@@ -34,6 +34,8 @@ ADVICE: Final[Mapping[ErrorKind, str]] = {
     common.TOO_BUSY: _AGAIN,
     common.STORAGE_FAILED: "Make room on the disk, or replace it; then send the same call again.",
     common.TOO_MANY_REQUESTS: "Wait for the answers of earlier calls before you send the next call.",
+    administration.PATH_NOT_SERVED: "Compare the path with [the list](api.md#paths).",
+    administration.ROLE_BUILT_IN: "Create a role of your own, and give it to the account.",
     common.UNEXPECTED_ARGUMENT: "Compare the name with [the fields](api.md), or ask for it to be ignored with"
     " `ignore_unknown_fields=true`.",
     common.FIELD_NOT_SETTABLE: "[The fields](api.md) say which method sets what.",

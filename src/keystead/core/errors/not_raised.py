@@ -18,6 +18,12 @@ _NO_SSL = "deletion has no SSL configuration to remove"
 NOT_RAISED: dict[int, str] = {
     5636125: "there are no system accounts",
     5636146: "there is no console",
+    5636168: "no role is of commands, so none is mapped to one of paths",
+    5636185: "an identifier in a privilege's path may be of a thing that comes later",
+    5636200: "a path of commands is not supported: 5636169 is raised",
+    13434892: "262212 is raised for a role without a name or privileges",
+    **dict.fromkeys((5636173, 5636184, 5636186), "every release here has all of custom roles"),
+    **dict.fromkeys((13434890, 13434891, 13434893), "2621462 is raised for an owner that does not exist, 4 in a path"),
     7077921: "no special characters are asked for in a password",
     262291: "a records job has no time-out: the size of its body bounds it",
     65536600: "nodes need no quorum of their own: they keep their state in one database",

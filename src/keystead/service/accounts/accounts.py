@@ -1,7 +1,8 @@
 """Use cases of accounts: create, read, change, delete, and set or reset a password.
 
-Cluster administrators write accounts. Every account sees itself and may change its own password. An account of an SVM
-sees no other account. An account that a caller does not see is answered like one that does not exist.
+Only the role ``admin`` writes accounts, whatever a custom role grants. Every account sees itself and may change its own
+password, if its role allows the call. An account of an SVM sees no other account. An account that a caller does not see
+is answered like one that does not exist.
 
 A reset needs no login: the operator who makes it holds the data directory and the root key.
 """
@@ -29,8 +30,8 @@ from keystead.service.accounts.logins import is_plausible
 from keystead.service.announcing import add_events
 from keystead.service.cluster.svms import about_svm, named_svm
 from keystead.service.context import Call, Caller
-from keystead.service.loading import require_cluster
-from keystead.service.ports.cluster import AccountRows, AuditRows, ClusterRows, EventRows
+from keystead.service.loading import locked_cluster, require_cluster
+from keystead.service.ports.cluster import AccountRows, AuditRows, ClusterRows, EventRows, RoleRows
 from keystead.service.ports.configuration import ListRows, SvmRows
 from keystead.service.ports.page import Page
 
@@ -48,7 +49,7 @@ RESET_CALL: Final = Call(Caller("", Role.ADMIN, ""), "", "keystead account reset
 """The caller for the audit record: nobody logs in to a data directory."""
 
 
-class Rows(SvmRows, ListRows, ClusterRows, AccountRows, AuditRows, EventRows, Protocol):
+class Rows(SvmRows, ListRows, ClusterRows, AccountRows, RoleRows, AuditRows, EventRows, Protocol):
     """The rows that this module reads and writes."""
 
 
@@ -86,14 +87,15 @@ class Accounts:
 
     async def create(self, call: Call, new: NewAccount) -> AccountView:
         """Store a new account. A name that is taken anywhere in the cluster, in any letter case, is code 1 (409)."""
+        _check_administers(call)
         check_name(new.name)
         hashed = await self._hash(new.password, new.name)
 
         def store(tx: Rows) -> AccountView:
-            cluster = _locked_cluster(tx)
+            cluster = locked_cluster(tx)
             svm = named_owner(tx, call, cluster, new.owner_uuid, new.owner_name)
             with about_svm(svm):
-                account = plan_create(new, svm, hashed)
+                account = plan_create(new, svm, hashed, tx.custom_roles([svm]))
                 if tx.account_alike(new.name) is not None:
                     raise OntapError(errors.DUPLICATE_ENTRY, target="name")
             tx.put_account(account)
@@ -107,14 +109,14 @@ class Accounts:
         """Change an account. Only a cluster administrator may change more than its own password, else 6 (403)."""
         before = await self._store.read_few(lambda tx: _require(tx, call, owner, name))
         with about_svm(before.account.svm):
-            if not (_administers(call) or (name == call.caller.account and change.only_password)):
-                raise OntapError(errors.NOT_AUTHORIZED)
+            if not (name == call.caller.account and change.only_password):
+                _check_administers(call)
             hashed = await self._hash(change.password, name)
 
             def store(tx: Rows) -> None:
-                cluster = _locked_cluster(tx)
+                cluster = locked_cluster(tx)
                 account = _require(tx, call, owner, name).account
-                changed = plan_change(account, change, hashed, _admins(tx))
+                changed = plan_change(account, change, hashed, _admins(tx), tx.custom_roles([account.svm]))
                 tx.put_account(changed)
                 self._audit.succeed(tx, call, f"changed account {name}", svm=account.svm)
                 add_events(tx, self._granted(cluster, account, changed))
@@ -123,9 +125,10 @@ class Accounts:
 
     async def delete(self, call: Call, owner: str | None, name: str) -> None:
         """Delete an account. It cannot log in from then on."""
+        _check_administers(call)
 
         def delete(tx: Rows) -> None:
-            _locked_cluster(tx)
+            locked_cluster(tx)
             account = _require(tx, call, owner, name).account
             with about_svm(account.svm):
                 check_can_go(account, _admins(tx))
@@ -153,7 +156,7 @@ class Accounts:
         hashed = await self._hash(password, name)
 
         def reset(tx: Rows) -> None:
-            cluster = _locked_cluster(tx)
+            cluster = locked_cluster(tx)
             account = _require_owned(tx, name, svm)
             change = AccountChange(methods_of(account) | {PASSWORD}, password=password, locked=False)
             changed = plan_change(account, change, hashed, _admins(tx))
@@ -191,17 +194,10 @@ def named_owner(tx: SvmRows, call: Call, cluster: Cluster, uuid: str | None, nam
     return named_svm(tx, call, uuid, name)
 
 
-def _locked_cluster(tx: ClusterRows) -> Cluster:
-    """Lock the cluster, and return it. Accounts have one writer at a time.
-
-    Because of this lock, names stay unique and one administrator always remains.
-    """
-    tx.cluster(lock=True)
-    return require_cluster(tx)
-
-
-def _administers(call: Call) -> bool:
-    return call.caller.role is Role.ADMIN
+def _check_administers(call: Call) -> None:
+    """Raise 6 (403) unless the caller is ``admin``: whoever writes accounts could log in with any role."""
+    if call.caller.role is not Role.ADMIN:
+        raise OntapError(errors.NOT_AUTHORIZED)
 
 
 def _view(account: Account, cluster: Cluster) -> AccountView:

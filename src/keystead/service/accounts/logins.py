@@ -171,7 +171,8 @@ class Logins:
         known = self._remembered.get(account.name)
         if known is None or known.account.version != account.version or not hmac.compare_digest(known.proof, proof):
             return False
-        self._remembered[account.name] = known  # because a credential in use stays remembered
+        # Again, because a credential in use stays remembered; and with the role as it is now.
+        self._remembered[account.name] = known._replace(account=account)
         return True
 
 

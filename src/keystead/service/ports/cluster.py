@@ -21,14 +21,17 @@ if TYPE_CHECKING:
         AuditHead,
         AuditRecord,
         Cluster,
+        CustomRole,
         DataKey,
         Event,
         Job,
         KeyManager,
         KeyServer,
+        LoginMessages,
         Node,
         Observation,
         Options,
+        Svm,
     )
 
 
@@ -92,6 +95,34 @@ class AccountRows(Protocol):
         ...
 
     def delete_account(self, name: str) -> None: ...
+
+
+class RoleRows(Protocol):
+    """The roles that administrators made. The change marker moves with each change."""
+
+    def custom_roles(self, owners: Collection[Svm | None]) -> tuple[CustomRole, ...]:
+        """Return the roles of these SVMs, and of the cluster if None is among them, by owner and name."""
+        ...
+
+    def put_role(self, role: CustomRole) -> None:
+        """Store a role: a new one, or other privileges of the one with this name and owner."""
+        ...
+
+    def delete_role(self, role: CustomRole) -> None: ...
+
+    def role_user(self, role: CustomRole) -> str | None:
+        """Return the name of an account with this role, None if no account has it."""
+        ...
+
+
+class LoginMessageRows(Protocol):
+    """What those who log in are to be told."""
+
+    def login_messages(self, owners: Sequence[Svm | None]) -> tuple[LoginMessages, ...]:
+        """Return what is stored for these SVMs, and the cluster (None), in this order; else the defaults."""
+        ...
+
+    def put_login_messages(self, messages: LoginMessages) -> None: ...
 
 
 class JobRows(Protocol):

@@ -12,8 +12,10 @@ from keystead.service.ports.cluster import (
     IncarnationRows,
     JobRows,
     LeaseRows,
+    LoginMessageRows,
     NodeRows,
     ObservationRows,
+    RoleRows,
     SealingKeyRows,
 )
 from keystead.service.ports.configuration import CertificateRows, KeyManagerRows, KeyServerRows, ListRows, SvmRows
@@ -64,6 +66,8 @@ class Transaction(
     ClusterRows,
     NodeRows,
     AccountRows,
+    RoleRows,
+    LoginMessageRows,
     JobRows,
     ObservationRows,
     EventRows,
