@@ -1,6 +1,7 @@
 """A running Keystead for tests: ``serve`` in a process of its own on loopback, with a new data directory.
 
-Some settings differ from an installation's, see :data:`SETTINGS` and :data:`RECOVERY`. Otherwise it is what an administrator would run.
+Some settings differ from an installation's, see :data:`SETTINGS` and :data:`RECOVERY`. Otherwise it is what an
+administrator would run.
 """
 
 from __future__ import annotations
