@@ -101,6 +101,16 @@ class Settings:
         " minute before the database failed may be among them. A key that this node retired is not read.",
         default=False,
     )
+    simulate_metrocluster: bool = _setting(
+        "For tests of clients: whether the cluster counts as a MetroCluster, in which SVMs have no key managers of"
+        " their own (65536824). Each start of a node sets it for the cluster.",
+        default=False,
+    )
+    simulate_release: str = _setting(
+        "For tests of clients: the release that this node counts as, such as `9.5.0`. The oldest node decides what the"
+        " cluster can (65536822 and others). `/cluster` shows the real one.",
+        "",
+    )
     metrics_public: bool = _setting("Whether `/metrics` can be read without a login (`true`, `false`).", default=False)
     log_level: str = _setting("`debug`, `info`, `warning` or `error`.", "info")
     log_format: str = _setting("`auto` (console on a terminal, else JSON), `json` or `console`.", "auto")

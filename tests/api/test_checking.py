@@ -78,6 +78,20 @@ def test_bulk_records_are_checked_one_by_one() -> None:
         ({"records": [{}]}, errors.MISSING_VALUE, "records[0].server"),
         ({"records": [{"server": "a"}, {"timeout": 1}]}, errors.MISSING_VALUE, "records[1].server"),
         ({"server": "a", "records": [{"server": "b"}]}, errors.FIELDS_EXCLUDE_EACH_OTHER, "server"),
+        (
+            {
+                "_links": {"self": {"href": "/api/resourcelink"}},
+                "password": "password",
+                "records": [
+                    {"password": "password", "server": "bulkkeyserver.com:5698", "timeout": 60, "username": "username"}
+                ],
+                "server": "keyserver1.com:5698",
+                "timeout": 60,
+                "username": "username",
+            },
+            errors.FIELDS_EXCLUDE_EACH_OTHER,
+            "server",
+        ),
         ({"timeout": 5, "records": [{"server": "b"}]}, errors.FIELDS_EXCLUDE_EACH_OTHER, "timeout"),
         ({"records": {"server": "b"}}, errors.ARRAY_EXPECTED, "records"),
         ({"records": None}, errors.ARRAY_EXPECTED, "records"),

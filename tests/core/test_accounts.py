@@ -20,7 +20,7 @@ from keystead.core.accounts import (
     role_named,
 )
 from keystead.core.errors import ErrorKind, OntapError
-from keystead.core.model import Account, Role, Svm
+from keystead.core.model import Account, CustomRole, Role, Svm
 from keystead.core.secret import Secret
 
 SVM = Svm("00000000-0000-4000-8000-000000000001", "vs0")
@@ -226,3 +226,14 @@ READER = Account("joe", Role.KEY_READER, "hash")
 def test_who_may_read_keys_now(before: Account | None, after: Account, expected: str) -> None:
     """A key-reader that is new, or in which somebody gets another way in; less than before is no grant."""
     assert key_reading_granted(before, after) == expected
+
+
+def test_a_role_is_found_among_the_owners() -> None:
+    """A custom one by its exact name; no name is the default, and an unknown name is 1261215."""
+    mine = CustomRole("backup", None, ())
+    assert role_named("backup", None, [CustomRole("other", None, ()), mine]) is mine
+    assert role_named(None, None, [mine]) is Role.ADMIN
+    assert role_named("readonly", None, [mine]) is Role.READONLY
+    with pytest.raises(OntapError) as raised:
+        role_named("nosuch", None, [mine])
+    assert (raised.value.kind, raised.value.target) == (errors.ROLE_NOT_FOUND, "role.name")

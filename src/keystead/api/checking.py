@@ -167,8 +167,8 @@ class _Check:
         self._given = 0
 
     def records(self, body: Mapping[str, Any]) -> tuple[Record, ...]:
-        """Check a bulk body: only ``records``, an array of at least one object."""
-        for name in body:
+        """Check a bulk body: only ``records``, an array of at least one object. Of the rest, the key is named first."""
+        for name in sorted(body, key=lambda name: name != self._resource.key):
             if name in {RECORDS, LINKS}:
                 continue
             if name not in self._resource.tree.members:

@@ -35,6 +35,7 @@ class NodeConditions:
     def __init__(self, settings: Settings, rules: EgressRules, reads: ReadAudit, clock: Clock) -> None:
         self._data = settings.data
         self._makes_bundles = bool(settings.database)
+        self._simulated = [name for name in ("simulate_metrocluster", "simulate_release") if getattr(settings, name)]
         self._rules = rules
         self._reads = reads
         self._clock = clock
@@ -51,7 +52,8 @@ class NodeConditions:
         yield from spool_items(is_waiting=self._reads.is_waiting)
         last, made = last_backup(self._data), _time(self._data / NODE_FILE)
         yield from backup_items(last or made, self._clock.now(), is_first=last is None, is_bundle=self._makes_bundles)
-        yield from setting_items(allows_loopback=any(self._rules.refusal(each) is None for each in LOOPBACK))
+        loopback = any(self._rules.refusal(each) is None for each in LOOPBACK)
+        yield from setting_items(allows_loopback=loopback, simulated=self._simulated)
 
     def samples(self) -> Iterator[Samples]:
         """Yield the time of the last backup for the metrics; none if there is none."""

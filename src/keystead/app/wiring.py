@@ -22,6 +22,7 @@ from keystead.app.incarnation import DataDirectory
 from keystead.app.keys import Dependencies, key_work
 from keystead.app.opening import CannotStart, opened
 from keystead.app.signing import signer
+from keystead.app.simulation import simulate
 from keystead.app.tls import TlsContexts, UnusableFilesError
 from keystead.core.attention.cluster import certificate_items
 from keystead.keyservers.egress import EgressRules
@@ -175,7 +176,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             waiting_work=WaitingWork(store),
         )
         try:
-            await incarnations.start()
+            await asyncio.gather(incarnations.start(), simulate(store, settings, node))
         except StoreError as error:
             raise CannotStart(str(error)) from None
         await services.jobs.start()

@@ -115,8 +115,9 @@ def test_what_backs_up(is_bundle: bool, command: str) -> None:
 def test_what_a_node_says_of_itself() -> None:
     """Reads that wait in the spool, and settings for trials."""
     assert [*spool_items(is_waiting=False), *setting_items(allows_loopback=False)] == []
-    found = [*spool_items(is_waiting=True), *setting_items(allows_loopback=True)]
-    assert [item.subject for item in found] == [Subject.AUDIT, Subject.SETTING]
+    found = [*spool_items(is_waiting=True), *setting_items(allows_loopback=True, simulated=["simulate_release"])]
+    assert [item.subject for item in found] == [Subject.AUDIT, Subject.SETTING, Subject.SETTING]
+    assert "KEYSTEAD_SIMULATE_RELEASE" in found[1].advice
 
 
 def test_the_worst_comes_first() -> None:

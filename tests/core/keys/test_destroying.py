@@ -15,6 +15,7 @@ from keystead.core.keys.destroying import (
     Ownership,
     Step,
     as_purging,
+    check_retired_count,
     is_absent,
     is_due,
     is_past_recovery,
@@ -264,3 +265,17 @@ CANARY = str(canary_name(HERE.uuid, HERE.uuid, 1))
 def test_whose_an_object_is(name: str, found: Key | None, attempt_: Attempt | None, result: Ownership) -> None:
     """The attempt in its name accounts for an object, also when it is over; any other object is unclaimed."""
     assert ownership(parse(name), found, attempt_, HERE) is result
+
+
+@pytest.mark.parametrize(("count", "days", "confirmed"), [(10, 0, None), (11, 0, 11), (11, 1, None)])
+def test_keys_that_may_be_deleted_at_once(count: int, days: int, confirmed: int | None) -> None:
+    """Up to ten, any number that is confirmed, and any number with a recovery window."""
+    check_retired_count(count, days, confirmed)
+
+
+@pytest.mark.parametrize("confirmed", [None, 10, 12])
+def test_many_keys_without_a_recovery_window(confirmed: int | None) -> None:
+    """Whoever deletes more than ten says how many."""
+    with pytest.raises(OntapError, match="confirm_count=11") as raised:
+        check_retired_count(11, 0, confirmed)
+    assert (raised.value.kind, raised.value.target) == (errors.INVALID_VALUE, "confirm_count")

@@ -138,8 +138,17 @@ def backup_items(last: datetime, now: datetime, *, is_first: bool, is_bundle: bo
         )
 
 
-def setting_items(*, allows_loopback: bool) -> Iterator[Item]:
-    """Yield the settings that are for trials only."""
+def setting_items(*, allows_loopback: bool, simulated: Iterable[str] = ()) -> Iterator[Item]:
+    """Yield the settings that are for trials only. ``simulated`` are the names of those that simulate something."""
+    for name in simulated:
+        yield Item(
+            Subject.SETTING,
+            name,
+            Severity.WARNING,
+            reason="Calls are refused as another cluster would refuse them.",
+            advice=f"This is for tests of clients. Take KEYSTEAD_{name.upper()} away in production.",
+            command="keystead serve --help",
+        )
     if allows_loopback:
         yield Item(
             Subject.SETTING,

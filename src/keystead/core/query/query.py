@@ -34,10 +34,6 @@ class Read(Enum):
     NEVER = "never"
 
 
-def _no_name(_: str) -> bool:
-    return False
-
-
 @dataclass(frozen=True, slots=True)
 class Catalogue:
     """The readable fields of a resource, by dotted name.
@@ -47,7 +43,7 @@ class Catalogue:
     """
 
     fields: Mapping[str, Read]
-    is_absent: Callable[[str], bool] = _no_name
+    is_absent: Callable[[str], bool]
 
     def select(self, text: str, *, single: bool, ignore_unknown: bool = False) -> frozenset[str]:
         """Return the names of the fields that a ``fields`` parameter asks for, always with the key fields.
