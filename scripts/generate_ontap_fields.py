@@ -28,6 +28,7 @@ SERVED = (
     "Account",
     "Cluster",
     "EmsEvent",
+    "EmsMessage",
     "Job",
     "KeyManagerAuthKey",
     "KeyManagerConfig",

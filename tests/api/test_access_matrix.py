@@ -125,6 +125,7 @@ TABLE = {
     "/api/support/attention": READ_BY_MOST,
     "/api/support/ems/events": READ_BY_MOST,
     "/api/support/ems/events/{node}/{index}": READ_BY_MOST,
+    "/api/support/ems/messages": OF_CLUSTER,
     "/api/svm/svms": READ_BY_MOST,
     "/api/svm/svms/{uuid}": READ_BY_MOST,
 }

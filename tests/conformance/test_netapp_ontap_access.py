@@ -13,6 +13,7 @@ from netapp_ontap.resources import (
     Account,
     AccountPassword,
     EmsEvent,
+    EmsMessage,
     KeyManagerConfig,
     KeyServer,
     LoginMessages,
@@ -286,3 +287,11 @@ def test_events(installed: Installed, pki: Pki) -> None:
     assert (event.message.severity, event.node.name, event.source) == ("error", "keystead-01", "keystead")
     assert event.log_message.startswith(f"{wanted['message.name']}: A digital certificate")
     assert {"common_name", "days"} <= {parameter.name for parameter in event.parameters}
+
+
+def test_the_catalogue_of_events(installed: Installed) -> None:
+    """As the client's own documentation reads it: filtered by name, page by page."""
+    assert installed.svm.uuid
+    found = list(EmsMessage.get_collection(max_records=2, fields="*", name="km.keyserver.*"))
+    assert {each.severity for each in found} == {"alert", "notice"}
+    assert all(each.name.startswith("km.keyserver.") for each in found)

@@ -197,6 +197,7 @@ TYPES: Final[Mapping[str, str]] = {
     "EmsEventLinks": "self:Href",
     "EmsEventMessage1": "_links:SelfLink name severity",
     "EmsEventParameter": "name value",
+    "EmsMessage": "_links:SelfLink corrective_action deprecated description name severity snmp_trap_type",
     "Error": "arguments:ErrorArguments code message",
     "ErrorArguments": "code message",
     "FcInterfaceSvm": "_links:SelfLink data_protocol location:FcInterfaceSvmLocation name uuid",

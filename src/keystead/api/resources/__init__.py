@@ -9,6 +9,7 @@ from keystead.api.resources import (
     certificates_signing,
     cluster,
     detached_key_servers,
+    ems_messages,
     events,
     incarnation,
     jobs,
@@ -46,6 +47,7 @@ PATHS = (
     | certificates_signing.PATHS
     | cluster.PATHS
     | detached_key_servers.PATHS
+    | ems_messages.PATHS
     | events.PATHS
     | incarnation.PATHS
     | jobs.PATHS
@@ -94,6 +96,7 @@ RESOURCES = (
     cluster.CLUSTER,
     cluster.NODES,
     jobs.JOBS,
+    ems_messages.MESSAGES,
     events.EVENTS,
     accounts.ACCOUNTS,
     accounts.NEW_PASSWORD,
