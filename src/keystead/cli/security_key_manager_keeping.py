@@ -258,4 +258,5 @@ def modify_config(key_recovery_days: int, yes: bool, **flags: Any) -> None:  # n
             confirm("Destroy keys from now on as soon as they are deleted", yes=yes)
         service.call("PATCH", CONFIGS, {"key_recovery_days": key_recovery_days})
         record = service.call("GET", CONFIGS)
-    print_done(record, f"deleted keys can be recovered for {key_recovery_days} days", flags["output"])
+    said = f"deleted keys can be recovered for {key_recovery_days} days"
+    print_done(record, said if key_recovery_days else "deleted keys are destroyed at once", flags["output"])
