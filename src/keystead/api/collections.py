@@ -7,7 +7,7 @@ one object. A body with ``records`` becomes a job (records.py).
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sized
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -148,7 +148,8 @@ class Collection:
             body = await request.body(self.resource)
             if RECORDS in body:
                 _check_no_filter(self.resource, wanted)
-                await self._check_count(request, query, body[RECORDS])
+                records = body[RECORDS]
+                await self._check_count(request, query, len(records) if isinstance(records, list) else 0)
                 return await self._as_job(request, body, query, removing(delete))
             if body:
                 raise OntapError(errors.BODY_NOT_ALLOWED)
@@ -158,9 +159,9 @@ class Collection:
 
         return run
 
-    async def _check_count(self, request: Request, query: WriteQuery, found: Any) -> None:
-        if request.method == "DELETE" and self.before_delete is not None and isinstance(found, Sized):
-            await self.before_delete(request, query, len(found))
+    async def _check_count(self, request: Request, query: WriteQuery, count: int) -> None:
+        if request.method == "DELETE" and self.before_delete is not None:
+            await self.before_delete(request, query, count)
 
     def _read(self, request: Request) -> tuple[WriteQuery, dict[str, str]]:
         """Split the URL's parameters into those of the write and those that select objects."""
@@ -188,7 +189,7 @@ class Collection:
         """
         ends = time.monotonic() + (RETURN_TIMEOUT_S if query.return_timeout is None else query.return_timeout)
         found = await collect(self.resource, matching, lambda page: self.page(request, page))
-        await self._check_count(request, query, found.views)
+        await self._check_count(request, query, len(found.views))
         run = _Run(self.resource, request, act, now if query.return_records else None)
         for view in found.views:
             left = max(0, round(ends - time.monotonic()))

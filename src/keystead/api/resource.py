@@ -65,11 +65,6 @@ def _same_key(key: Any, _: Mapping[str, Any]) -> Any:
     return key
 
 
-def _nothing_beside(_: Any) -> Mapping[str, str]:
-    """Return no values, for objects whose key names them."""
-    return {}
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
     """An object, or an array of objects, that contains fields. ``get`` reads it from the object around it.
@@ -139,8 +134,7 @@ class Resource:
     ``in_path`` are the fields that the path of one object holds, with the names of the path's parameters; without it,
     the key field alone.
 
-    ``beside`` returns the values of an object's path besides its key, by the names of the path's parameters. ``moved``
-    returns an object's key after a PATCH with the given values. ``links`` makes further paths next to
+    ``moved`` returns an object's key after a PATCH with the given values. ``links`` makes further paths next to
     ``self``, by name; None means no link. ``returned`` are the fields that a POST with ``return_records`` shows besides
     the key fields, in the form of ``fields``.
     """
@@ -157,7 +151,6 @@ class Resource:
     bulk: bool = False
     empty_patch: ErrorKind = errors.NO_VALUES
     returned: str = ""
-    beside: Callable[[Any], Mapping[str, str]] = _nothing_beside
     moved: Callable[[Any, Mapping[str, Any]], Any] = _same_key
     links: Mapping[str, Callable[[Any], str | None]] = field(default_factory=dict)
     tree: Node = field(init=False)
@@ -187,6 +180,11 @@ class Resource:
         for part in name.split("."):
             node = node and node.members.get(part)
         return node is not None
+
+    def beside(self, view: Any) -> dict[str, str]:
+        """Return the values of an object's path besides its key, by the names of the path's parameters."""
+        parts = ((part, next(self.values(view, name))) for name, part in self.in_path.items() if name != self.key)
+        return {part: str(value) for part, value in parts}
 
     def in_array(self, name: str) -> bool:
         """Return True if a field is in the objects of an array."""

@@ -176,7 +176,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             waiting_work=WaitingWork(store),
         )
         try:
-            await asyncio.gather(incarnations.start(), simulate(store, settings, node))
+            await _begin(incarnations, store, settings, node)
         except StoreError as error:
             raise CannotStart(str(error)) from None
         await services.jobs.start()
@@ -198,6 +198,12 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         hasher.close()
         key_maker.close()
         await store.close()
+
+
+async def _begin(incarnations: Incarnations, store: SqlStore, settings: Settings, node: str) -> None:
+    """Store what begins with this process: perhaps an incarnation, and what the node counts as."""
+    await incarnations.start()
+    await simulate(store, settings, node)
 
 
 def egress_rules(settings: Settings) -> EgressRules:

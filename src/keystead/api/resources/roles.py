@@ -133,7 +133,6 @@ ROLES = Resource(
     link=role_link,
     key="name",
     in_path={"owner.uuid": "owner", "name": "name"},
-    beside=lambda view: {"owner": view.owner.uuid},
     order=("place", _PLACE, attrgetter("place")),
     absent=frozenset({"comment"}),
 )
