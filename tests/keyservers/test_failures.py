@@ -62,8 +62,8 @@ def test_no_row_is_hidden_by_one_before_it(row: Any) -> None:
         (Symptom("tls", Event.VERIFY, verify_code=1), "engine_error", errors.TLS_ENGINE),
         (Symptom("tls", Event.TIMED_OUT, spoke_tls=False), "tls_timed_out", errors.NETWORK),
         (Symptom("kmip", Event.OTHER, operation="DiscoverVersions"), "engine_error", errors.TLS_ENGINE),
-        (Symptom("credential", Event.TIMED_OUT, operation="Locate"), "operation_failed", errors.KMIP_COMMAND),
-        (Symptom("kmip", Event.TIMED_OUT, operation="Query"), "operation_failed", errors.KMIP_COMMAND),
+        (Symptom("credential", Event.TIMED_OUT, operation="Locate"), "operation_timed_out", errors.KMIP_COMMAND),
+        (Symptom("kmip", Event.TIMED_OUT, operation="Query"), "operation_timed_out", errors.KMIP_COMMAND),
     ],
     ids=itertools.count(),
 )

@@ -173,7 +173,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             svms=Svms(store, audit),
             unclaimed_objects=keys.unclaimed,
             orphan_dismissals=keys.dismissals,
-            waiting_work=WaitingWork(store),
+            waiting_work=WaitingWork(store, clock),
         )
         try:
             await _begin(incarnations, store, settings, node)

@@ -224,6 +224,13 @@ TABLE: Final[tuple[Row, ...]] = (
     _kmip("over the limit", "answer_too_large", errors.KMIP_VERSIONS, operation=_DISCOVER, event={Event.TOO_LARGE}),
     Row(
         "kmip",
+        "another operation is not answered in time, after DiscoverVersions",
+        {"operation": {"Query", "Locate"}, "event": {Event.TIMED_OUT}},
+        "operation_timed_out",
+        errors.KMIP_COMMAND,
+    ),
+    Row(
+        "kmip",
         "another operation fails otherwise, or its answer is malformed, after DiscoverVersions",
         {"operation": {"Query", "Locate"}},
         "operation_failed",

@@ -11,16 +11,19 @@ import pytest
 from keystead.core import errors
 from keystead.core.errors import OntapError
 from keystead.core.keys.destroying import (
+    ABSENT,
     LATE_REGISTER,
+    NOT_WRITTEN,
     Ownership,
     Step,
     as_purging,
     check_retired_count,
-    is_absent,
     is_due,
     is_past_recovery,
     is_purged,
+    may_arrive,
     may_destroy,
+    not_written,
     ownership,
     plan_recover,
     plan_retire,
@@ -36,6 +39,7 @@ from keystead.core.keys.model import (
     KeyType,
     Presence,
     Purpose,
+    Receipt,
 )
 from keystead.core.keys.names import ObjectKind, canary_name, epoch_marker_name, object_name, parse
 
@@ -197,19 +201,24 @@ def test_what_may_be_destroyed(state: KeyState, attempt_state: AttemptState, inc
 
 
 @pytest.mark.parametrize(
-    ("ids", "canary", "since", "absent"),
+    ("ids", "host", "since", "arrives"),
     [
-        (("7",), True, timedelta(0), True),
-        (("7",), False, DAY, False),
-        ((), True, timedelta(0), False),
-        ((), True, LATE_REGISTER, True),
-        ((), False, LATE_REGISTER, False),
+        (("7",), "", timedelta(0), False),
+        ((), "", timedelta(0), True),
+        ((), "", LATE_REGISTER - timedelta(seconds=1), True),
+        ((), "", LATE_REGISTER, False),
+        ((), "refused", timedelta(0), False),
+        ((), "gone", timedelta(0), True),
     ],
 )
-def test_when_nothing_found_means_absent(ids: tuple[str, ...], canary: bool, since: timedelta, absent: bool) -> None:
-    """An empty answer means absent if the canary is there and no Register can still arrive."""
-    copy = Copy(key().uuid, 1, "server", Presence.SENT, unique_identifiers=ids)
-    assert is_absent(copy, attempt(), NOW + since, canary=canary) is absent
+def test_how_long_an_object_may_still_arrive(ids: tuple[str, ...], host: str, since: timedelta, arrives: bool) -> None:
+    """An hour at most: not at all once there is an identifier, or a receipt that nothing was written there."""
+    receipts = [
+        Receipt(key().uuid, 1, "server", host, "", action, NOW, "i", "n")
+        for host, action in (("refused", NOT_WRITTEN), ("gone", ABSENT))
+    ]
+    copy = Copy(key().uuid, 1, "server", Presence.SENT, host, unique_identifiers=ids)
+    assert may_arrive(copy, attempt(), not_written(receipts), NOW + since) is arrives
 
 
 @pytest.mark.parametrize(

@@ -40,16 +40,22 @@ def test_a_copy_to_settle(away: str, waits_for: WaitsFor) -> None:
 def test_what_a_failed_creation_left(expired: bool, away: str, destroys: bool, waits_for: WaitsFor) -> None:
     """A timed-out attempt also waits for its other servers, because they may show that it was committed."""
     attempt = replace(ATTEMPT, expired=expired)
-    found = destroying(COPY, KEY, attempt, {"b"}, set(away), destroys=destroys)
+    found = destroying(COPY, KEY, attempt, {"b"}, set(away), destroys=destroys, arriving=False)
     assert (found.work, found.waits_for, found.since) == (Work.DESTROY, waits_for, NOON)
 
 
 @pytest.mark.parametrize(
-    ("away", "destroys", "waits_for"),
-    [("", True, WaitsFor.NEXT_ROUND), ("a", True, WaitsFor.SERVER), ("a", False, WaitsFor.RELEASE)],
+    ("away", "destroys", "arriving", "waits_for"),
+    [
+        ("", True, False, WaitsFor.NEXT_ROUND),
+        ("", True, True, WaitsFor.LATE_REGISTER),
+        ("a", True, True, WaitsFor.SERVER),
+        ("a", False, True, WaitsFor.RELEASE),
+    ],
 )
-def test_a_copy_of_a_deleted_key(away: str, destroys: bool, waits_for: WaitsFor) -> None:
+def test_a_copy_of_a_deleted_key(away: str, destroys: bool, arriving: bool, waits_for: WaitsFor) -> None:
     """It waits since the recovery window ended."""
-    found = purging(COPY, KEY, set(away), destroys=destroys)
+    found = purging(COPY, KEY, set(away), destroys=destroys, arriving=arriving)
     assert (found.work, found.waits_for, found.since) == (Work.PURGE, waits_for, LATER)
-    assert purging(COPY, replace(KEY, purge_after=None), set(), destroys=True).since == NOON
+    without = replace(KEY, purge_after=None)
+    assert purging(COPY, without, set(), destroys=True, arriving=False).since == NOON

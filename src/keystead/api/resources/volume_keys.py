@@ -191,7 +191,7 @@ VOLUME_KEYS = Resource(
         ),
         Group(
             name="receipts",
-            help="The receipts of the key's destroyed objects.",
+            help="What was done to the key's objects.",
             get=lambda view: view.receipts or None,
             many=True,
         ),
@@ -202,7 +202,8 @@ VOLUME_KEYS = Resource(
             "action",
             TEXT,
             "``revoked``, ``destroyed``, or ``absent`` if it was already gone. ``left`` if it was adopted and so is"
-            " never destroyed. ``abandoned`` if its key server was given up.",
+            " never destroyed. ``abandoned`` if its key server was given up. ``not_written`` if its key server refused"
+            " it, or it was not sent.",
             attrgetter("of.action"),
         ),
         _costly_field("receipts", "time", TIME, "The time of the action.", lambda each: shown(each.of.time)),

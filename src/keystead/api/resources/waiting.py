@@ -48,7 +48,8 @@ WAITING = Resource(
             name="waits_for",
             type=one_of(*WaitsFor),
             help="``server``: the server must answer and show our keys. ``other_server``: another server of the failed"
-            " creation must. ``release``: destruction must be released. ``next_round``: nothing.",
+            " creation must. ``release``: destruction must be released. ``late_register``: the hour in which an"
+            " unanswered Register may still arrive must end. ``next_round``: nothing.",
             get=attrgetter("of.waits_for.value"),
             since=OURS,
         ),

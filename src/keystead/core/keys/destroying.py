@@ -21,8 +21,11 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
     from datetime import datetime
 
-    from keystead.core.keys.model import Attempt, Copy, Incarnation, Key
+    from keystead.core.keys.model import Attempt, Copy, Incarnation, Key, Receipt
     from keystead.core.keys.names import ObjectName
+
+Place = tuple[str, int, str, str]
+"""Where a copy is: its key (uuid), its attempt (number), its key server (uuid), and its secondary or empty."""
 
 UNCONFIRMED_KEYS: Final = 10
 """How many keys a call may delete at once without a recovery window and without saying how many."""
@@ -41,6 +44,7 @@ DESTROYED: Final = "destroyed"
 ABSENT: Final = "absent"
 LEFT: Final = "left"
 ABANDONED: Final = "abandoned"
+NOT_WRITTEN: Final = "not_written"
 """Actions of receipts."""
 
 
@@ -176,13 +180,21 @@ def may_destroy(key: Key, attempt: Attempt, incarnation: Incarnation) -> bool:
     return attempt.state is AttemptState.ABORTED or key.state in ENDING
 
 
-def is_absent(copy: Copy, attempt: Attempt, now: datetime, *, canary: bool) -> bool:
-    """Return True if a copy that was not found on its server counts as destroyed.
+def not_written(receipts: Iterable[Receipt]) -> set[Place]:
+    """Return the places of the copies that were never written: not sent, or refused by the server."""
+    found = (each for each in receipts if each.action == NOT_WRITTEN)
+    return {(each.key, each.attempt, each.key_server, each.host) for each in found}
 
-    The server must show its canary. If the copy has no identifiers, Register was not answered and may still arrive.
-    Then wait until :data:`LATE_REGISTER` after the end of the attempt. Called when the keeper wants to destroy a copy.
+
+def may_arrive(copy: Copy, attempt: Attempt, absent: Collection[Place], now: datetime) -> bool:
+    """Return True if the object of a copy may still be written, because its Register was not answered.
+
+    That may happen until :data:`LATE_REGISTER` after the end of the attempt. ``absent`` are places where it cannot
+    happen: see :func:`not_written`. Called when the keeper wants to destroy a copy, and to show what waits.
     """
-    return canary and (bool(copy.unique_identifiers) or now >= attempt.expires + LATE_REGISTER)
+    place = copy.key, copy.attempt, copy.key_server, copy.host
+    settled = copy.unique_identifiers or place in absent
+    return not settled and now < attempt.expires + LATE_REGISTER
 
 
 class Step(StrEnum):

@@ -225,10 +225,11 @@ class Incarnation:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """A record of what was done to one object of a key that is purged.
+    """A record of what was done to one object of a key.
 
-    ``action`` is ``revoked``, ``destroyed`` or ``absent`` (not found). Two actions destroy nothing: ``left`` for an
-    adopted object, and ``abandoned`` for a copy on a server that was given up.
+    ``action`` is ``revoked``, ``destroyed`` or ``absent`` (not found). Three actions destroy nothing: ``left`` for an
+    adopted object, ``abandoned`` for a copy on a server that was given up, and ``not_written`` for a copy that its
+    server refused or that was not sent.
     """
 
     key: str

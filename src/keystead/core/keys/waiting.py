@@ -29,13 +29,15 @@ class WaitsFor(StrEnum):
     """What must happen first.
 
     ``server``: the server must answer and show our keys. ``other_server``: another server of the attempt must, because
-    it may show that the attempt was committed. ``release``: an operator must release destruction. ``next_round``:
-    nothing, the keeper does it in one of its next rounds.
+    it may show that the attempt was committed. ``release``: an operator must release destruction. ``late_register``:
+    the hour must end in which a Register that was not answered may still arrive. ``next_round``: nothing, the keeper
+    does it in one of its next rounds.
     """
 
     SERVER = "server"
     OTHER_SERVER = "other_server"
     RELEASE = "release"
+    LATE_REGISTER = "late_register"
     NEXT_ROUND = "next_round"
 
 
@@ -57,26 +59,35 @@ def settling(copy: Copy, key: Key, attempt: Attempt, away: Collection[str]) -> W
 
 
 def destroying(
-    copy: Copy, key: Key, attempt: Attempt, others: Collection[str], away: Collection[str], *, destroys: bool
+    copy: Copy,
+    key: Key,
+    attempt: Attempt,
+    others: Collection[str],
+    away: Collection[str],
+    *,
+    destroys: bool,
+    arriving: bool,
 ) -> WaitingCopy:
     """Return a copy of an aborted attempt. ``others`` are the servers (uuids) of the attempt's other copies.
 
     A timed-out attempt may have been committed, so all its servers are asked first. ``destroys`` is False while
-    destruction is held.
+    destruction is held. ``arriving`` is True if the object may still be written.
     """
-    waits_for = _first(copy, away, destroys=destroys)
-    if waits_for is WaitsFor.NEXT_ROUND and attempt.expired and not set(others).isdisjoint(away):
+    waits_for = _first(copy, away, destroys=destroys, arriving=arriving)
+    if destroys and copy.key_server not in away and attempt.expired and not set(others).isdisjoint(away):
         waits_for = WaitsFor.OTHER_SERVER
     return WaitingCopy(copy, key, Work.DESTROY, waits_for, attempt.began)
 
 
-def purging(copy: Copy, key: Key, away: Collection[str], *, destroys: bool) -> WaitingCopy:
-    """Return a copy of a key whose recovery window is over."""
+def purging(copy: Copy, key: Key, away: Collection[str], *, destroys: bool, arriving: bool) -> WaitingCopy:
+    """Return a copy of a key whose recovery window is over. The rest is as in :func:`destroying`."""
     since = key.purge_after or key.retired or key.created
-    return WaitingCopy(copy, key, Work.PURGE, _first(copy, away, destroys=destroys), since)
+    return WaitingCopy(copy, key, Work.PURGE, _first(copy, away, destroys=destroys, arriving=arriving), since)
 
 
-def _first(copy: Copy, away: Collection[str], *, destroys: bool) -> WaitsFor:
+def _first(copy: Copy, away: Collection[str], *, destroys: bool, arriving: bool) -> WaitsFor:
     if not destroys:
         return WaitsFor.RELEASE
-    return WaitsFor.SERVER if copy.key_server in away else WaitsFor.NEXT_ROUND
+    if copy.key_server in away:
+        return WaitsFor.SERVER
+    return WaitsFor.LATE_REGISTER if arriving else WaitsFor.NEXT_ROUND

@@ -10,11 +10,12 @@ import secrets
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, Protocol
 
-from keystead.core.keys.model import Attempt, AttemptState, Copy, Presence
+from keystead.core.keys.destroying import NOT_WRITTEN
+from keystead.core.keys.model import Attempt, AttemptState, Copy, Presence, Receipt
 from keystead.core.keys.writing import still_counts, unknown_objects, with_new_state
 from keystead.service.keys.topology import load_topology
 from keystead.service.ports.configuration import KeyManagerRows
-from keystead.service.ports.keys import AttemptRows, CopyRows, KeyRows, TopologyRows
+from keystead.service.ports.keys import AttemptRows, CopyRows, KeyRows, ReceiptRows, TopologyRows
 from keystead.service.ports.store import StoreError
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ It is longer than an attempt can take, and longer than the clocks of nodes diffe
 """
 
 
-class Rows(TopologyRows, KeyManagerRows, KeyRows, AttemptRows, CopyRows, Protocol):
+class Rows(TopologyRows, KeyManagerRows, KeyRows, AttemptRows, CopyRows, ReceiptRows, Protocol):
     """The rows that this module reads and writes."""
 
 
@@ -117,18 +118,26 @@ def still_configured(copies: Iterable[Copy], then: ServerTopology, now: ServerTo
     return same_identity(then, now) and all(still_counts(copy, before, after) for copy in copies)
 
 
-def end(tx: Rows, attempt: Attempt, copies: Sequence[Copy], *, committed: bool) -> bool:
+def end(tx: Rows, attempt: Attempt, copies: Sequence[Copy], now: datetime, *, committed: bool) -> bool:
     """Commit or abort a pending attempt, and store its copies. Return False if the attempt was ended already.
 
     In that case only Unique Identifiers that the database lacks are stored, so that the objects can be destroyed.
-    Called when all servers of the attempt were written to, or the time was over.
+    Called by the writer, when all servers of the attempt were written to, or the time was over. It knows which copies
+    are not on their servers: each gets a receipt, so that the key's purge need not wait for it.
     """
     if tx.end_attempt(attempt, AttemptState.COMMITTED if committed else AttemptState.ABORTED):
         tx.put_copies(copies, new=False)
+        tx.add_receipts([_not_written(copy, attempt, now) for copy in copies if copy.presence is Presence.MISSING])
         return True
     stored = [copy for copy in tx.copies([attempt.key]) if copy.attempt == attempt.number]
     tx.put_copies(unknown_objects(stored, copies), new=False)
     return False
+
+
+def _not_written(copy: Copy, attempt: Attempt, now: datetime) -> Receipt:
+    return Receipt(
+        copy.key, copy.attempt, copy.key_server, copy.host, "", NOT_WRITTEN, now, attempt.incarnation, attempt.node
+    )
 
 
 def note_states(tx: Rows, key: Key, copies: Sequence[Copy]) -> None:

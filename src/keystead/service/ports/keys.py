@@ -183,7 +183,7 @@ class CopyRows(Protocol):
 
 
 class ReceiptRows(Protocol):
-    """Receipts of destruction."""
+    """Receipts: what was done to the objects of keys."""
 
     def abandon_copies(self, receipt: Receipt) -> None:
         """End every copy on the receipt's server, with such a receipt for each: it names no key, attempt and host.

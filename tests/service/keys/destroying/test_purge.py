@@ -32,7 +32,7 @@ from tests.service.worlds.keys import CALL, SECONDARY, KeyWorld, asked, full, he
 from tests.service.worlds.learning import on_sqlite
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
 
     from keystead.core.keys.model import Key
     from keystead.kmip.testing.server import Exchange, Fault
@@ -55,6 +55,11 @@ async def purged(kept: Keeping) -> Key:
     key = await kept.node.create(kept.manager)
     await retire_and_wait(kept, key)
     return key
+
+
+def without_answers(server: KmipServer) -> None:
+    """Close each connection that asks for an object. So the canary is not seen, and nothing is sent."""
+    server.request_faults[Operation.GET] = close
 
 
 def about(server: KmipServer, ids: Collection[str]) -> Fault:
@@ -365,6 +370,29 @@ async def test_an_object_that_arrives_late_is_waited_for(key_world: KeyWorld) ->
     await again(kept)
     assert [copy.presence for copy in await key_world.copies(uuid)] == [DESTROYED]
     assert await kept.receipts(await key_world.key(uuid)) == [(0, "absent")]
+
+
+@on_sqlite
+@pytest.mark.parametrize("fails", [full, without_answers], ids=["refused", "not sent"])
+async def test_a_copy_that_was_never_written_is_not_waited_for(
+    key_world: KeyWorld, fails: Callable[[KmipServer], None]
+) -> None:
+    """A receipt says so when the attempt ends. So a deleted key is purged as soon as the other copies are destroyed."""
+    servers = await key_world.start(3)
+    kept = await keeping(key_world, *servers)
+    fails(servers[2])
+    key = await kept.node.create(kept.manager)
+    assert await kept.receipts(key) == [(2, "not_written")]
+    await key_world.set_recovery_days(0)
+    await kept.ending.retire(CALL, kept.manager, key.key_id)
+    servers[2].responder.capacity = None
+    servers[2].request_faults.clear()
+    await again(kept)
+    assert (await key_world.key(key.uuid)).state is KeyState.PURGED
+    assert await kept.receipts(key) == [
+        *((place, action) for place in range(2) for action in ("destroyed", "revoked")),
+        *((2, action) for action in ("not_written", "absent")),
+    ]
 
 
 @on_sqlite

@@ -38,7 +38,7 @@ async def test_copies_to_settle_to_destroy_and_to_purge(key_world: KeyWorld) -> 
     node = await key_world.node()
     unsettled, failed, purged = [await node.create(manager, name) for name in ("unsettled", "failed", "purged")]
     await observe(key_world, manager, State.AVAILABLE, State.NOT_RESPONDING)
-    service = WaitingWork(key_world.store)
+    service = WaitingWork(key_world.store, key_world.clock)
     assert await service.list(CALL, manager) == ()
 
     def change(tx: Transaction) -> None:
@@ -83,7 +83,7 @@ async def test_only_who_sees_the_key_manager_is_told(key_world: KeyWorld) -> Non
     """For an account of another SVM there is none."""
     manager = await key_world.key_manager(*await key_world.start(1), svm=await key_world.home.svm())
     with pytest.raises(OntapError) as refused:
-        await WaitingWork(key_world.store).list(
+        await WaitingWork(key_world.store, key_world.clock).list(
             Call(CALL.caller, "GET", "/", scope=await key_world.home.svm()), manager
         )
     assert refused.value.kind is errors.ENTRY_NOT_FOUND

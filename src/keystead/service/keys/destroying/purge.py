@@ -24,10 +24,11 @@ from keystead.core.keys.destroying import (
     LEFT,
     aborted_elsewhere,
     as_purging,
-    is_absent,
     is_due,
     is_purged,
+    may_arrive,
     may_destroy,
+    not_written,
 )
 from keystead.core.keys.keeping import DESTROYED_STATES
 from keystead.core.keys.model import KeyState, Presence, Receipt
@@ -179,14 +180,14 @@ class KeyPurge:
         """Destroy the objects of a copy and its descriptor, if :meth:`_permits` allows it, and store receipts.
 
         The objects of an adopted copy are left. An object that is not found counts as absent only if the server shows
-        its canary. Receipts are stored also after a failure. Raises KeyServerFault, StoreError, LeaseLost.
+        its canary and it cannot arrive any more. Receipts are stored also after a failure. Raises KeyServerFault,
+        StoreError, LeaseLost.
         """
         if not await self._context.store.write(lambda tx: self._permits(tx, holding, row)):
             return
         ids = row.copy.unique_identifiers or await objects_of_attempt(at.session, row)
         done: dict[str, list[str]] = {id_: [] for id_ in (*await descriptor_ids(at.session, row), *ids)}
-        absent = is_absent(row.copy, row.attempt, self._context.clock.now(), canary=at.canary)
-        if not ids and absent:
+        if not ids and at.canary and not await self._may_arrive(row):
             done[""] = [ABSENT]
         try:
             for id_ in filter(None, done):
@@ -200,6 +201,11 @@ class KeyPurge:
                     await destroy_object(holding, at, with_ids(row, ids), id_, facts, done[id_])
         finally:
             await self._context.store.write(lambda tx: self._store_receipts(tx, holding, row, ids, done))
+
+    async def _may_arrive(self, row: Tracked) -> bool:
+        """Return True if the object of a copy without identifiers may still be written: see :func:`may_arrive`."""
+        receipts = await self._context.store.read(lambda tx: tx.receipts([row.key.uuid]))
+        return may_arrive(row.copy, row.attempt, not_written(receipts), self._context.clock.now())
 
     def _permits(self, tx: Rows, holding: Holding, row: Tracked) -> bool:
         """Return True if the objects of a copy may be destroyed, by the rows as they are now. Locks the key.

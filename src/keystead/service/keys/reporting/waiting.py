@@ -7,18 +7,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 from keystead.core.keys.away import away
+from keystead.core.keys.destroying import may_arrive, not_written
 from keystead.core.keys.model import KeyState, Presence
 from keystead.core.keys.waiting import WaitingCopy, destroying, purging, settling
 from keystead.service.loading import incarnation_of, require_key_manager
 from keystead.service.ports.cluster import IncarnationRows, NodeRows, ObservationRows
 from keystead.service.ports.configuration import KeyManagerRows, KeyServerRows
-from keystead.service.ports.keys import AttemptRows, CopyRows, DetachedRows, KeyRows
+from keystead.service.ports.keys import AttemptRows, CopyRows, DetachedRows, KeyRows, ReceiptRows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import datetime
 
     from keystead.core.keys.model import Copy
     from keystead.service.context import Call
+    from keystead.service.ports.process import Clock
     from keystead.service.ports.store import Store
 
 MOST: Final = 1000
@@ -29,6 +32,7 @@ class Rows(
     KeyRows,
     AttemptRows,
     CopyRows,
+    ReceiptRows,
     DetachedRows,
     KeyManagerRows,
     KeyServerRows,
@@ -51,8 +55,9 @@ class WaitingView:
 class WaitingWork:
     """The work on copies that waits, by key manager."""
 
-    def __init__(self, store: Store[Rows]) -> None:
+    def __init__(self, store: Store[Rows], clock: Clock) -> None:
         self._store = store
+        self._clock = clock
 
     async def list(self, call: Call, key_manager: str) -> tuple[WaitingView, ...]:
         """Return the copies with work that waits, the oldest first. Raises 4 (404) if the call may not see it.
@@ -67,14 +72,15 @@ class WaitingWork:
             gone = set(away(servers, tx.observations([each.uuid for each in servers]), tx.nodes()))
             gone |= {each.uuid for each in detached}
             addresses = {each.uuid: str(each.address) for each in (*servers, *detached)}
-            found = [each for each in _waiting(tx, manager.uuid, list(addresses), gone) if call.sees(each.key.svm)]
+            waiting = _waiting(tx, manager.uuid, list(addresses), gone, self._clock.now())
+            found = [each for each in waiting if call.sees(each.key.svm)]
             found.sort(key=lambda each: (each.since, each.copy.key, each.copy.attempt, each.copy.key_server))
             return tuple(WaitingView(each, addresses.get(each.copy.key_server, "")) for each in found)
 
         return await self._store.read(read)
 
 
-def _waiting(tx: Rows, key_manager: str, servers: list[str], gone: set[str]) -> Iterator[WaitingCopy]:
+def _waiting(tx: Rows, key_manager: str, servers: list[str], gone: set[str], now: datetime) -> Iterator[WaitingCopy]:
     """Yield the copies with work that waits. ``gone`` are the servers (uuids) that cannot be asked now."""
     incarnation = incarnation_of(tx)
     unsettled = [
@@ -82,9 +88,15 @@ def _waiting(tx: Rows, key_manager: str, servers: list[str], gone: set[str]) -> 
     ]
     aborted = tx.aborted_copies(key_manager, incarnation.uuid, "", MOST)
     ending = tx.keys_in(key_manager, (KeyState.PURGING,), "", MOST)
-    uuids = sorted({copy.key for copy in (*unsettled, *aborted)})
+    left = _left(tx, [key.uuid for key in ending])
+    uuids = sorted({copy.key for copy in (*unsettled, *aborted, *left)})
     keys = {key.uuid: key for key in (*tx.keys(uuids), *ending)}
     attempts = {(each.key, each.number): each for each in tx.attempts(uuids)}
+    absent = not_written(tx.receipts(uuids))
+
+    def arriving(copy: Copy) -> bool:
+        return may_arrive(copy, attempts[copy.key, copy.attempt], absent, now)
+
     for copy in unsettled:
         yield settling(copy, keys[copy.key], attempts[copy.key, copy.attempt], gone)
     by_attempt: defaultdict[tuple[str, int], set[str]] = defaultdict(set)
@@ -93,9 +105,10 @@ def _waiting(tx: Rows, key_manager: str, servers: list[str], gone: set[str]) -> 
     for copy in aborted:
         place = copy.key, copy.attempt
         others = by_attempt[place] - {copy.key_server}
-        yield destroying(copy, keys[copy.key], attempts[place], others, gone, destroys=incarnation.destroys)
-    for copy in _left(tx, [key.uuid for key in ending]):
-        yield purging(copy, keys[copy.key], gone, destroys=incarnation.destroys)
+        key, attempt = keys[copy.key], attempts[place]
+        yield destroying(copy, key, attempt, others, gone, destroys=incarnation.destroys, arriving=arriving(copy))
+    for copy in left:
+        yield purging(copy, keys[copy.key], gone, destroys=incarnation.destroys, arriving=arriving(copy))
 
 
 def _left(tx: Rows, keys: list[str]) -> list[Copy]:

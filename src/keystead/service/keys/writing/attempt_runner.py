@@ -20,7 +20,7 @@ from keystead.core.keys.writing import fits
 from keystead.service.keys import attempts as key_attempts
 from keystead.service.keys.writing.copies import AttemptCopies, Target, Writing, limit_s
 from keystead.service.ports.configuration import KeyManagerRows
-from keystead.service.ports.keys import AttemptRows, CopyRows, KeyRows, TopologyRows
+from keystead.service.ports.keys import AttemptRows, CopyRows, KeyRows, ReceiptRows, TopologyRows
 from keystead.service.ports.store import StoreError
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ LENGTH_NOT_SUPPORTED: Final = "key_length_not_supported"
 """Why nothing was sent to a server: it is not learned yet, or it cannot store a key of this length."""
 
 
-class Rows(TopologyRows, KeyManagerRows, KeyRows, AttemptRows, CopyRows, Protocol):
+class Rows(TopologyRows, KeyManagerRows, KeyRows, AttemptRows, CopyRows, ReceiptRows, Protocol):
     """The rows that this module reads and writes."""
 
 

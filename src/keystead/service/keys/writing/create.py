@@ -33,7 +33,7 @@ from keystead.service.keys.writing.copies import OVERTAKEN
 from keystead.service.keys.writing.shortage import at_fault, beyond_domains
 from keystead.service.ports.cluster import AuditRows
 from keystead.service.ports.configuration import KeyManagerRows, ListRows
-from keystead.service.ports.keys import AttemptRows, CopyRows, KeyRows, TopologyRows
+from keystead.service.ports.keys import AttemptRows, CopyRows, KeyRows, ReceiptRows, TopologyRows
 from keystead.service.ports.page import Page
 from keystead.service.ports.store import StoreError
 
@@ -55,7 +55,11 @@ GRACE_S = 2.0
 NO_GRACE_S = 0.0
 
 
-class Rows(TopologyRows, KeyManagerRows, ListRows, AuditRows, KeyRows, AttemptRows, CopyRows, Protocol):
+class FactRows(KeyManagerRows, ListRows, KeyRows, Protocol):
+    """The rows that decide about a new or adopted key."""
+
+
+class Rows(FactRows, TopologyRows, AuditRows, AttemptRows, CopyRows, ReceiptRows, Protocol):
     """The rows that this module reads and writes."""
 
 
@@ -269,7 +273,7 @@ class KeyWriter:
         if committed:
             key = replace(writing.key, state=KeyState.COMMITTED, committed=self._context.clock.now())
         copies = after_moves(copies, writing.topology.servers, topology.servers)
-        if not key_attempts.end(tx, writing.attempt, copies, committed=committed):
+        if not key_attempts.end(tx, writing.attempt, copies, self._context.clock.now(), committed=committed):
             return Ending.OVERTAKEN, writing.key
         if not tx.change_key(key, KeyState.PENDING):
             raise StoreError(f"the attempt of key {key.uuid} was pending and the key was not: the database is damaged")
@@ -321,7 +325,8 @@ class KeyWriter:
         proven = domains_still_proven(copies, writing.topology.servers, topology.servers, topology.domain_of)
         still_kept = key.state in KEPT_STATES and key_attempts.same_identity(writing.topology, topology)
         committed = bool(proven) and still_kept
-        return key_attempts.end(tx, writing.attempt, copies, committed=committed) and committed
+        now = self._context.clock.now()
+        return key_attempts.end(tx, writing.attempt, copies, now, committed=committed) and committed
 
 
 def _never_enough() -> bool:
@@ -340,7 +345,7 @@ def made_material(key_type: KeyType) -> Secret:
             return material
 
 
-def create_state(tx: Rows, scope: Svm | None, topology: ServerTopology, new: NewKey) -> CreateState:
+def create_state(tx: FactRows, scope: Svm | None, topology: ServerTopology, new: NewKey) -> CreateState:
     """Read the facts that decide about a new or adopted key. ``scope`` is the SVM that the call is confined to.
 
     Called in the transaction that plans the key. Raise what :func:`owner_of` raises.
