@@ -102,7 +102,7 @@ def test_every_command_shows_an_example(path: tuple[str, ...], command: click.Co
     assert found, path
     words = shlex.split(example.replace("\n", " "))
     if path != ("completion",):
-        assert words[: len(path) + 1] == ["keystead", *path]
+        assert words[: len(path) + 1] == ["keystead", *path[:-1], command.name]
     known = {option for parameter in command.params for option in parameter.opts}
     assert {word for word in words if word.startswith("--")} <= known
 

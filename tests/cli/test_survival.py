@@ -77,7 +77,7 @@ def now(**fields: Any) -> dict[str, Any]:
             1,
             "Right now 1 key cannot be read from any key server: a.",
         ),
-        ({}, 0, "There is no key yet."),
+        ({}, 0, "There is no key in use, and none that can be recovered."),
     ],
 )
 def test_the_first_line_is_the_present(

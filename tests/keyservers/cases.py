@@ -280,6 +280,8 @@ def kmip_cases(version: Versions) -> Iterator[Case]:
         {kmip.LOCATE: kmip.failure(kmip.LOCATE, kmip.GENERAL_FAILURE)},
     )
     yield command("Locate is cut off", "operation_failed", "credential", {kmip.LOCATE: None})
+    yield command("Query is not answered", "operation_timed_out", "kmip", {kmip.QUERY: b""}, timeout_s=1)
+    yield command("Locate is not answered", "operation_timed_out", "credential", {kmip.LOCATE: b""}, timeout_s=1)
 
     for operation, name, stage in [
         (discover, "Discover Versions", "kmip"),

@@ -1,7 +1,8 @@
 """The service's address and the caller's account: from options, else environment, else the profile file, else defaults.
 
-A password is never an option or part of the URL. It comes from ``KEYSTEAD_PASSWORD``, from the profile file (mode 0600)
-or from a prompt on the terminal. This module does not call the service.
+A password is never an option or part of the URL. It comes from ``KEYSTEAD_PASSWORD``, from the file that
+``KEYSTEAD_PASSWORD_FILE`` names, from the profile file (mode 0600) or from a prompt on the terminal. This module does
+not call the service.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ def read_login(url: str | None, user: str | None, ca: Path | None, profile: Path
         url=url or os.environ.get("KEYSTEAD_URL") or table.get("url") or DEFAULT_URL,
         user=user or os.environ.get("KEYSTEAD_USER") or table.get("user") or DEFAULT_USER,
         ca=Path(chosen_ca).expanduser() if chosen_ca else None,
-        password=os.environ.get("KEYSTEAD_PASSWORD") or None,
+        password=os.environ.get("KEYSTEAD_PASSWORD") or _password_of_file(),
     )
     # The password of the profile belongs only to the account of the profile.
     if login.password is None and login.user == (table.get("user") or DEFAULT_USER):
@@ -70,9 +71,18 @@ def read_login(url: str | None, user: str | None, ca: Path | None, profile: Path
     return login
 
 
+def _password_of_file() -> str | None:
+    """Return the password in the file that ``KEYSTEAD_PASSWORD_FILE`` names; None if it is not set."""
+    file = os.environ.get("KEYSTEAD_PASSWORD_FILE")
+    return secret_text(Path(file), "KEYSTEAD_PASSWORD_FILE") if file else None
+
+
 def ask_password(user: str) -> str:
     """Ask for a password on the terminal without echo. Raise click.UsageError if there is no terminal."""
-    return _ask(f"Password of {user}: ", "set KEYSTEAD_PASSWORD, put it into the profile file, or use a terminal")
+    return _ask(
+        f"Password of {user}: ",
+        "set KEYSTEAD_PASSWORD or KEYSTEAD_PASSWORD_FILE, put it into the profile file, or use a terminal",
+    )
 
 
 def kmip_password(username: str, file: Path | None) -> str | None:

@@ -324,6 +324,9 @@ def confirm_server(vserver: str | None, key_server: str, yes: bool, **flags: Any
         confirm(f"Trust the machine that answers at {key_server} now with keys of {owner_in_words(vserver)}", yes=yes)
         record = service.call("POST", f"{_server_path(manager, key_server)}/confirm")
     print_records([record], ["server", "public_key"], flags["output"])
+    if flags["output"] == "table":
+        click.echo("\nKeys are sent to it again. Its copies are read in the next minutes, and those that are gone are")
+        click.echo("written again: `external show-status` and `keystead status` say when that is done.")
 
 
 @external.command("show")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -36,13 +37,14 @@ from keystead.cli.rest import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from keystead.cli.client import Api
 
 COLUMNS = ("vserver", "name", "key_tag", "state", "key_id")
 QUERIED = ("vserver", "key_type", "key_tag", "key_server", "restored", "key_id")
 IN_USE = "committed"
+RETIRED = "retired"
 NOT_AUTHORIZED = "6"
 READERS_ONLY = "Reading keys takes an account with the role key-reader, which no other role includes."
 NODES_HIDDEN = "Accounts of SVMs do not see the nodes of the cluster's key manager: list its keys with `key show`."
@@ -128,7 +130,9 @@ def retire(
     yes: bool,  # noqa: FBT001
     **flags: Any,
 ) -> None:
-    """Retire a volume key. It cannot be read any more; it can be recovered for some days, and is then destroyed.
+    """Retire (delete) a volume key. It cannot be read any more. After its recovery window it is destroyed.
+
+    Until then it can be recovered. The cluster's key_recovery_days says how long; with 0 it is destroyed at once.
 
     Example: keystead security key-manager key retire --vserver vs0 --name vol1
     """
@@ -139,8 +143,18 @@ def retire(
         confirm(f"Retire key {name or key_id} of {whose}", yes=yes)
         service.call("DELETE", path)
         record = service.call("GET", path)
-    said = f"retired {name or key_id}: it can be recovered until {shown(record.get('purge_time'))}"
-    print_done(record, said, flags["output"])
+    print_done(record, f"retired {name or key_id}: {_recoverable(record)}", flags["output"])
+
+
+key.add_command(retire, "delete")
+
+
+def _recoverable(record: Mapping[str, Any]) -> str:
+    """Return how long a retired key can be recovered, in words."""
+    until = record.get("purge_time")
+    if record["state"] != RETIRED or not until or datetime.fromisoformat(until) <= datetime.now(UTC):
+        return "its copies are being destroyed now, because key_recovery_days is 0"
+    return f"it can be recovered until {shown(until)}"
 
 
 @key.command()

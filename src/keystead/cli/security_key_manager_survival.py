@@ -80,7 +80,7 @@ def draw(found: Mapping[str, Any]) -> None:
 def _present(now: Mapping[str, Any], keys: int) -> str:
     """Return the sentences about this moment."""
     if not keys:
-        return "There is no key yet."
+        return "There is no key in use, and none that can be recovered."
     survives, at_risk = now["survives"], now["at_risk"]
     if now["unreadable"]:
         lost, more = counted(now["unreadable"], "key"), at_risk - now["unreadable"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from keystead.core.attention import cluster as of_cluster
 from keystead.core.attention.items import Item, worst_first
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from keystead.service.context import Call
     from keystead.service.ports.process import Clock
     from keystead.service.ports.store import Store
+
+
+EXPIRED: Final = "server_certificate_expired"
+"""The reason for which a key server is lost whose certificate has expired."""
 
 
 class Rows(
@@ -99,14 +103,18 @@ class Attention:
         cluster = require_cluster(tx).name
         managers = [(manager, servers) for manager, servers in tx.watched() if call.sees(manager.svm)]
         used: list[UsedCertificate] = []
+        full = call.caller.svm is None
         for manager, servers in managers:
             vserver = manager.svm.name if manager.svm else cluster
             watched = self._watched(tx, manager, vserver, servers, nodes)
             yield from key_items(watched)
-            yield from server_items(watched, nodes, full=call.caller.svm is None)
+            yield from server_items(watched, nodes, full=full)
             if call.scope is None:
                 yield from orphan_items(watched)
-            used += _certificates(tx, manager, vserver, servers, _told(call, watched.observations))
+            told = _told(call, watched.observations)
+            if full:  # the item of such a server names the certificate
+                told = [each for each in told if each.reason != EXPIRED]
+            used += _certificates(tx, manager, vserver, servers, told)
         yield from of_cluster.certificate_items(used, now)
         if call.scope is None:
             yield from of_cluster.node_items(nodes)

@@ -71,24 +71,34 @@ def test_nothing_is_wrong() -> None:
 
 
 def test_keys_that_cannot_be_read_or_are_in_one_domain() -> None:
-    """Both are named; those in one domain are a warning."""
+    """Both are named; those in one domain are a warning. So are those without a copy on a server that answers."""
     found = [*key_items(watched(groups=[group("a", 5), group("b", 1)], away={"a": Away.NOT_RESPONDING}))]
     assert [(item.name, item.severity, item.reason.partition(" ")[0]) for item in found] == [
         ("vol1, vol2, vol3 and 2 more", Severity.CRITICAL, "5"),
         ("vol1, vol1, vol2 and 3 more", Severity.WARNING, "6"),
+        ("vol1, vol2, vol3 and 2 more", Severity.WARNING, "5"),
     ]
+    assert found[2].reason == "5 keys without a copy on the key server b.example:5696, which answers."
+    assert found[2].command == "keystead security key-manager external replicate --vserver vs0"
     assert found[0].command == "keystead security key-manager external survival --vserver vs0"
 
 
 def test_copies_that_are_not_what_was_written() -> None:
-    """One item for all of them."""
+    """One item for all of a server."""
     different = group("a", 1, b=CopyMark.DIFFERENT)
-    *_, item = key_items(watched(groups=[different, group("ab", 2)], svm=None))
+    _, item = key_items(watched(groups=[different, group("ab", 2)], svm=None))
     assert (item.name, item.reason, item.command) == (
         "vol1",
-        "1 key: a key server returns other bytes than were written.",
+        "1 key: the key server b.example:5696 returns other bytes than were written.",
         "keystead report prove",
     )
+
+
+def test_servers_that_replicate_hold_a_copy_together() -> None:
+    """A key lacks nothing on the second server of a domain if the first one has it."""
+    one_domain = survival(SERVERS, {"a": "a", "b": "a"}, [group("a", 1)], {})
+    found = [*key_items(replace(watched(), survival=one_domain))]
+    assert [item.reason for item in found if "without a copy" in item.reason] == []
 
 
 def test_a_server_that_is_lost() -> None:

@@ -216,7 +216,7 @@ def test_a_key_manager_with_keys_stays(state: KeyState) -> None:
         check_no_keys({state: 2, KeyState.PURGED: 9}, 1, ["ks1:5696"], "vs0")
     assert raised.value.kind is errors.KEYS_IN_USE
     expected = {
-        KeyState.COMMITTED: [("next", "keystead security key-manager key retire --vserver vs0")],
+        KeyState.COMMITTED: [("next", "keystead security key-manager key retire --name NAME --vserver vs0")],
         KeyState.RETIRED: [
             ("waits_for", "ks1:5696"),
             ("next", "keystead security key-manager key show --vserver vs0"),

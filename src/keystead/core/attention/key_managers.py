@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from keystead.core.keys.model import Orphan
-    from keystead.core.keys.survival import KeyName, Survival
+    from keystead.core.keys.survival import KeyName, Pattern, Survival
     from keystead.core.model import Certificate, KeyManager, KeyServer, Node, Observation
 
 NAMED: Final = 3
@@ -54,9 +54,11 @@ class Watched:
 
 
 def key_items(watched: Watched) -> Iterator[Item]:
-    """Yield what is wrong with the keys of a key manager: unreadable, in one domain only, not what was written."""
+    """Yield what is wrong with the keys of a key manager: unreadable, in one domain only, not what was written.
+
+    For each key server that answers, also the keys that have no copy there.
+    """
     found = watched.survival
-    different = [each for each in found.patterns if CopyMark.DIFFERENT in dict(each.marks).values()]
     yield from _about_keys(
         watched,
         Severity.CRITICAL,
@@ -75,14 +77,35 @@ def key_items(watched: Watched) -> Iterator[Item]:
         advice="Bring back the other key servers, or add one. The service writes the copies by itself.",
         command=watched.command("replicate"),
     )
-    yield from _about_keys(
-        watched,
-        Severity.WARNING,
-        sum(pattern.keys for pattern in different),
-        [name for pattern in different for name in pattern.named],
-        reason="{keys}: a key server returns other bytes than were written.",
-        advice=WORDS["different_material"].advice,
-        command=scoped("keystead report prove", watched.of.svm),
+    for server, address in found.addresses.items():
+        different = [each for each in found.patterns if dict(each.marks)[server] is CopyMark.DIFFERENT]
+        yield from _about_keys(
+            watched,
+            Severity.WARNING,
+            sum(pattern.keys for pattern in different),
+            [name for pattern in different for name in pattern.named],
+            reason=f"{{keys}}: the key server {address} returns other bytes than were written.",
+            advice=WORDS["different_material"].advice,
+            command=scoped("keystead report prove", watched.of.svm),
+        )
+        lacking = [] if server in found.now.away else [each for each in found.patterns if _lacks(found, each, server)]
+        yield from _about_keys(
+            watched,
+            Severity.WARNING,
+            sum(pattern.keys for pattern in lacking),
+            [name for pattern in lacking for name in pattern.named],
+            reason=f"{{keys}} without a copy on the key server {address}, which answers.",
+            advice="They are written without you. If this stays, the command says why. The server may be full.",
+            command=watched.command("replicate"),
+        )
+
+
+def _lacks(found: Survival, pattern: Pattern, server: str) -> bool:
+    """Return True if these keys have no copy on the server (uuid), and no other in its replication domain has one."""
+    marks = {found.addresses[uuid]: mark for uuid, mark in pattern.marks}
+    domain = next(each.servers for each in found.domains if found.addresses[server] in each.servers)
+    return marks[found.addresses[server]] is CopyMark.MISSING and all(
+        marks[address] not in {CopyMark.PROVEN, CopyMark.PROVEN_AWAY} for address in domain
     )
 
 
@@ -114,9 +137,10 @@ def server_items(watched: Watched, nodes: Sequence[Node], *, full: bool) -> Iter
                 watched,
                 server,
                 Severity.CRITICAL,
-                reason="No address of it that answers shows the keys that were left there.",
+                reason="It answers, and does not show the keys that were left there: reason canary_not_seen.",
                 advice=WORDS["canary_not_seen"].advice,
                 since=min(hidden, default=None),
+                command="show-status",
             )
         if server.address.host in watched.refused:
             yield _server_item(
@@ -137,8 +161,9 @@ def _server_item(
     advice: str,
     since: datetime | None = None,
     secondary: str = "",
+    command: str = "",
 ) -> Item:
-    """Return an item about an address of a key server: its primary, or a secondary."""
+    """Return an item about an address of a key server: its primary, or a secondary. The command is a probe if empty."""
     address = str(server.address)
     return watched.item(
         Subject.KEY_SERVER,
@@ -146,7 +171,7 @@ def _server_item(
         severity,
         reason=reason,
         advice=advice,
-        command=watched.command(f"probe --key-servers {address}"),
+        command=watched.command(command or f"probe --key-servers {address}"),
         since=since,
         identifier=address,
     )

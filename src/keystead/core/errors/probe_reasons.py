@@ -73,8 +73,8 @@ ADVICE: Final[Mapping[str, str]] = {
     " side).",
     "answer_too_large": "The answer exceeds 64 KiB: what answers is probably not KMIP.",
     "operation_failed": "The server refuses an ordinary operation: look at its log.",
-    "operation_timed_out": "The server answers too slowly: look at its load. A check in the background ends after 3 s. A"
-    " probe may take as long as the server's time-out, so it can pass.",
+    "operation_timed_out": "The server answers too slowly: look at its load. A check in the background ends after 3 s."
+    " A probe may take as long as the server's time-out, so it can pass.",
     "engine_error": "The TLS or KMIP engine failed in a way that has no row of its own: the service's log has details.",
 }
 """One line of advice per reason."""

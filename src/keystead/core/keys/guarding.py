@@ -244,7 +244,7 @@ def check_no_keys(
     if not number:
         return
     arguments = [("keys", str(number)), *((state.value, str(count)) for state, count in active.items() if count)]
-    command = "key retire"
+    command = "key retire --name NAME"
     if not active[KeyState.COMMITTED]:
         command = "key show" if active[KeyState.RETIRED] else "external waiting"
         arguments += [("waits_for", address) for address in away]
