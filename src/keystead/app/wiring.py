@@ -36,6 +36,7 @@ from keystead.service.accounts.certificate_logins import CertificateLogins
 from keystead.service.accounts.login_messages import LoginMessagesOfOwners
 from keystead.service.accounts.logins import Logins
 from keystead.service.accounts.roles import Roles
+from keystead.service.accounts.sessions import Sessions
 from keystead.service.attention import Attention
 from keystead.service.audit.log import AuditLog, verify
 from keystead.service.audit.messages import AuditMessages
@@ -140,12 +141,13 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             keys.changed,
             NodeTraffic(gateway, keys.objects).now,
         )
+        logins, certificate_logins = Logins(store, hasher, clock, audit), CertificateLogins(store, clock, audit)
         services = Services(
             accounts=Accounts(store, hasher, audit, clock, node),
             attention=Attention(store, clock, gateway.refuses),
             audit=audit,
             audit_messages=AuditMessages(store, audit),
-            certificate_logins=CertificateLogins(store, clock, audit),
+            certificate_logins=certificate_logins,
             certificates=Certificates(store, keyring, audit, clock, key_maker, queue, gateway),
             cluster=ClusterInfo(store, audit),
             events=Events(store),
@@ -166,10 +168,11 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             key_survival=keys.survival,
             key_writer=keys.writer,
             keys=keys.keys,
-            logins=Logins(store, hasher, clock, audit),
+            logins=logins,
             login_messages=LoginMessagesOfOwners(store, audit),
             roles=Roles(store, audit, tuple(PATHS)),
             server_confirmation=keys.confirmation,
+            sessions=Sessions(store, logins, certificate_logins, audit, clock),
             svms=Svms(store, audit),
             unclaimed_objects=keys.unclaimed,
             orphan_dismissals=keys.dismissals,
@@ -181,9 +184,8 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             raise CannotStart(str(error)) from None
         await services.jobs.start()
         keys.start()
-        visibility = KeyVisibility(store, keyring, clock)
         intervals = Intervals(settings.monitor_interval, settings.monitor_probe_interval)
-        monitor = Monitor(watching, visibility.sees_keys, metrics, intervals)
+        monitor = Monitor(watching, KeyVisibility(store, keyring, clock).sees_keys, metrics, intervals)
         metrics.add_source(lambda: in_work(queue, services.jobs))
         NodeConditions(settings, rules, keys.reads, clock).show(services.attention, metrics)
         try:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from keystead.service.accounts.login_messages import LoginMessagesOfOwners
     from keystead.service.accounts.logins import Logins
     from keystead.service.accounts.roles import Roles
+    from keystead.service.accounts.sessions import Sessions
     from keystead.service.attention import Attention
     from keystead.service.audit.log import AuditLog
     from keystead.service.audit.messages import AuditMessages
@@ -74,6 +75,7 @@ class Services:
     login_messages: LoginMessagesOfOwners
     roles: Roles
     server_confirmation: ServerConfirmation
+    sessions: Sessions
     svms: Svms
     unclaimed_objects: Orphans
     orphan_dismissals: OrphanDismissals

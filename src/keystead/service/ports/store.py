@@ -17,6 +17,7 @@ from keystead.service.ports.cluster import (
     ObservationRows,
     RoleRows,
     SealingKeyRows,
+    SessionRows,
 )
 from keystead.service.ports.configuration import CertificateRows, KeyManagerRows, KeyServerRows, ListRows, SvmRows
 from keystead.service.ports.keys import (
@@ -68,6 +69,7 @@ class Transaction(
     AccountRows,
     RoleRows,
     LoginMessageRows,
+    SessionRows,
     JobRows,
     ObservationRows,
     EventRows,
