@@ -11,6 +11,7 @@ import os
 import resource
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from keystead.api.resources import PATHS
@@ -269,6 +270,7 @@ def allow_open_files() -> None:
 
 async def _serve(settings: Settings, address: tuple[str, int], proxies: TrustedProxies) -> None:
     from keystead.api.app import create_app
+    from keystead.web.app import with_console
 
     async with running(settings) as open_:
         try:
@@ -279,7 +281,8 @@ async def _serve(settings: Settings, address: tuple[str, int], proxies: TrustedP
             raise CannotStart(str(error)) from None
         limits = Limits.of(settings, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
         connections = Connections(limits, open_.services.health.telemetry.refused)
-        app = create_app(open_.services, connections.logged_in)
+        console = partial(with_console, services=open_.services, origin=settings.console_origin)
+        app = create_app(open_.services, connections.logged_in, *((console,) if settings.console else ()))
         server = listener.server(app, contexts, connections, proxies, open_.stop, own.announce_unusable)
         try:
             socket = listener.bind(address)
