@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from keystead.service.services import Services
-    from keystead.web.pages.page import Page
+    from keystead.web.declaration import Page
 
 log = structlog.get_logger(__name__)
 

@@ -86,8 +86,8 @@ class PageRequest:
 async def read_form(http: Request, secret: str, origin: str) -> Mapping[str, str]:
     """Return the fields of a form that one of our pages sent. The text of a file is the value of its field.
 
-    ``secret`` is the cookie's value that the form's token was made with. Raises 6 (403) for a form from elsewhere,
-    262200 (413) for one that is too large, 262201 (408) for one that is too slow, and 262196 for one that is no form.
+    ``secret`` is the cookie's value that the form's token was made with. Raises 6 (403) for a form from elsewhere.
+    Raises 262200 (413) if it is too large, 262201 (408) if it is too slow, and an error if it is no form.
     """
     check_same_origin(http, origin)
     try:

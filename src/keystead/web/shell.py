@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from keystead.core.attention.items import Item
-    from keystead.web.pages.page import Need
+    from keystead.web.declaration import Need
     from keystead.web.request import PageRequest
 
 ATTENTION: Final = "/api/support/attention"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from keystead.web.declaration import Page
 from keystead.web.overview import HORIZON, ROWS, TIMELINE_ROWS, folded, rows, timeline, verdict
-from keystead.web.pages.page import Page
 from keystead.web.rendering import page
 from keystead.web.shell import shell
 

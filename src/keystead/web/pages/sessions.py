@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from keystead.core.sessions import ends_at
-from keystead.web.pages.page import Page
+from keystead.web.declaration import Page
 from keystead.web.rendering import page, redirect
 from keystead.web.security import COOKIE, THEME_COOKIE, THEMES, delete_cookie, own_path, set_cookie
 from keystead.web.shell import shell
