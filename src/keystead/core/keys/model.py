@@ -227,9 +227,9 @@ class Incarnation:
 class Receipt:
     """A record of what was done to one object of a key.
 
-    ``action`` is ``revoked``, ``destroyed`` or ``absent`` (not found). Three actions destroy nothing: ``left`` for an
-    adopted object, ``abandoned`` for a copy on a server that was given up, and ``not_written`` for a copy that its
-    server refused or that was not sent.
+    ``action`` is ``revoked``, ``destroyed`` or ``absent`` (not found). Three actions destroy nothing. ``left`` is
+    for an adopted object, ``abandoned`` for a copy on a server that was given up. ``not_written`` is for a copy that
+    its server refused, or that was not sent.
     """
 
     key: str
