@@ -111,7 +111,7 @@ class Console:
             if wanted.method == "POST":
                 await request.read_form()
             for method, path in wanted.needs:
-                request.require(method, path)
+                request.require(method, path.format(**http.path_params))
             confirming = await confirmation(request) if wanted.destroys else None
             answer = confirming or await wanted.make(request)
         except (OntapError, StoreError) as failure:
@@ -121,8 +121,9 @@ class Console:
             return await error_page(request, error)
         if wanted.method == "GET":
             await self._services.audit.answered(request.call, None)
-        if answer.headers.get("etag") == http.headers.get("if-none-match") and http.method == "GET":
-            return Response(status_code=304, headers={**HEADERS, "etag": answer.headers["etag"]})
+        tag = answer.headers.get("etag")
+        if tag and tag == http.headers.get("if-none-match") and http.method == "GET":
+            return Response(status_code=304, headers={**HEADERS, "etag": tag})
         return answer
 
     async def _open(self, http: Request) -> PageRequest:

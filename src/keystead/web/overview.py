@@ -16,6 +16,7 @@ from keystead.core.keys.away import Away
 from keystead.core.model import State
 from keystead.core.server_address import DEFAULT_PORT
 from keystead.web.rendering import counted, span
+from keystead.web.survival_tables import weakness
 from keystead.web.tones import WORDS, Tone
 
 if TYPE_CHECKING:
@@ -140,7 +141,7 @@ def _next_failure(managers: Sequence[Watched]) -> str:
     with_keys = [each for each in managers if each.survival.keys]
     if not with_keys:
         return ""
-    weakest = min(with_keys, key=lambda each: (each.survival.now.survives, -each.survival.now.at_risk))
+    weakest = min(with_keys, key=lambda each: weakness(each.survival))
     now = weakest.survival.now
     if now.survives:
         return f"In every key manager, any {counted(now.survives, 'more replication domain')} may fail without a loss."

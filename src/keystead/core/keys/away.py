@@ -13,7 +13,7 @@ from keystead.core.availability import PRIMARY, silent_nodes
 from keystead.core.model import State
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from keystead.core.model import KeyServer, Node, Observation
 
@@ -32,17 +32,39 @@ def away(servers: Iterable[KeyServer], observations: Iterable[Observation], node
     An address answers if a node that watches says so. It hides its keys if such a node says so. A secondary that was
     not seen to show keys counts as hiding them, because it may lack them.
     """
+    found = {}
+    for server, hosts in _seen_at(servers, observations, nodes):
+        if not any(_is_readable(host, seen) for host, seen in hosts.items()):
+            found[server] = _reason([each for seen in hosts.values() for each in seen], hosts[PRIMARY])
+    return found
+
+
+def readable_hosts(
+    servers: Iterable[KeyServer], observations: Iterable[Observation], nodes: Sequence[Node]
+) -> dict[str, str]:
+    """Return the host where each server (uuid) can be read now: its primary's, else that of the first secondary.
+
+    The servers that :func:`away` returns are left out.
+    """
+    found = {}
+    for server, hosts in _seen_at(servers, observations, nodes):
+        readable = [host for host, seen in hosts.items() if _is_readable(host, seen)]
+        if readable:
+            found[server] = readable[0]
+    return found
+
+
+def _seen_at(
+    servers: Iterable[KeyServer], observations: Iterable[Observation], nodes: Sequence[Node]
+) -> Iterator[tuple[str, dict[str, list[Observation]]]]:
+    """Yield each server (uuid) with what the nodes that watch observed of its hosts, the primary's first."""
     silent = silent_nodes(nodes)
-    said: defaultdict[str, defaultdict[str, list[Observation]]] = defaultdict(lambda: defaultdict(list))
+    said: defaultdict[tuple[str, str], list[Observation]] = defaultdict(list)
     for each in observations:
         if each.node not in silent:
-            said[each.key_server][each.host].append(each)
-    found = {}
+            said[each.key_server, each.host].append(each)
     for server in servers:
-        hosts = {host: said[server.uuid][host] for host in (PRIMARY, *server.secondary_key_servers)}
-        if not any(_is_readable(host, seen) for host, seen in hosts.items()):
-            found[server.uuid] = _reason([each for seen in hosts.values() for each in seen], hosts[PRIMARY])
-    return found
+        yield server.uuid, {host: said[server.uuid, host] for host in (PRIMARY, *server.secondary_key_servers)}
 
 
 def _is_readable(host: str, seen: Sequence[Observation]) -> bool:

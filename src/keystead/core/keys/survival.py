@@ -184,14 +184,15 @@ class Now:
     """What the keys survive from the present on.
 
     ``away`` are the servers (uuids) that cannot be read now, and why. ``domains`` are those with another server.
-    ``unreadable`` are the keys that cannot be read from any server now. ``survives`` is how many more domains may fail,
-    whichever they are, without a loss. ``at_risk`` is how many keys are unreadable if one more than these fails, in the
-    worst case.
+    ``unreadable`` are the keys that cannot be read from any server now. ``losses`` are those if more domains fail, for
+    every set of ``domains``, smaller sets first. ``survives`` is how many more domains may fail, whichever they are,
+    without a loss. ``at_risk`` is how many keys are unreadable if one more than these fails, in the worst case.
     """
 
     away: Mapping[str, Away]
     domains: tuple[str, ...]
     unreadable: Loss
+    losses: tuple[Loss, ...]
     survives: int
     at_risk: int
 
@@ -200,11 +201,13 @@ class Now:
 class Pattern:
     """The keys whose copies lie alike. ``marks`` say what is known on each server (uuid), in the servers' order.
 
-    ``named`` are at most :data:`NAMED_IN_PATTERN`. ``oldest_proof`` is the oldest of all their proofs.
+    ``named`` are at most :data:`NAMED_IN_PATTERN`. ``domains`` is how many domains must fail before no proven copy is
+    left. ``oldest_proof`` is the oldest of all their proofs.
     """
 
     keys: int
     named: tuple[KeyName, ...]
+    domains: int
     marks: tuple[tuple[str, CopyMark], ...]
     oldest_proof: datetime | None
 
@@ -217,7 +220,7 @@ class Survival:
     keys without a proven copy. ``sole`` counts keys with proven copies in one domain only, and ``sole_named`` are the
     first of them. ``losses`` are sorted by the number of failed domains. ``survives`` is how many domains may fail
     together, whichever they are, without a loss, while all servers answer. ``patterns`` are sorted by how many domains
-    hold a proven copy, the fewest first.
+    hold a proven copy, the fewest first. ``groups`` are the keys that were counted.
     """
 
     addresses: Mapping[str, str]
@@ -230,6 +233,14 @@ class Survival:
     survives: int
     now: Now
     patterns: tuple[Pattern, ...]
+    groups: tuple[KeyGroup, ...]
+
+    def without(self, servers: frozenset[str]) -> Loss:
+        """Return the keys that cannot be read if just these servers (uuids) fail, and all others answer.
+
+        Called when a user asks what would survive.
+        """
+        return _loss((), servers, self.groups)
 
 
 def survival(
@@ -247,9 +258,12 @@ def survival(
     for server in servers:
         members.setdefault(domain_of[server.uuid], []).append(server)
     uuids = {domain: frozenset(each.uuid for each in of) for domain, of in members.items()}
-    held = [frozenset(frozenset(domain_of[server] for server in place) for place in group.places) for group in groups]
+    held = [
+        len(min_hitting_set(frozenset(domain_of[server] for server in place) for place in group.places))
+        for group in groups
+    ]
     losses = _losses(uuids, groups, frozenset())
-    sole = [group for copies, group in zip(held, groups, strict=True) if len(min_hitting_set(copies)) == 1]
+    sole = [group for domains, group in zip(held, groups, strict=True) if domains == 1]
     return Survival(
         addresses={each.uuid: str(each.address) for each in servers},
         domains=tuple(Domain(uuid, tuple(str(each.address) for each in of)) for uuid, of in members.items()),
@@ -261,11 +275,10 @@ def survival(
         survives=_survives(losses),
         now=_now(uuids, groups, away),
         patterns=tuple(
-            _pattern(group, servers, away)
-            for _, group in sorted(
-                zip(held, groups, strict=True), key=lambda each: (len(min_hitting_set(each[0])), -each[1].keys)
-            )
+            _pattern(group, domains, servers, away)
+            for domains, group in sorted(zip(held, groups, strict=True), key=lambda each: (each[0], -each[1].keys))
         ),
+        groups=tuple(groups),
     )
 
 
@@ -278,19 +291,21 @@ def _now(members: Mapping[str, frozenset[str]], groups: Collection[KeyGroup], aw
         away=away,
         domains=tuple(answering),
         unreadable=losses[0],
+        losses=tuple(losses[1:]),
         survives=survives,
         at_risk=max((loss.keys for loss in losses if len(loss.domains) == survives + 1), default=losses[0].keys),
     )
 
 
-def _pattern(group: KeyGroup, servers: Sequence[KeyServer], away: Mapping[str, Away]) -> Pattern:
-    """Return how the copies of a group's keys lie on the servers."""
+def _pattern(group: KeyGroup, domains: int, servers: Sequence[KeyServer], away: Mapping[str, Away]) -> Pattern:
+    """Return how the copies of a group's keys lie on the servers. ``domains`` is how many must fail to lose them."""
     proven = {
         uuid: CopyMark.PROVEN_AWAY if uuid in away else CopyMark.PROVEN for uuid in (each.uuid for each in servers)
     }
     return Pattern(
         keys=group.keys,
         named=group.named[:NAMED_IN_PATTERN],
+        domains=domains,
         marks=tuple((each.uuid, group.unproven.get(each.uuid, proven[each.uuid])) for each in servers),
         oldest_proof=min(group.oldest.values(), default=None),
     )

@@ -9,21 +9,25 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
-from keystead.core.keys.away import away
+from keystead.core.keys.away import away, readable_hosts
+from keystead.core.keys.creating import LENGTH, why_no_key
 from keystead.core.keys.guarding import without_aborted
 from keystead.core.keys.keeping import KEPT_STATES
+from keystead.core.keys.model import KeyType
 from keystead.core.keys.survival import MAX_NAMED, KeyGroupCounter, has_shared_addresses, survival
 from keystead.service.announcing import cluster_name
 from keystead.service.keys.topology import load_topology
+from keystead.service.keys.writing.attempt_runner import LENGTH_NOT_SUPPORTED, NOT_REACHED, unusable
 from keystead.service.loading import require_key_manager
 from keystead.service.ports.cluster import ClusterRows, NodeRows, ObservationRows
 from keystead.service.ports.configuration import KeyManagerRows
 from keystead.service.ports.keys import AttemptRows, CopyRows, KeyRows, ReportRows, TopologyRows
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
+    from keystead.core.errors import ErrorKind
     from keystead.core.keys.model import Copy
     from keystead.core.keys.survival import KeyGroup, Survival
     from keystead.core.model import KeyManager, KeyServer, Node, Observation
@@ -54,6 +58,27 @@ class CountedKeys:
     time: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """The survival report of a key manager, with what decides whether it takes new keys.
+
+    ``vserver`` is its SVM, or the cluster. ``domain_of`` is the replication domain of each server (uuid).
+    ``readable_at`` is the host at which a server can be read now; servers that are away are left out. ``unfit`` are the
+    servers that cannot store a key of a volume. ``unlearned`` are those of which that is not known yet: the next key
+    has them learned. ``refusal`` is why no key can be created, whatever the servers do; None if they decide.
+    """
+
+    manager: KeyManager
+    vserver: str
+    servers: tuple[KeyServer, ...]
+    domain_of: Mapping[str, str]
+    survival: Survival
+    readable_at: Mapping[str, str]
+    unfit: frozenset[str]
+    unlearned: frozenset[str]
+    refusal: ErrorKind | None
+
+
 class KeySurvival:
     """The survival report of key managers."""
 
@@ -71,6 +96,31 @@ class KeySurvival:
             topology = load_topology(tx, require_key_manager(tx, call, key_manager))
             seen = tx.observations([server.uuid for server in topology.servers])
             return survival_of(tx, topology, seen, tx.nodes())
+
+        return await self._store.read(work)
+
+    async def outlook(self, call: Call, key_manager: str) -> Outlook:
+        """Return what a key manager's keys would survive, and what it needs for new keys. Raises 4 (404).
+
+        Called when a user asks in the console what would survive. No key server is asked.
+        """
+
+        def work(tx: Rows) -> Outlook:
+            topology = load_topology(tx, require_key_manager(tx, call, key_manager))
+            manager, servers, nodes = topology.key_manager, topology.servers, tx.nodes()
+            seen = tx.observations([server.uuid for server in servers])
+            why = unusable(topology, LENGTH[KeyType.VEK])
+            return Outlook(
+                manager=manager,
+                vserver=manager.svm.name if manager.svm else cluster_name(tx),
+                servers=servers,
+                domain_of=topology.domain_of,
+                survival=survival_of(tx, topology, seen, nodes),
+                readable_at=readable_hosts(servers, seen, nodes),
+                unfit=frozenset(uuid for uuid, reason in why.items() if reason == LENGTH_NOT_SUPPORTED),
+                unlearned=frozenset(uuid for uuid, reason in why.items() if reason == NOT_REACHED),
+                refusal=why_no_key(manager, topology.certificates, servers),
+            )
 
         return await self._store.read(work)
 

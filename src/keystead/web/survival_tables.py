@@ -1,0 +1,239 @@
+"""What stands below the picture of survival: combinations of failures, keys by server, jobs, and all key managers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING, Final
+
+from keystead.core.keys.away import Away
+from keystead.core.keys.report import ReportKind
+from keystead.core.keys.survival import CopyMark
+from keystead.core.model import JobState
+from keystead.web.rendering import counted
+from keystead.web.survival import NamedKeys, Sentence, domain_names, named_keys, percent, query_of, server_name
+from keystead.web.tones import Tone
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from datetime import datetime
+
+    from keystead.core.attention.key_managers import Watched
+    from keystead.core.keys.survival import Loss, Pattern, Survival
+    from keystead.core.model import Job
+    from keystead.service.keys.reporting.survival import Outlook
+
+ROWS: Final = 25
+"""How many rows the table of keys has at most."""
+
+NAMED_IN_ROW: Final = 3
+
+
+# --- combinations ---
+
+
+@dataclass(frozen=True, slots=True)
+class Combination:
+    """Domains that fail together from now on. ``keys`` could not be read then, ``more`` of them can be read now.
+
+    ``marks`` say of each domain, in order, whether it fails, is gone already, or stays (empty). ``query`` is that of
+    the page with this choice.
+    """
+
+    name: str
+    marks: tuple[str, ...]
+    keys: int
+    more: int
+    query: str
+
+
+@dataclass(frozen=True, slots=True)
+class Combinations:
+    """All sets of so many domains, the worst first. ``losing`` of them lose a key that can be read now."""
+
+    title: str
+    rows: tuple[Combination, ...]
+
+    @property
+    def losing(self) -> int:
+        """How many of them lose a key."""
+        return sum(row.more > 0 for row in self.rows)
+
+
+_TITLES: Final = ("One more fails", "Two more fail", "Three more fail")
+
+
+def combinations(outlook: Outlook) -> list[Combinations]:
+    """Return every combination of further failures, by how many fail."""
+    by_number = groupby(outlook.survival.now.losses, key=lambda loss: len(loss.domains))
+    tables = [[_combination(outlook, loss) for loss in losses] for _, losses in by_number]
+    return [
+        Combinations(title, tuple(sorted(rows, key=lambda row: -row.keys)))
+        for title, rows in zip(_TITLES, tables, strict=False)
+    ]
+
+
+def _combination(outlook: Outlook, loss: Loss) -> Combination:
+    found, names = outlook.survival, domain_names(outlook)
+    gone = [uuid for uuid in names if uuid not in found.now.domains]
+    marks = ("fails" if uuid in loss.domains else "gone" if uuid in gone else "" for uuid in names)
+    return Combination(
+        name=", ".join(names[uuid] for uuid in loss.domains),
+        marks=tuple(marks),
+        keys=loss.keys,
+        more=loss.keys - found.now.unreadable.keys,
+        query=query_of([*gone, *loss.domains]),
+    )
+
+
+def already(outlook: Outlook) -> str:
+    """Return a sentence about what counts as failed in every combination, empty if nothing does."""
+    away = outlook.survival.now.away
+    named = [(server_name(each), away[each.uuid]) for each in outlook.servers if each.uuid in away]
+    unknown = [name for name, reason in named if reason is Away.UNKNOWN]
+    lost = [name for name, reason in named if reason is not Away.UNKNOWN]
+    sentences = (
+        f"{_counts(lost)} in every row: no copy there can be read now." if lost else "",
+        f"{_counts(unknown)} in every row: no node has looked there." if unknown else "",
+    )
+    return " ".join(filter(None, sentences))
+
+
+def _counts(names: Sequence[str]) -> str:
+    return f"{' and '.join(names)} {'counts' if len(names) == 1 else 'count'} as failed"
+
+
+# --- keys by server ---
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What is known of copies on a server: a shape, a tone and a word."""
+
+    icon: str
+    tone: Tone
+    word: str
+
+
+MARKS: Final = {
+    CopyMark.PROVEN: Mark("ok", Tone.OK, "proven"),
+    CopyMark.PROVEN_AWAY: Mark("away", Tone.WARN, "proven, away"),
+    CopyMark.MISSING: Mark("bad", Tone.BAD, "missing"),
+    CopyMark.DIFFERENT: Mark("different", Tone.BAD, "different"),
+    CopyMark.UNKNOWN: Mark("unknown", Tone.UNKNOWN, "not known"),
+}
+"""The mark of each kind of copy."""
+
+IN_DOMAIN: Final = Mark("none", Tone.OK, "in its domain")
+"""The mark of a server without a copy of its own, while another server of its replication domain has a proven one."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRow:
+    """Keys whose copies lie alike. ``domains`` must fail before no proven copy is left. ``share`` is in percent."""
+
+    keys: int
+    share: float
+    marks: tuple[Mark, ...]
+    domains: int
+    tone: Tone
+    oldest_proof: datetime | None
+    named: NamedKeys
+
+
+def key_rows(outlook: Outlook) -> list[KeyRow]:
+    """Return the keys, those whose copies lie alike in one row, those in the fewest domains first."""
+    return [_key_row(outlook, pattern) for pattern in outlook.survival.patterns]
+
+
+def _key_row(outlook: Outlook, pattern: Pattern) -> KeyRow:
+    of = outlook.domain_of
+    held = {of[uuid] for uuid, mark in pattern.marks if mark in {CopyMark.PROVEN, CopyMark.PROVEN_AWAY}}
+    return KeyRow(
+        keys=pattern.keys,
+        share=percent(pattern.keys, outlook.survival.keys),
+        marks=tuple(
+            IN_DOMAIN if mark is CopyMark.MISSING and of[uuid] in held else MARKS[mark] for uuid, mark in pattern.marks
+        ),
+        domains=pattern.domains,
+        tone=Tone.OK if pattern.domains > 1 else Tone.WARN if pattern.domains else Tone.BAD,
+        oldest_proof=pattern.oldest_proof,
+        named=named_keys("", pattern.named, pattern.keys, NAMED_IN_ROW),
+    )
+
+
+def legend(outlook: Outlook) -> list[Mark]:
+    """Return the marks that the table explains."""
+    several = len(outlook.servers) > len(outlook.survival.domains)
+    return [*MARKS.values(), *[IN_DOMAIN] * several]
+
+
+# --- jobs and reports ---
+
+
+KINDS: Final = {ReportKind.PROOF: "Proof of every copy", ReportKind.REBOOT_DRILL: "Reboot drill"}
+"""What a report is, in words."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobLine:
+    """A job that was started here or by the API: what it does, and how far it is."""
+
+    uuid: str
+    what: str
+    tone: Tone
+    state: str
+    message: str
+    code: int
+    begin: datetime
+
+
+_STATES: Final = {JobState.SUCCESS: (Tone.OK, "done"), JobState.FAILURE: (Tone.BAD, "failed")}
+
+
+def job_line(job: Job, what: str) -> JobLine:
+    """Return a job in words."""
+    tone, state = _STATES.get(job.state, (Tone.UNKNOWN, "runs"))
+    message = "" if job.state is JobState.SUCCESS and job.message == "success" else job.message
+    return JobLine(job.uuid, what, tone, state, message, job.code, job.start_time)
+
+
+# --- all key managers ---
+
+
+@dataclass(frozen=True, slots=True)
+class ManagerLine:
+    """A key manager in the list: what it survives now."""
+
+    uuid: str
+    vserver: str
+    keys: int
+    said: Sentence
+
+
+def manager_lines(managers: Iterable[Watched]) -> list[ManagerLine]:
+    """Return the key managers, the one that survives least first; those without a key last."""
+    ordered = sorted(managers, key=lambda each: (weakness(each.survival), each.vserver))
+    return [ManagerLine(each.of.uuid, each.vserver, each.survival.keys, survives(each.survival)) for each in ordered]
+
+
+def weakness(found: Survival) -> tuple[bool, int, int]:
+    """Return the place of a key manager in an order: the one that survives least first."""
+    return not found.keys, found.now.survives, -found.now.at_risk
+
+
+def survives(found: Survival) -> Sentence:
+    """Return a sentence about what the keys of a key manager survive now."""
+    now = found.now
+    if not found.keys:
+        return Sentence(Tone.OK, "There is no key that could be lost.")
+    if now.unreadable.keys:
+        surely = found.without(frozenset(uuid for uuid, reason in now.away.items() if reason is not Away.UNKNOWN))
+        if surely.keys:
+            return Sentence(Tone.BAD, f"{counted(surely.keys, 'key')} cannot be read.")
+        return Sentence(Tone.UNKNOWN, f"Of {counted(now.unreadable.keys, 'key')} it is not known.")
+    if now.survives:
+        return Sentence(Tone.OK, f"Any {counted(now.survives, 'more replication domain')} may fail without a loss.")
+    return Sentence(
+        Tone.WARN, f"If one more replication domain fails, {counted(now.at_risk, 'key')} could not be read."
+    )
