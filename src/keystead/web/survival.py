@@ -309,23 +309,23 @@ def _notes(outlook: Outlook, lost: Loss) -> Iterable[str]:
 
 
 def new_keys(outlook: Outlook, choice: Choice) -> Sentence:
-    """Return whether new keys are accepted while the choice fails, by the rule of the creation of keys."""
+    """Return whether new keys are accepted while the choice fails, by the rule of the creation of keys.
+
+    It counts who answers. Whether a server has room for a new object is not known before it is sent one.
+    """
     will = "are" if choice.is_now else "would be"
     if outlook.refusal is not None:
         return Sentence(Tone.BAD, f"New keys {will} refused: {REFUSALS[outlook.refusal]}.", outlook.refusal.code)
     certain = _reachable(outlook, choice.servers | outlook.unlearned)
     possible = _reachable(outlook, choice.servers - choice.unsure)
     policy, of = outlook.manager.min_copies, outlook.domain_of
-    facts = f"{_needed(outlook)}, {_answering(outlook, len(certain), is_now=choice.is_now)}"
-    if doubtful := len(possible) - len(certain):
-        facts += f", of {doubtful} it is not known"
-    unfit = len(outlook.unfit - choice.servers)
-    aside = f" {counted(unfit, 'more server')} cannot store keys of volumes." if unfit else ""
+    facts = f"{_needed(outlook)}, {_takers(outlook, len(certain), len(possible), is_now=choice.is_now)}"
     if not missing_domain_count(certain, policy, of):
-        return Sentence(Tone.OK, f"New keys {will} accepted: {facts}.{aside}")
+        enough = "Enough servers answer" if choice.is_now else "Enough servers would be left"
+        return Sentence(Tone.OK, f"{enough} for new keys: {facts}. A full server would still refuse.")
     if missing_domain_count(possible, policy, of):
-        return Sentence(Tone.BAD, f"New keys {will} refused: {facts}.{aside}")
-    return Sentence(Tone.UNKNOWN, f"Whether new keys {will} accepted is not known: {facts}.{aside}")
+        return Sentence(Tone.BAD, f"New keys {will} refused: {facts}.")
+    return Sentence(Tone.UNKNOWN, f"Whether new keys {will} accepted is not known: {facts}.")
 
 
 def _reachable(outlook: Outlook, failed: frozenset[str]) -> set[str]:
@@ -338,7 +338,7 @@ def _reachable(outlook: Outlook, failed: frozenset[str]) -> set[str]:
     at = [
         (server.uuid, outlook.readable_at.get(server.uuid, PRIMARY))
         for server in outlook.servers
-        if server.uuid not in failed | outlook.unfit
+        if server.uuid not in failed
     ]
     return min_hitting_set(place for place in domains_at(at, of, outlook.servers).values() if not place & down)
 
@@ -348,10 +348,12 @@ def _needed(outlook: Outlook) -> str:
     return "1 copy is needed" if wanted == 1 else f"{wanted} copies are needed"
 
 
-def _answering(outlook: Outlook, number: int, *, is_now: bool) -> str:
-    """Return how many servers answer; how many domains, if one has several servers."""
+def _takers(outlook: Outlook, certain: int, possible: int, *, is_now: bool) -> str:
+    """Return how many servers can take a key; how many domains, if one has several servers."""
     alone = len(set(outlook.domain_of.values())) == len(outlook.servers)
-    what = counted(number, "server" if alone else "replication domain")
+    what = counted(certain, "server" if alone else "replication domain")
+    if possible > certain:
+        return f"{what} surely {'takes' if certain == 1 else 'take'} them, {possible - certain} perhaps"
     if is_now:
-        return f"{what} {'answers' if number == 1 else 'answer'}"
-    return f"{what} {'is' if number == 1 else 'are'} left"
+        return f"{what} {'answers' if certain == 1 else 'answer'}"
+    return f"{what} {'is' if certain == 1 else 'are'} left"

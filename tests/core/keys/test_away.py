@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from keystead.core.availability import SILENT_AFTER
-from keystead.core.keys.away import Away, away
+from keystead.core.keys.away import Away, away, readable_hosts
 from keystead.core.model import ONTAP_LEVEL, KeyServer, Node, Observation, State
 from keystead.core.server_address import ServerAddress
 
@@ -56,3 +56,20 @@ def test_whether_a_server_can_be_read_now(observations: list[Observation], reaso
     """One address that answers and shows its keys is enough; a node that is silent says nothing."""
     nodes = [node("1"), node("2"), node("3", SILENT_AFTER + timedelta(seconds=1))]
     assert away([SERVER], observations, nodes) == ({} if reason is None else {"a": reason})
+
+
+@pytest.mark.parametrize(
+    ("observations", "host"),
+    [
+        pytest.param([seen("1", "", UP)], "", id="the primary"),
+        pytest.param([seen("1", "", UP), seen("1", "second", UP, visible=True)], "", id="the primary first"),
+        pytest.param([seen("1", "", DOWN), seen("1", "second", UP, visible=True)], "second", id="the secondary"),
+        pytest.param([seen("1", "", DOWN), seen("1", "second", UP)], None, id="neither"),
+        pytest.param([], None, id="nobody looked"),
+    ],
+)
+def test_where_a_server_can_be_read_now(observations: list[Observation], host: str | None) -> None:
+    """At its primary, else at a secondary; exactly the servers that are not away."""
+    found = readable_hosts([SERVER], observations, [node("1")])
+    assert found == ({} if host is None else {"a": host})
+    assert bool(found) is not bool(away([SERVER], observations, [node("1")]))

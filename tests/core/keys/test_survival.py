@@ -170,6 +170,29 @@ def test_what_survives_from_now_on(
     assert set(now.away) == set(away)
 
 
+@pytest.mark.parametrize("away", ["", "b", "abcd"])
+def test_further_losses_count_what_is_away(away: str) -> None:
+    """Every set of the domains that answer, smaller ones first; the loss is that of these servers and those away."""
+    groups = [group("abcd", 5), group("ab", 3), group("bd", 2)]
+    found = surviving("abcd", EACH_ALONE, groups, away)
+    answering = [name for name in "abcd" if name not in away]
+    sets = [each for number in range(1, 5) for each in combinations(answering, number)]
+    assert [loss.domains for loss in found.now.losses] == sets
+    for loss in found.now.losses:
+        assert loss.keys == found.without(frozenset({*loss.domains, *away})).keys
+    assert found.without(frozenset(away)) == found.now.unreadable
+
+
+def test_without_servers_is_the_loss_of_their_domains() -> None:
+    """Of domains with two servers, as well as of one server of two."""
+    found = surviving("abcd", PAIRED, [group("ac", 5), group("b", 1), group("abcd", 2)])
+    by_domains = {loss.domains: loss for loss in found.losses}
+    assert found.without(frozenset("ab")).keys == by_domains["a",].keys == 1
+    assert found.without(frozenset("b")).keys == 1
+    assert found.without(frozenset("a")).keys == 0
+    assert found.without(frozenset("abcd")).named == by_domains["a", "c"].named
+
+
 def test_the_present_rests_on_proofs_of_servers_that_answer() -> None:
     """The oldest proof on a server that is away does not count."""
     groups = [group("ab", 1, a=OLD)]
@@ -194,6 +217,7 @@ def test_patterns() -> None:
         CopyMark.PROVEN_AWAY,
     ]
     assert found.patterns[0].named == (KeyName("a0", "name of a0"),)
+    assert [each.domains for each in found.patterns] == [1, 2, 3]
 
 
 def with_secondaries(**secondaries: tuple[str, ...]) -> list[KeyServer]:

@@ -140,7 +140,7 @@ def _starting(action: Action) -> Callable[[PageRequest], Awaitable[Response]]:
         except OntapError as error:
             return await _shown(request, failing if chosen else None, error)
         query = f"?{query_of(failing)}" if chosen else ""
-        return redirect(f"{_PAGE.format(uuid=uuid)}{query}")
+        return redirect(f"{_PAGE.format(uuid=uuid)}{query}#work")
 
     return start
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 import pytest
 
@@ -12,7 +13,7 @@ from keystead.core.errors import OntapError
 from keystead.core.keys.away import Away
 from keystead.core.keys.model import Presence
 from keystead.core.keys.survival import CopyMark, KeyName
-from keystead.core.model import Observation, State
+from keystead.core.model import Observation, State, Svm
 from keystead.service.context import Call
 from keystead.service.keys.reporting.survival import KeySurvival
 from tests.service.worlds.keys import CALL, SECONDARY, STANDBY, KeyWorld, full, on_sqlite
@@ -87,6 +88,32 @@ async def test_what_one_secondary_has_for_two_servers_is_lost_with_either(key_wo
     assert said.unproven.oldest_proof == min(
         copy.proven for copy in await key_world.copies(on_both.uuid) if copy.proven
     )
+
+
+@on_sqlite
+async def test_the_outlook_of_new_keys(key_world: KeyWorld) -> None:
+    """Who is learned, at which host a server can be read, and what refuses every key."""
+    manager = await key_world.key_manager(*await key_world.start(3), know=False)
+    found = await KeySurvival(key_world.store, key_world.clock).outlook(CALL, manager)
+    uuids = [server.uuid for server in found.servers]
+    assert found.manager.svm is not None
+    assert (found.manager.uuid, found.vserver) == (manager, found.manager.svm.name)
+    assert (set(found.unlearned), dict(found.readable_at), found.refusal) == (set(uuids), {}, None)
+    await key_world.know(manager)
+    await key_world.node()
+
+    def change(tx: Transaction) -> None:
+        (node, *_) = tx.nodes()
+        tx.put_observations([Observation(node.uuid, uuids[0], "", State.AVAILABLE, NOON)], new=True)
+        tx.change_key_manager(replace(found.manager, enabled=False))
+
+    await key_world.store.write(change)
+    found = await KeySurvival(key_world.store, key_world.clock).outlook(CALL, manager)
+    assert (len(found.unlearned), found.readable_at, found.refusal) == (0, {uuids[0]: ""}, errors.NOT_ENABLED)
+    elsewhere = replace(CALL, scope=Svm(str(uuid4()), "elsewhere"))
+    with pytest.raises(OntapError) as raised:
+        await KeySurvival(key_world.store, key_world.clock).outlook(elsewhere, manager)
+    assert raised.value.kind is errors.ENTRY_NOT_FOUND
 
 
 @on_sqlite

@@ -10,14 +10,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
 from keystead.core.keys.away import away, readable_hosts
-from keystead.core.keys.creating import LENGTH, why_no_key
+from keystead.core.keys.creating import why_no_key
 from keystead.core.keys.guarding import without_aborted
 from keystead.core.keys.keeping import KEPT_STATES
-from keystead.core.keys.model import KeyType
 from keystead.core.keys.survival import MAX_NAMED, KeyGroupCounter, has_shared_addresses, survival
 from keystead.service.announcing import cluster_name
 from keystead.service.keys.topology import load_topology
-from keystead.service.keys.writing.attempt_runner import LENGTH_NOT_SUPPORTED, NOT_REACHED, unusable
 from keystead.service.loading import require_key_manager
 from keystead.service.ports.cluster import ClusterRows, NodeRows, ObservationRows
 from keystead.service.ports.configuration import KeyManagerRows
@@ -63,9 +61,9 @@ class Outlook:
     """The survival report of a key manager, with what decides whether it takes new keys.
 
     ``vserver`` is its SVM, or the cluster. ``domain_of`` is the replication domain of each server (uuid).
-    ``readable_at`` is the host at which a server can be read now; servers that are away are left out. ``unfit`` are the
-    servers that cannot store a key of a volume. ``unlearned`` are those of which that is not known yet: the next key
-    has them learned. ``refusal`` is why no key can be created, whatever the servers do; None if they decide.
+    ``readable_at`` is the host at which a server can be read now; servers that are away are left out. ``unlearned``
+    are the servers of which it is not known yet how they store keys: the next key has them learned. ``refusal`` is why
+    no key can be created, whatever the servers do; None if they decide.
     """
 
     manager: KeyManager
@@ -74,7 +72,6 @@ class Outlook:
     domain_of: Mapping[str, str]
     survival: Survival
     readable_at: Mapping[str, str]
-    unfit: frozenset[str]
     unlearned: frozenset[str]
     refusal: ErrorKind | None
 
@@ -109,7 +106,6 @@ class KeySurvival:
             topology = load_topology(tx, require_key_manager(tx, call, key_manager))
             manager, servers, nodes = topology.key_manager, topology.servers, tx.nodes()
             seen = tx.observations([server.uuid for server in servers])
-            why = unusable(topology, LENGTH[KeyType.VEK])
             return Outlook(
                 manager=manager,
                 vserver=manager.svm.name if manager.svm else cluster_name(tx),
@@ -117,8 +113,7 @@ class KeySurvival:
                 domain_of=topology.domain_of,
                 survival=survival_of(tx, topology, seen, nodes),
                 readable_at=readable_hosts(servers, seen, nodes),
-                unfit=frozenset(uuid for uuid, reason in why.items() if reason == LENGTH_NOT_SUPPORTED),
-                unlearned=frozenset(uuid for uuid, reason in why.items() if reason == NOT_REACHED),
+                unlearned=frozenset(server.uuid for server in servers if server.uuid not in topology.profiles),
                 refusal=why_no_key(manager, topology.certificates, servers),
             )
 
