@@ -159,7 +159,10 @@ def is_purged(attempts: Collection[Attempt], copies: Iterable[Copy], incarnation
 
 
 def aborted_elsewhere(attempt: Attempt, incarnation: Incarnation) -> bool:
-    """Return True if another incarnation aborted the attempt. Its objects may be in use there by now."""
+    """Return True if the attempt is aborted, and another incarnation began it. Its objects may be in use there by now.
+
+    Which incarnation aborted it does not matter. An attempt that was disowned names no incarnation, so it counts, too.
+    """
     return attempt.state is AttemptState.ABORTED and attempt.incarnation != incarnation.uuid
 
 

@@ -163,7 +163,9 @@ class RelocationGuard:
         that does not answer, and instead of 66060339 if ``target`` is not the client certificate. Raises 262145 (503)
         when time (``until``, loop time) is over. A caller for whose answer nobody waits gives a much later ``until``.
         """
-        topology, stored = await self._store.read(lambda tx: (load_topology(tx, after), _current_topology(tx, after)))
+        topology, stored = await self._store.read(
+            lambda tx: (load_topology(tx, after), _topology_before_change(tx, after))
+        )
         if topology.servers != servers:
             return False
         if topology.sealed_digest_key is None:
@@ -262,7 +264,9 @@ class RelocationGuard:
     async def _read_new_copies(self, call: Call, routes: Routes, moving: Relocation, until: float) -> None:
         """Read the required copies that were stored since the first read. Called in each further try.
 
-        If there are none, something else has changed, and all required copies are checked again.
+        If there are none, something else has changed. Then all required copies are checked again, but those that were
+        read already are not read again. Copies that need not be read (``not_required``) are judged anew. Raises as
+        :meth:`prove_moved` does.
         """
         moving.read_copies.not_required.clear()  # because the address in use may have changed since
         new = await self._store.read(lambda tx: self._required_since(tx, routes.topology, moving))
@@ -393,7 +397,11 @@ def _make_copies_unknown(tx: Rows, key_server: str, read_copies: ReadCopies, beg
         tx.put_copies([replace(copy, presence=Presence.PRESENT, proven=began) for copy in there], new=False)
 
 
-def _current_topology(tx: Rows, key_manager: KeyManager) -> ServerTopology:
-    """Return a key manager's topology with the certificates that are stored now, not those of ``key_manager``."""
+def _topology_before_change(tx: Rows, key_manager: KeyManager) -> ServerTopology:
+    """Return a key manager's topology with the certificates that are stored now, not those of ``key_manager``.
+
+    Called before copies are read with new certificates, so that the current certificates can be tried, too. If the key
+    manager was deleted, those of ``key_manager`` are in the topology.
+    """
     stored = tx.key_manager(key_manager.uuid)
     return load_topology(tx, stored or key_manager)

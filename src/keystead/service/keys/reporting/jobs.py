@@ -107,7 +107,8 @@ class VerificationJobs:
     async def drill(self, call: Call, key_manager: str) -> JobRequest:
         """Return the job that reads every key in use from its key servers alone. Raises 4 (404).
 
-        Called when an API caller asks for a reboot drill. No server is asked before the job runs.
+        Called when an API caller asks for a reboot drill. No server is asked before the job runs. If a certificate or
+        secret cannot be used, no server is asked at all, and the report says that each key is unreachable.
         """
         in_use = (KeyState.COMMITTED,)
         start = await self._begin(call, key_manager, in_use)

@@ -151,9 +151,10 @@ class CopyVerification:
 
 
 async def _state(at: Visit, seen: CopyObservation) -> str:
-    """Return the State of a copy that was read, as the server tells it now; empty if the server does not tell it.
+    """Return the State of a copy that was just looked at, as the server tells it now; empty if it does not tell it.
 
-    Raises KeyServerFault.
+    For a copy that agrees, the look gives the stored State only (see :func:`look_at_many`), so the server is asked. For
+    any other copy the look has just asked. Raises KeyServerFault.
     """
     if seen.look is not CopyAnswer.AGREES:
         return seen.state
