@@ -92,7 +92,10 @@ async def test_an_account_is_created_and_shown(owners: Owners) -> None:
         },
         "name": "joe.smith",
         "scope": "cluster",
-        "role": {"name": "readonly"},
+        "role": {
+            "name": "readonly",
+            "_links": {"self": {"href": f"/api/security/roles/{owners.cluster.uuid}/readonly"}},
+        },
         "applications": [
             {"application": "http", "authentication_methods": ["password"], "second_authentication_method": "none"}
         ],
@@ -100,6 +103,8 @@ async def test_an_account_is_created_and_shown(owners: Owners) -> None:
         "comment": "on call",
         "_links": {"self": {"href": owners.path("joe.smith")}},
     }
+    role = (await owners.api.admin.get(shown.body["role"]["_links"]["self"]["href"])).body
+    assert (role["name"], role["scope"]) == ("readonly", "cluster")
     assert (await owners.client("joe.smith").get(WHOAMI)).body["roles"] == ["readonly"]
     record = await owners.last_record()
     assert (record.message, record.state) == ("created account joe.smith, role readonly", "success")

@@ -322,7 +322,8 @@ class Options:
     """Settings of the cluster that are stored in its database and changed through the API.
 
     ``audit_cli``, ``audit_http`` and ``audit_ontapi`` turn on records of reads. The polling interval is in minutes. In
-    the ``key_recovery_days`` after its deletion a key can be recovered.
+    the ``key_recovery_days`` after its deletion a key can be recovered. The cluster's contact and location are for
+    people.
     """
 
     audit_cli: bool = False
@@ -331,6 +332,8 @@ class Options:
     health_monitor_polling_interval: int = 15
     cloud_kms_retry_count: int = 3
     key_recovery_days: int = 7
+    cluster_contact: str = ""
+    cluster_location: str = ""
 
 
 @dataclass(frozen=True, slots=True)

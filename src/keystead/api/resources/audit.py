@@ -113,7 +113,12 @@ MESSAGES = Resource(
             read=Read.KEY,
         ),
         Field(
-            name="role", type=TEXT, help="The account's role.", get=lambda view: view.record.role or None, column="role"
+            name="role",
+            type=TEXT,
+            help="The account's role.",
+            get=lambda view: view.record.role or None,
+            column="role",
+            read=Read.KEY,
         ),
         Field(
             name="input",

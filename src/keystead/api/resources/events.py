@@ -46,6 +46,7 @@ EVENTS = Resource(
             type=UUID,
             help="The node's identifier.",
             get=attrgetter("uuid"),
+            read=Read.KEY,
             column="node",
         ),
         Field(name="node.name", type=TEXT, help="The node's name.", get=attrgetter("name"), read=Read.KEY),
