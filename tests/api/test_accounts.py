@@ -182,6 +182,23 @@ async def test_a_password_is_needed_for_its_method(owners: Owners) -> None:
     assert_error(await owners.client("joe-smith", "").get(WHOAMI), errors.AUTHENTICATION_FAILED)
 
 
+async def test_the_present_password_is_no_new_one(owners: Owners) -> None:
+    """7077925, whoever sets it and however, with the text that Ansible knows; nothing else of the change is made."""
+    assert (await owners.create("joe-smith")).status == 201
+    admin, joe, path = owners.api.admin, owners.client("joe-smith"), owners.path("joe-smith")
+    for answer in (
+        await admin.patch(path, {"password": PASSWORD, "comment": "gone"}),
+        await admin.patch(f"{path}?name=joe-smith&owner.uuid={owners.cluster.uuid}", {"password": PASSWORD}),
+        await joe.patch(path, {"password": PASSWORD}),
+        await joe.post(OWN_PASSWORD, {"name": "joe-smith", "password": PASSWORD}),
+    ):
+        assert_error(answer, errors.PASSWORD_REPEATED, "password")
+        assert answer.body["error"]["message"] == "New password must be different from the old password."
+    assert (await admin.get(f"{path}?fields=comment")).body["comment"] == ""
+    for password in (NEW, PASSWORD):
+        assert (await admin.patch(path, {"password": password})).status == 200
+
+
 async def test_a_change_counts_with_the_next_request(owners: Owners) -> None:
     """Role, lock, password and end: no remembered credential outlives them."""
     assert (await owners.create("joe-smith")).status == 201

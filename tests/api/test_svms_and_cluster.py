@@ -180,8 +180,10 @@ async def test_what_ansible_reads_of_an_svm(api: Api) -> None:
     assert (record["ipspace"], record["snapshot_policy"]) == ({"name": "Default"}, {"name": "none"})
     assert (record["state"], record["subtype"]) == ("running", "default")
     assert set(record) == {
-        *("uuid", "name", "aggregates", "ipspace", "language", "snapshot_policy", "state", "subtype", "_links"),
+        *("uuid", "name", "aggregates", "comment", "ipspace", "language", "max_volumes", "snapshot_policy", "state"),
+        *("subtype", "_links"),
     }
+    assert (record["comment"], record["max_volumes"]) == ("", "unlimited")  # it changes only what it sees
 
 
 STORAGE: dict[str, Any] = {

@@ -259,7 +259,7 @@ _CHANGE_CODES = (
 _NAME_CODES = (errors.NAME_CHARACTERS, errors.NAME_LENGTH, errors.NAME_RESERVED)
 _CODES = {
     "POST": (errors.DUPLICATE_ENTRY, *_NAME_CODES, *_CHANGE_CODES, errors.SVM_NOT_FOUND),
-    "PATCH": _CHANGE_CODES,
+    "PATCH": (*_CHANGE_CODES, errors.PASSWORD_REPEATED),
     "DELETE": (errors.LAST_ADMIN,),
 }
 _ALL = Collection(resource=ACCOUNTS, page=_page, show=_show, create=_create, patch=_patch, delete=_delete, codes=_CODES)
@@ -277,7 +277,7 @@ PATHS: Paths = {
             _set_password,
             Form.COMMAND,
             "Set an account's password",
-            (errors.USER_NOT_FOUND, errors.SVM_NOT_FOUND, *_PASSWORD_CODES),
+            (errors.USER_NOT_FOUND, errors.SVM_NOT_FOUND, errors.PASSWORD_REPEATED, *_PASSWORD_CODES),
         )
     },
 }

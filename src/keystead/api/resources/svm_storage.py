@@ -52,7 +52,8 @@ _FIELDS: Final[tuple[tuple[str, Type, str], ...]] = (
 )
 """Names, types and meanings."""
 
-_DEFAULTS: Final = {"language": "c.utf_8"}
+_DEFAULTS: Final = {"comment": "", "language": "c.utf_8", "max_volumes": "unlimited"}
+"""What ONTAP shows while nothing is stated. Ansible changes only what is shown."""
 
 
 def _stated(name: str, default: Any) -> Callable[[Any], Any]:
