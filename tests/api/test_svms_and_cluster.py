@@ -219,9 +219,21 @@ async def test_what_is_stated_about_storage_is_shown_again(api: Api) -> None:
     assert (await api.store.read(lambda tx: tx.svm_attributes([path.rpartition("/")[2]]))) == {}
 
 
+async def test_names_instead_of_objects(api: Api) -> None:
+    """As Ansible sends an IPspace and a snapshot policy; what is no name is refused."""
+    assert (await api.admin.post(SVMS, {"name": "vs0", "ipspace": "tenants", "snapshot_policy": "daily"})).status == 201
+    path = f"{SVMS}?name=vs0"
+    assert (await api.admin.patch(path, {"snapshot_policy": "hourly"})).status == 200
+    (shown,) = (await api.admin.get(f"{path}&fields=ipspace,snapshot_policy")).body["records"]
+    assert (shown["ipspace"], shown["snapshot_policy"]) == ({"name": "tenants"}, {"name": "hourly"})
+    assert_error(await api.admin.patch(path, {"ipspace": "x" * 256}), errors.INVALID_FIELD_VALUE, "ipspace.name")
+    assert_error(await api.admin.patch(path, {"ipspace": ["x"]}), errors.ARRAY_NOT_EXPECTED, "ipspace")
+
+
 @pytest.mark.parametrize(
     ("stated", "kind", "target"),
     [
+        ({"qos_policy": "gold"}, errors.INVALID_FIELD_VALUE, "qos_policy"),
         ({"nfs": {"enabled": True}}, errors.INVALID_FIELD_VALUE, "nfs.enabled"),
         ({"subtype": "dp_destination"}, errors.INVALID_FIELD_VALUE, "subtype"),
         ({"storage": {"limit": -1}}, errors.INVALID_FIELD_VALUE, "storage.limit"),

@@ -97,7 +97,7 @@ def test_examples(service: Service, tmp_path: Path, pki: Pki, sound_ports: list[
     for task in tasks_of(module, servers):
         prepare(service, task, servers)
         file = tmp_path / "example.yml"
-        file.write_text(json.dumps([task.steps]))
+        file.write_text(task.text)
         fault = fault_of(task, plays.converge(str(file.with_suffix("")), **variables(task, pki)))
         known = FAILURES.get(task.key)
         if known.says not in fault if known else fault:

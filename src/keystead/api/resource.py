@@ -69,7 +69,7 @@ def _same_key(key: Any, _: Mapping[str, Any]) -> Any:
 class Group:
     """An object, or an array of objects, that contains fields. ``get`` reads it from the object around it.
 
-    ``link`` makes the path of its ``_links.self``.
+    ``link`` makes the path of its ``_links.self``. ``by_name``: bodies may give its name instead of an object.
     """
 
     name: str
@@ -77,6 +77,7 @@ class Group:
     get: Callable[[Any], Any]
     many: bool = False
     link: Callable[[Any], str] | None = None
+    by_name: bool = False
 
 
 @dataclass(slots=True)
