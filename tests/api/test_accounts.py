@@ -125,6 +125,19 @@ async def test_the_cluster_can_be_named_as_owner(owners: Owners) -> None:
     assert_error(answer, errors.SVM_NOT_FOUND, "svm.uuid")
 
 
+async def test_a_read_may_repeat_the_key(owners: Owners) -> None:
+    """As Terraform's provider does for accounts and roles: another value finds nothing."""
+    assert (await owners.create("joe-smith")).status == 201
+    get, cluster = owners.api.admin.get, owners.cluster.uuid
+    for path, name in ((owners.path("joe-smith"), "joe-smith"), (f"{ROLES}/{cluster}/readonly", "readonly")):
+        shown = await get(f"{path}?fields=name&name={name}&owner.uuid={cluster}")
+        assert (shown.status, shown.body["name"]) == (200, name)
+        assert_error(await get(f"{path}?name=other"), errors.ENTRY_NOT_FOUND, "name")
+        assert_error(await get(f"{path}?owner.uuid={owners.vs1.uuid}"), errors.ENTRY_NOT_FOUND, "owner.uuid")
+        assert_error(await get(f"{path}?owner.uuid=x"), errors.INVALID_FIELD_VALUE, "owner.uuid")
+        assert_error(await get(f"{path}?scope=cluster"), errors.FIELD_NOT_QUERYABLE, "scope")
+
+
 async def test_a_name_is_taken_in_the_whole_cluster(owners: Owners) -> None:
     """One listener and names without SVM: the same name in another SVM is a duplicate."""
     for owner in (None, "vs1", "vs2"):

@@ -36,7 +36,7 @@ class Field:
 
     ``many`` means an array. ``given`` is the type of a body's value if that differs from ``type``. ``restore`` gives
     the value that a rollback of a PATCH sets when ``get`` shows nothing. It reads from the whole object and returns
-    None if the value cannot be known.
+    None if the value cannot be known. ``listed``: values hold no comma, so that one separates alternatives of a filter.
     """
 
     name: str
@@ -53,6 +53,7 @@ class Field:
     column: str | None = None
     given: Type | None = None
     restore: Callable[[Any], Any] | None = None
+    listed: bool = False
     refusal: ErrorKind | None = None  # the error for setting the field, if ONTAP has a special code
 
     def settable(self, method: str) -> bool:

@@ -267,7 +267,7 @@ _ALL = Collection(resource=ACCOUNTS, page=_page, show=_show, create=_create, pat
 PATHS: Paths = {
     COLLECTION: _ALL.operations(),
     f"{COLLECTION}/{{owner}}/{{name}}": {
-        "GET": showing(ACCOUNTS, _show),
+        "GET": showing(ACCOUNTS, _show, key_again=True),
         "PATCH": patching(ACCOUNTS, _patch, codes=_CODES["PATCH"]),
         "DELETE": deleting(ACCOUNTS, _delete, codes=_CODES["DELETE"]),
     },
