@@ -73,8 +73,8 @@ READ_BY_MOST = ("all", "read", "read", "read", "none")
 OF_CLUSTER = ("all", "read", "none", "none", "none")
 TABLE = {
     "/api/cluster": READ_BY_ALL,
-    "/api/cluster/jobs": READ_BY_ALL,
-    "/api/cluster/jobs/{uuid}": READ_BY_ALL,
+    "/api/cluster/jobs": ("all", "read", "all", "read", "read"),
+    "/api/cluster/jobs/{uuid}": ("all", "read", "all", "read", "read"),
     "/api/cluster/nodes": OF_CLUSTER,
     "/api/cluster/nodes/{uuid}": OF_CLUSTER,
     "/api/security/accounts": ("all", *["read, modify"] * 4),

@@ -181,8 +181,10 @@ async def test_what_ansible_reads_of_an_svm(api: Api) -> None:
     assert (record["ipspace"], record["snapshot_policy"]) == ({"name": "Default"}, {"name": "none"})
     assert (record["state"], record["subtype"]) == ("running", "default")
     assert set(record) == {
-        *("uuid", "name", "aggregates", "ipspace", "language", "snapshot_policy", "state", "subtype", "_links"),
+        *("uuid", "name", "aggregates", "comment", "ipspace", "language", "max_volumes", "snapshot_policy", "state"),
+        *("subtype", "_links"),
     }
+    assert (record["comment"], record["max_volumes"]) == ("", "unlimited")  # it changes only what it sees
 
 
 LIMITS = (-1, "-1GB", "1.5GB", "1 GB", "8192PB", "GB", "1EB", True)
@@ -221,6 +223,17 @@ async def test_what_is_stated_about_storage_is_shown_again(api: Api) -> None:
     assert (await api.store.read(lambda tx: tx.svm_attributes([path.rpartition("/")[2]]))) == {}
 
 
+async def test_names_instead_of_objects(api: Api) -> None:
+    """As Ansible sends an IPspace and a snapshot policy; what is no name is refused."""
+    assert (await api.admin.post(SVMS, {"name": "vs0", "ipspace": "tenants", "snapshot_policy": "daily"})).status == 201
+    path = f"{SVMS}?name=vs0"
+    assert (await api.admin.patch(path, {"snapshot_policy": "hourly"})).status == 200
+    (shown,) = (await api.admin.get(f"{path}&fields=ipspace,snapshot_policy")).body["records"]
+    assert (shown["ipspace"], shown["snapshot_policy"]) == ({"name": "tenants"}, {"name": "hourly"})
+    assert_error(await api.admin.patch(path, {"ipspace": "x" * 256}), errors.INVALID_FIELD_VALUE, "ipspace.name")
+    assert_error(await api.admin.patch(path, {"ipspace": ["x"]}), errors.ARRAY_NOT_EXPECTED, "ipspace")
+
+
 @pytest.mark.parametrize(
     ("written", "size"),
     [("40GB", 40 << 30), ("400mb", 400 << 20), ("1KB", 1024), ("8191PB", 8191 << 50), ("7", 7), (0, 0)],
@@ -235,6 +248,7 @@ async def test_a_limit_of_storage_may_have_a_unit(api: Api, written: Any, size: 
     ("stated", "kind", "target"),
     [
         *(({"storage": {"limit": size}}, errors.INVALID_FIELD_VALUE, "storage.limit") for size in LIMITS),
+        ({"qos_policy": "gold"}, errors.INVALID_FIELD_VALUE, "qos_policy"),
         ({"nfs": {"enabled": True}}, errors.INVALID_FIELD_VALUE, "nfs.enabled"),
         ({"subtype": "dp_destination"}, errors.INVALID_FIELD_VALUE, "subtype"),
         ({"comment": "x" * 255}, errors.INVALID_FIELD_VALUE, "comment"),

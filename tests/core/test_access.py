@@ -36,7 +36,7 @@ def allowed(role: Role, path: str) -> str:
         (Role.VSADMIN, "/api/security/audit", Access.NONE),
         (Role.VSADMIN, "/api/security/audit/messages", Access.READONLY),
         (Role.VSADMIN, "/api/cluster", Access.READONLY),
-        (Role.VSADMIN, "/api/cluster/jobs/x", Access.READONLY),
+        (Role.VSADMIN, "/api/cluster/jobs/x", Access.ALL),
         (Role.VSADMIN, "/api/cluster/nodes", Access.NONE),
         (Role.VSADMIN, "/api/cluster/nodes/x", Access.NONE),
         (Role.VSADMIN, "/api/clusters", Access.NONE),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from keystead.api.collecting import collect
 from keystead.api.declared import Codes, Form, Operation, Own
+from keystead.api.filtering import parsed
 from keystead.api.hal import Reply, render, segment, self_link
 from keystead.api.query import WriteQuery, next_page, read_get, read_write
 from keystead.api.request import ALLOW, Request
@@ -113,15 +114,20 @@ async def _rendered(resource: Resource, query: GetQuery, views: Sequence[Any], *
     return records
 
 
-def showing(resource: Resource, read_one: ReadOne, codes: Codes = ()) -> Operation:
-    """Return the operation for GET of one object."""
+def showing(resource: Resource, read_one: ReadOne, codes: Codes = (), *, key_again: bool = False) -> Operation:
+    """Return the operation for GET of one object. With ``key_again`` parameters may repeat the key of the path."""
+    own = _key_again(resource) if key_again else {}
 
     async def run(request: Request) -> Reply:
-        query = read_get(resource, request.parameters(), single=True)
+        parameters = request.parameters()
+        again = {name: parsed(own[name].type, name, text) for name, text in parameters.items() if name in own}
+        _check_key_again(resource, request, again)
+        left = {name: text for name, text in parameters.items() if name not in own}
+        query = read_get(resource, left, single=True)
         view = await read_one(request, query.selected)
         return Reply(200, render(resource, query.selected, view, hal=request.hal, pruned=query.pruned))
 
-    return Operation(run=run, form=Form.SHOW, resource=resource, codes=codes)
+    return Operation(run=run, form=Form.SHOW, resource=resource, own=own, codes=codes)
 
 
 def created(resource: Resource, request: Request, query: WriteQuery, views: Sequence[Any]) -> Reply:
@@ -177,12 +183,17 @@ def _key_again(resource: Resource) -> Own:
     }
 
 
+def _check_key_again(resource: Resource, request: Request, given: Mapping[str, Any]) -> None:
+    """Raise 4 (404) if a repeated key is not that of the path."""
+    for name, part in resource.in_path.items():
+        if name in given and given[name] != request.path_value(resource, name, part):
+            raise OntapError(errors.ENTRY_NOT_FOUND, target=name)
+
+
 def _read_one(resource: Resource, request: Request, accepted: Own) -> WriteQuery:
     """Read the parameters of a write of one object. Raise 4 (404) if a repeated key is not that of the path."""
     query = read_write(resource, request.parameters(), request.method, accepted)
-    for name, part in resource.in_path.items():
-        if name in query.own and query.own[name] != request.path_value(resource, name, part):
-            raise OntapError(errors.ENTRY_NOT_FOUND, target=name)
+    _check_key_again(resource, request, query.own)
     resource.catalogue.select(query.own.get("fields", ""), single=True)
     own = {name: value for name, value in query.own.items() if name not in {*resource.in_path, "fields"}}
     return replace(query, own=own)

@@ -80,6 +80,7 @@ PRIVILEGES = {
     Role.VSADMIN: _table(
         *_OF_EVERY_SVM_ACCOUNT,
         *(Privilege(path, Access.ALL) for path in _KEY_MANAGEMENT),
+        Privilege("/api/cluster/jobs", Access.ALL),  # as in ONTAP: roles of SVMs are made with it
         *(Privilege(CONFIRM, Access.NONE), _NO_MATERIAL, Privilege(_LOGIN_MESSAGES, Access.READ_MODIFY)),
     ),
     Role.VSADMIN_READONLY: _table(

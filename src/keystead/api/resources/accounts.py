@@ -271,7 +271,7 @@ _CHANGE_CODES = (
 _NAME_CODES = (errors.NAME_CHARACTERS, errors.NAME_LENGTH, errors.NAME_RESERVED)
 _CODES = {
     "POST": (errors.DUPLICATE_ENTRY, *_NAME_CODES, *_CHANGE_CODES, errors.SVM_NOT_FOUND),
-    "PATCH": _CHANGE_CODES,
+    "PATCH": (*_CHANGE_CODES, errors.PASSWORD_REPEATED),
     "DELETE": (errors.LAST_ADMIN,),
 }
 _ALL = Collection(resource=ACCOUNTS, page=_page, show=_show, create=_create, patch=_patch, delete=_delete, codes=_CODES)
@@ -279,7 +279,7 @@ _ALL = Collection(resource=ACCOUNTS, page=_page, show=_show, create=_create, pat
 PATHS: Paths = {
     COLLECTION: _ALL.operations(),
     f"{COLLECTION}/{{owner}}/{{name}}": {
-        "GET": showing(ACCOUNTS, _show),
+        "GET": showing(ACCOUNTS, _show, key_again=True),
         "PATCH": patching(ACCOUNTS, _patch, codes=_CODES["PATCH"]),
         "DELETE": deleting(ACCOUNTS, _delete, codes=_CODES["DELETE"]),
     },
@@ -289,7 +289,7 @@ PATHS: Paths = {
             _set_password,
             Form.COMMAND,
             "Set an account's password",
-            (errors.USER_NOT_FOUND, errors.SVM_NOT_FOUND, *_PASSWORD_CODES),
+            (errors.USER_NOT_FOUND, errors.SVM_NOT_FOUND, errors.PASSWORD_REPEATED, *_PASSWORD_CODES),
         )
     },
 }

@@ -68,9 +68,10 @@ EVENTS = Resource(
         Field(
             name="message.name",
             type=TEXT,
-            help="The event's name.",
+            help="The event's name. In filters a comma separates names.",
             get=attrgetter("event.name"),
             column="name",
+            listed=True,
         ),
         Field(
             name="message.severity",

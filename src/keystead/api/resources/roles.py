@@ -244,7 +244,10 @@ _ALL_PRIVILEGES = Collection(
 
 PATHS: Paths = {
     COLLECTION: _ALL_ROLES,
-    _ONE: {"GET": showing(ROLES, _show), "DELETE": deleting(ROLES, _delete, codes=_ROLE_CODES["DELETE"])},
+    _ONE: {
+        "GET": showing(ROLES, _show, key_again=True),
+        "DELETE": deleting(ROLES, _delete, codes=_ROLE_CODES["DELETE"]),
+    },
     f"{_ONE}/privileges": _ALL_PRIVILEGES,
     f"{_ONE}/privileges/{{path:path}}": {
         "GET": showing(PRIVILEGES, _privilege),

@@ -70,7 +70,11 @@ _FIELDS: Final[tuple[tuple[str, Type, str], ...]] = (
 )
 """Names, types and meanings."""
 
-_DEFAULTS: Final = {"language": "c.utf_8"}
+_BY_NAME: Final = {"ipspace", "snapshot_policy"}
+"""Those that Ansible's ``na_ontap_svm`` sends as texts."""
+
+_DEFAULTS: Final = {"comment": "", "language": "c.utf_8", "max_volumes": "unlimited"}
+"""What ONTAP shows while nothing is stated. Ansible changes only what is shown."""
 
 
 def _stated(name: str, default: Any) -> Callable[[Any], Any]:
@@ -85,7 +89,10 @@ def _kept(name: str, type_: Type, help_: str, given: Type | None = None) -> Fiel
 
 
 STATED: Final[tuple[Field | Group, ...]] = (
-    *(Group(name=name, help=f"Kept and shown: {help_}", get=_stated(name, shown)) for name, shown, help_ in _GROUPS),
+    *(
+        Group(name=name, help=f"Kept and shown: {help_}", get=_stated(name, shown), by_name=name in _BY_NAME)
+        for name, shown, help_ in _GROUPS
+    ),
     Group(name="aggregates", help="Kept and shown: its aggregates.", get=_stated("aggregates", ()), many=True),
     _kept("aggregates.name", text(255), "an aggregate's name."),
     _kept("aggregates.uuid", UUID, "an aggregate's identifier."),

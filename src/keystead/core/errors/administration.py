@@ -97,6 +97,12 @@ PASSWORD_TOO_SHORT = row(
 PASSWORD_TOO_SIMPLE = row(
     7077920, 400, "The new password must have both letters and numbers.", "A password lacks a letter or a digit."
 )
+PASSWORD_REPEATED = row(
+    7077925,
+    400,
+    "New password must be different from the old password.",
+    "The account has this password already. Earlier passwords are not compared.",
+)
 PASSWORD_TOO_LONG = row(
     7077940, 400, "The password exceeds the maximum supported length.", "A password has at most 128 characters."
 )
