@@ -77,6 +77,8 @@ TABLE = {
     "/api/cluster/jobs/{uuid}": READ_BY_ALL,
     "/api/cluster/nodes": OF_CLUSTER,
     "/api/cluster/nodes/{uuid}": OF_CLUSTER,
+    "/api/private/cli/security/certificate": READ_BY_MOST,
+    "/api/security": OF_CLUSTER,
     "/api/security/accounts": ("all", *["read, modify"] * 4),
     "/api/security/accounts/{owner}/{name}": ("all", *["read, modify"] * 4),
     "/api/security/audit": OF_CLUSTER,

@@ -82,12 +82,20 @@ class Endpoint:
         await reply.send(send, hal=request.hal, bodiless=request.method == "HEAD", pretty=request.pretty)
 
 
-def listing(resource: Resource, read_page: ReadPage, codes: Codes = ()) -> Operation:
-    """Return the operation for GET of a collection: the records that match the filters, one page at a time."""
+def listing(
+    resource: Resource,
+    read_page: ReadPage,
+    codes: Codes = (),
+    parameters: Callable[[Request], dict[str, str]] = Request.parameters,
+) -> Operation:
+    """Return the operation for GET of a collection: the records that match the filters, one page at a time.
+
+    ``parameters`` reads the URL's parameters.
+    """
 
     async def run(request: Request) -> Reply:
-        parameters = request.parameters()
-        query = read_get(resource, parameters, single=False)
+        given = parameters(request)
+        query = read_get(resource, given, single=False)
         found = await collect(resource, query, lambda page: read_page(request, page))
         body: dict[str, Any] = {}
         if query.return_records:
@@ -96,7 +104,7 @@ def listing(resource: Resource, read_page: ReadPage, codes: Codes = ()) -> Opera
         links = self_link(request.self_path) if request.hal else {}
         if found.last is None:
             return Reply(200, body | ({"_links": links} if links else {}))
-        href = next_page(request.path, parameters, query, found.last, found.offset)
+        href = next_page(request.path, given, query, found.last, found.offset)
         # Independent of Accept, because a client needs this link to read the other pages.
         body["_links"] = links | {"next": {"href": href}}
         return Reply(200, body, ((b"link", f'<{href}>; rel="next"'.encode()),))

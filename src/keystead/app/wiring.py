@@ -24,6 +24,7 @@ from keystead.app.opening import CannotStart, opened
 from keystead.app.signing import signer
 from keystead.app.simulation import simulate
 from keystead.app.tls import TlsContexts, UnusableFilesError
+from keystead.app.tls_offered import offered
 from keystead.core.attention.cluster import certificate_items
 from keystead.keyservers.egress import EgressRules
 from keystead.keyservers.gateway import Gateway
@@ -167,6 +168,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             key_writer=keys.writer,
             keys=keys.keys,
             logins=Logins(store, hasher, clock, audit),
+            listener_tls=offered(),
             login_messages=LoginMessagesOfOwners(store, audit),
             roles=Roles(store, audit, tuple(PATHS)),
             server_confirmation=keys.confirmation,
