@@ -9,13 +9,16 @@ import pytest
 
 from keystead.core import errors
 from keystead.core.errors import OntapError
-from keystead.core.model import Role, Svm
+from keystead.core.model import Account, Role, Svm
 from keystead.service.context import Call, Caller
 from tests.api.conftest import ABSENT
 from tests.peers.asgi import assert_error
+from tests.peers.documented import DocumentedClient
+from tests.peers.keystead import PASSWORD
 
 if TYPE_CHECKING:
     from keystead.service.cluster.jobs import Progress, Work
+    from keystead.service.ports.store import Transaction
     from tests.api.conftest import Api
 
 JOBS = "/api/cluster/jobs"
@@ -99,6 +102,33 @@ async def test_a_job_that_failed(api: Api) -> None:
     text = 'SVM "vs9" does not exist.'
     assert (shown["state"], shown["message"], shown["code"]) == ("failure", text, 2621462)
     assert shown["error"] == {"code": "2621462", "message": text, "target": "svm.name"}
+
+
+async def test_the_arguments_of_a_jobs_error(api: Api) -> None:
+    """As a call tells them, and found by them; not for an SVM's account that did not begin the job."""
+    svm = await api.services.svms.create(CALL, "vs0")
+
+    async def work(_: Progress) -> None:
+        raise OntapError(errors.TOO_FEW_COPIES, arguments=[("server", "ks1:5696"), ("reason", "tls_timed_out")])
+
+    uuid = await job(api, work, svm)
+    shown = (await api.readonly.get(f"{JOBS}/{uuid}?fields=error.arguments")).body["error"]
+    assert shown["arguments"] == [
+        {"code": "server", "message": "ks1:5696"},
+        {"code": "reason", "message": "tls_timed_out"},
+    ]
+
+    def employ(tx: Transaction) -> None:
+        admin = tx.account("admin")
+        assert admin is not None
+        tx.put_account(Account("vsadmin", Role.VSADMIN, admin.password_hash, svm=svm))
+
+    await api.store.write(employ)
+    vsadmin = DocumentedClient(api.admin.app, "vsadmin", PASSWORD)
+    error = (await vsadmin.get(f"{JOBS}/{uuid}")).body["error"]
+    assert error == {"code": "65536987", "message": errors.TOO_FEW_COPIES.text}
+    for client, found in ((api.admin, 1), (vsadmin, 0)):
+        assert (await client.get(f"{JOBS}?error.arguments.message=tls_timed_out")).body["num_records"] == found
 
 
 async def test_a_job_that_runs(api: Api) -> None:

@@ -28,10 +28,11 @@ def test_failure() -> None:
     assert (job.end_time, job.results) == (NOON, "{}")
 
 
-def test_a_failure_with_detail() -> None:
-    """The arguments of a job's error are in its text, because a job stores no arguments."""
-    job = ended(RUNNING, JobOutcome(OntapError(errors.TOO_FEW_COPIES), detail="ks1:5696"), NOON)
-    assert job.message == "One or more key servers are unavailable. ks1:5696"
+def test_a_failure_with_arguments() -> None:
+    """The arguments of a job's error are the job's."""
+    told = (("server", "ks1:5696"), ("reason", "connection_refused"))
+    job = ended(RUNNING, JobOutcome(OntapError(errors.TOO_FEW_COPIES, arguments=told)), NOON)
+    assert (job.message, job.arguments) == ("One or more key servers are unavailable.", told)
 
 
 def test_an_interrupted_job_says_so() -> None:

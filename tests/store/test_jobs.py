@@ -37,6 +37,7 @@ async def test_a_job_comes_back_as_it_was_stored(filled: SqlStore) -> None:
     await filled.write(lambda tx: tx.add_job(first))
     assert await filled.read(lambda tx: tx.job("job-1")) == first
     done = replace(ended(first, JobOutcome(results='{"keys": []}'), NOON), code=5, target="other", message="said")
+    done = replace(done, arguments=(("server", "ks1"), ("reason", 'a "quoted" one')))
     await filled.write(lambda tx: tx.update_job(done))
     assert await filled.read(lambda tx: tx.job("job-1")) == done
     assert await filled.read(lambda tx: tx.job("job-2")) is None

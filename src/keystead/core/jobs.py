@@ -27,14 +27,12 @@ UNFINISHED = (JobState.QUEUED, JobState.RUNNING, JobState.PAUSED)
 class JobOutcome:
     """How the work of a job ended. Without ``error`` it succeeded, and ``message`` is the job's message.
 
-    ``results`` is a JSON object as text, or empty. ``detail`` follows the error's text in the job's message, because a
-    job stores no arguments.
+    ``results`` is a JSON object as text, or empty.
     """
 
     error: OntapError | None = None
     results: str = ""
     message: str = "success"
-    detail: str = ""
 
 
 def ended(job: Job, outcome: JobOutcome, now: datetime) -> Job:
@@ -45,11 +43,12 @@ def ended(job: Job, outcome: JobOutcome, now: datetime) -> Job:
     return replace(
         job,
         state=JobState.FAILURE,
-        message=f"{error.message} {outcome.detail}".rstrip(),
+        message=error.message,
         code=error.kind.code,
         target=error.target or "",
         end_time=now,
         results=outcome.results,
+        arguments=error.arguments,
     )
 
 

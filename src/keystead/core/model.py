@@ -221,7 +221,8 @@ class JobState(StrEnum):
 class Job:
     """Work that outlives its call. ``svm`` is the owner, None for the cluster; ``node`` runs the work.
 
-    ``code`` is 0, or the ONTAP code of a failure with the text ``message``. ``results`` is a JSON object, or empty.
+    ``code`` is 0, or the ONTAP code of a failure with the text ``message``; ``arguments`` are those of its error.
+    ``results`` is a JSON object, or empty.
     """
 
     uuid: str
@@ -236,6 +237,7 @@ class Job:
     start_time: datetime
     end_time: datetime | None = None
     results: str = ""
+    arguments: tuple[tuple[str, str], ...] = ()
 
 
 class Role(StrEnum):

@@ -246,6 +246,7 @@ def _job(row: Row[Any], _: tuple[str, ...]) -> Job:
         start_time=row.start_time,
         end_time=row.end_time,
         results=row.results,
+        arguments=tuple((code, message) for code, message in json.loads(row.arguments)),
     )
 
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from sqlalchemy.sql.compiler import DDLCompiler
     from sqlalchemy.sql.schema import SchemaItem
 
-HEAD = "0015"
+HEAD = "0016"
 """The newest revision in migrations/versions. It is kept here so that a normal start does not import Alembic."""
 
 CLUSTER = ""
@@ -266,6 +266,7 @@ login_messages = Table(
 # Name and value of options that differ from the defaults in keystead.core.model.Options.
 options = Table("options", metadata, _text("name", primary_key=True), _text("value"))
 
+# `arguments` is a JSON array of pairs: those of the error with which the job failed.
 jobs = Table(
     "jobs",
     metadata,
@@ -281,6 +282,7 @@ jobs = Table(
     Column("start_time", UtcTimestamp, nullable=False, index=True),
     Column("end_time", UtcTimestamp, nullable=True),
     _text("results"),
+    _text("arguments", server_default="[]"),
 )
 
 # `certificates` is a JSON array: the leaf and the chain that were seen last.

@@ -259,6 +259,29 @@ async def test_other_svms_see_no_job(running: Jobs) -> None:
             assert (caught.value.kind, caught.value.target) == (errors.ENTRY_NOT_FOUND, "uuid")
 
 
+async def test_who_is_told_the_arguments_of_an_error(store: SqlStore, running: Jobs) -> None:
+    """Accounts of the cluster, and the account that began the job; for another one of the SVM there are none."""
+    told = (("server", "ks1:5696"), ("stage", "connect"))
+
+    async def work(_: Progress) -> None:
+        raise OntapError(errors.NETWORK, arguments=told)
+
+    own = (await running.run(of(SVM), work, svm=SVM, return_timeout=10)).job
+    cluster = (await running.run(CALL, work, svm=SVM, return_timeout=10)).job
+    neighbour = Call(Caller("neighbour", Role.VSADMIN, "127.0.0.1", SVM), "GET", "/api/test", scope=SVM)
+    tunnelled = Call(CALL.caller, "GET", "/api/test", scope=SVM)
+    seen = {
+        (name, job.uuid): (await running.view(call, job.uuid)).arguments
+        for name, call in {"own": of(SVM), "neighbour": neighbour, "admin": CALL, "tunnelled": tunnelled}.items()
+        for job in (own, cluster)
+    }
+    for (name, uuid), arguments in seen.items():
+        shown = name in {"admin", "tunnelled"} or (name == "own" and uuid == own.uuid)
+        assert arguments == (told if shown else ()), (name, uuid)
+    assert {view.arguments for view in await running.page(neighbour, Page())} == {()}
+    assert await store.read(lambda tx: tx.job(own.uuid)) == own
+
+
 async def test_finished_jobs_are_removed_in_time(running: Jobs, clock: HandClock) -> None:
     """A new job removes those that began longer ago than they are kept."""
 

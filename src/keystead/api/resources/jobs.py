@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING
 
 from keystead.api.accepted import JOBS_PATH, job_link, results_link
@@ -69,17 +69,25 @@ JOBS = Resource(
         Group(
             name="error",
             help="The failure of a failed job.",
-            get=lambda view: view.job if view.job.code else None,
+            get=lambda view: view if view.job.code else None,
         ),
-        Field(name="error.code", type=TEXT, help="ONTAP's code.", get=lambda job: str(job.code), since="9.9"),
-        Field(name="error.message", type=TEXT, help="The error's text.", get=attrgetter("message"), since="9.9"),
+        Field(name="error.code", type=TEXT, help="ONTAP's code.", get=lambda view: str(view.job.code), since="9.9"),
+        Field(name="error.message", type=TEXT, help="The error's text.", get=attrgetter("job.message"), since="9.9"),
         Field(
             name="error.target",
             type=TEXT,
             help="The field at fault.",
-            get=lambda job: job.target or None,
+            get=lambda view: view.job.target or None,
             since="9.9",
         ),
+        Group(
+            name="error.arguments",
+            help="What the error tells besides, as a call tells it. An account of an SVM sees it in its own jobs only.",
+            get=lambda view: view.arguments or None,
+            many=True,
+        ),
+        Field(name="error.arguments.code", type=TEXT, help="What it is about.", get=itemgetter(0), since="9.9"),
+        Field(name="error.arguments.message", type=TEXT, help="What it is.", get=itemgetter(1), since="9.9"),
         Field(
             name="start_time",
             type=TIME,

@@ -63,10 +63,11 @@ class JobAnswer(NamedTuple):
 
 
 class JobView(NamedTuple):
-    """A job and the node that runs it; None if that node is gone."""
+    """A job, the node that runs it (None if that node is gone), and what the call may see of its error's arguments."""
 
     job: Job
     node: Node | None
+    arguments: tuple[tuple[str, str], ...] = ()
 
 
 class Jobs:
@@ -125,11 +126,11 @@ class Jobs:
 
     async def view(self, call: Call, uuid: str) -> JobView:
         """Return one job and its node, or raise 4 (404)."""
-        return await self._store.read_few(lambda tx: _views(tx, [_seen(tx, call, uuid)])[0])
+        return await self._store.read_few(lambda tx: _views(tx, call, [_seen(tx, call, uuid)])[0])
 
     async def page(self, call: Call, page: Page) -> tuple[JobView, ...]:
         """Return a slice of the jobs, by uuid, with their nodes."""
-        return await self._store.read(lambda tx: _views(tx, tx.page(Job, call.within(page))))
+        return await self._store.read(lambda tx: _views(tx, call, tx.page(Job, call.within(page))))
 
     def stop(self) -> None:
         """Cancel all work. Each job says that it was interrupted."""
@@ -208,9 +209,18 @@ def _seen(tx: JobRows, call: Call, uuid: str) -> Job:
     return job
 
 
-def _views(tx: NodeRows, found: Sequence[Job]) -> tuple[JobView, ...]:
+def tells(job: Job, call: Call) -> bool:
+    """Return True if the call may see what a job's errors tell besides code and text: arguments and results.
+
+    They were made for the account that began the job. So other accounts of its SVM do not see them: a call of theirs
+    would tell them less than one of the cluster's accounts.
+    """
+    return call.caller.svm is None or call.caller.account == job.account
+
+
+def _views(tx: NodeRows, call: Call, found: Sequence[Job]) -> tuple[JobView, ...]:
     nodes = {node.uuid: node for node in tx.nodes()}
-    return tuple(JobView(job, nodes.get(job.node)) for job in found)
+    return tuple(JobView(job, nodes.get(job.node), job.arguments if tells(job, call) else ()) for job in found)
 
 
 def _outcome(job: Job, working: asyncio.Task[JobOutcome | None]) -> JobOutcome:

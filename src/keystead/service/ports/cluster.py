@@ -133,7 +133,7 @@ class JobRows(Protocol):
     def add_job(self, job: Job) -> None: ...
 
     def update_job(self, job: Job) -> None:
-        """Store what a job has come to: its state, message, code, target, end and results. A removed job stays so."""
+        """Store what a job has come to: its state, message, end, results, and its error. A removed job stays so."""
         ...
 
     def remove_jobs(self, node: str, *, before: datetime, beyond: int) -> None:
