@@ -73,8 +73,8 @@ READ_BY_MOST = ("all", "read", "read", "read", "none")
 OF_CLUSTER = ("all", "read", "none", "none", "none")
 TABLE = {
     "/api/cluster": READ_BY_ALL,
-    "/api/cluster/jobs": READ_BY_ALL,
-    "/api/cluster/jobs/{uuid}": READ_BY_ALL,
+    "/api/cluster/jobs": ("all", "read", "read, modify", "read", "read"),
+    "/api/cluster/jobs/{uuid}": ("all", "read", "read, modify", "read", "read"),
     "/api/cluster/nodes": OF_CLUSTER,
     "/api/cluster/nodes/{uuid}": OF_CLUSTER,
     "/api/private/cli/security/certificate": READ_BY_MOST,
@@ -183,6 +183,9 @@ QUERIES = {
 }
 """How a change of a whole collection chooses; by default ``?uuid=*``."""
 
+ACTIONS = {"/api/cluster/jobs/{uuid}": "?action=cancel"}
+"""What the URL of a PATCH of one object says, where it says something."""
+
 
 @dataclass
 class Owned:
@@ -255,6 +258,8 @@ class Matrix:
             path += QUERIES.get(template, "?uuid=*").format(account=ROLES[role])
         elif method == "GET" and _is_collection(template):
             path += "?fields=**"
+        elif method == "PATCH":
+            path += ACTIONS.get(template, "")
         return await self.client(role)(method, path, body)
 
     async def others(self, *, but: str) -> list[object]:

@@ -204,10 +204,10 @@ async def test_accounts_that_had_read_keys_before(old_url: str) -> None:
 
 
 async def test_jobs_that_failed_before(old_url: str) -> None:
-    """Their errors have no arguments."""
+    """Their errors have no arguments, and nothing can go on with them."""
     values = "'job-1', 'n1', 'admin', 'POST /x', 'failure', 'said', 4, 'uuid', '2026-03-02 00:00:00', ''"
     columns = "uuid, node, account, description, state, message, code, target, start_time, results"
     _fill(old_url, "0015", f"INSERT INTO jobs ({columns}) VALUES ({values})")  # noqa: S608 - constants
     found = await _upgraded(old_url, "0015", lambda tx: tx.job("job-1"))
     assert found is not None
-    assert (found.state, found.message, found.arguments) == (JobState.FAILURE, "said", ())
+    assert (found.state, found.message, found.arguments, found.resumable) == (JobState.FAILURE, "said", (), None)

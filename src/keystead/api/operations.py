@@ -40,6 +40,9 @@ It takes the object's key, the checked values of the body and the URL's paramete
 Delete = Callable[[Request, Any, WriteQuery], Coroutine[Any, Any, Reply | None]]
 """A function that deletes one object of a collection by its key. None means 200."""
 
+Steer = Callable[[Request, Any, WriteQuery], Awaitable[None]]
+"""A function that does with one object of a collection, by its key, what the URL's parameters ask for."""
+
 Change = Callable[[Request, dict[str, Any]], Awaitable[None]]
 """A function that changes the only object of its kind to the checked values of the body."""
 
@@ -205,6 +208,23 @@ def setting(resource: Resource, change: Change, codes: Codes = ()) -> Operation:
         return Reply(200, {})
 
     return Operation(run=run, form=Form.SET, resource=resource, codes=codes)
+
+
+def steering(resource: Resource, act: Steer, own: Own, summary: str, codes: Codes = ()) -> Operation:
+    """Return the operation for PATCH of one object without a body: the URL's parameters ``own`` say what to do."""
+    accepted = {**own, **_key_again(resource)}
+
+    async def run(request: Request) -> Reply:
+        key = request.key(resource)
+        query = _read_one(resource, request, accepted)
+        await request.empty_body()
+        for name in own:
+            if name not in query.own:
+                raise OntapError(errors.MISSING_VALUE, target=name, field=name)
+        await act(request, key, query)
+        return Reply(200, {})
+
+    return Operation(run=run, form=Form.STEER, resource=resource, summary=summary, own=accepted, codes=codes)
 
 
 def acting(

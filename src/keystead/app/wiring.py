@@ -152,7 +152,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             events=Events(store),
             health=Health(store, metrics, metrics_public=settings.metrics_public),
             incarnations=incarnations,
-            jobs=Jobs(store, audit, clock, node),
+            jobs=Jobs(store, audit, clock, node, keys.runner),
             key_manager_configs=KeyManagerConfigs(store, audit, clock, node),
             key_managers=KeyManagers(configuration),
             detached_key_servers=keys.detached,

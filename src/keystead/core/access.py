@@ -52,6 +52,7 @@ _OF_EVERY_SVM_ACCOUNT = (
 )
 
 _LOGIN_MESSAGES = "/api/security/login/messages"
+_JOBS = "/api/cluster/jobs"
 _CLI_CERTIFICATES = Privilege("/api/private/cli/security/certificate", Access.READONLY)
 
 RETRIEVE = "/api/security/key-managers/*/volume-keys/*/retrieve"
@@ -81,7 +82,8 @@ PRIVILEGES = {
     Role.VSADMIN: _table(
         *(*_OF_EVERY_SVM_ACCOUNT, _CLI_CERTIFICATES),
         *(Privilege(path, Access.ALL) for path in _KEY_MANAGEMENT),
-        *(Privilege(CONFIRM, Access.NONE), _NO_MATERIAL, Privilege(_LOGIN_MESSAGES, Access.READ_MODIFY)),
+        *(Privilege(path, Access.READ_MODIFY) for path in (_JOBS, _LOGIN_MESSAGES)),
+        *(Privilege(CONFIRM, Access.NONE), _NO_MATERIAL),
     ),
     Role.VSADMIN_READONLY: _table(
         *(*_OF_EVERY_SVM_ACCOUNT, _CLI_CERTIFICATES),

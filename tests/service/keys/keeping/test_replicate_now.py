@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from keystead.core.keys.model import Presence
 from keystead.core.model import JobState, Role
 from keystead.keyservers import circuits
-from keystead.service.cluster.jobs import Jobs
 from keystead.service.context import Call, Caller
+from tests.service.worlds.jobs import jobs_of
 from tests.service.worlds.keepers import Keeping, keeping
 from tests.service.worlds.keys import CALL, KeyWorld, on_sqlite
 
@@ -79,7 +79,7 @@ async def _failed(kept: Keeping, call: Call, seen_by: Call | None = None) -> lis
     """Run the job. Return the arguments of its error, as another call sees them in the job, or else as both tell."""
     node = kept.node
     task = await kept.replicator.replicate(call, kept.manager)
-    jobs = Jobs(node.store, node.audit, kept.world.clock, node.uuid)
+    jobs = jobs_of(node.store, kept.world.clock, node.uuid, audit=node.audit)
     ran = await jobs.run(call, task.work, svm=task.svm, return_timeout=30)
     assert (ran.job.state, ran.job.code) == (JobState.FAILURE, 65536987)
     assert ran.error is not None

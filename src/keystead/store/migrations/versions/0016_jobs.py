@@ -1,4 +1,4 @@
-"""The arguments of a job's error."""
+"""The arguments of a job's error, and how far a resumable job is."""
 
 from __future__ import annotations
 
@@ -13,3 +13,7 @@ down_revision = "0015"
 
 def upgrade() -> None:
     op.add_column("jobs", sa.Column("arguments", Bytewise, nullable=False, server_default="[]"))
+    for name in ("kind", "parameters", "origin", "cursor", "requested"):
+        op.add_column("jobs", sa.Column(name, Bytewise, nullable=False, server_default=sa.text("''")))
+    for name in ("done", "total"):
+        op.add_column("jobs", sa.Column(name, sa.Integer, nullable=False, server_default="0"))
