@@ -41,6 +41,7 @@ SERVED = (
     "SecurityAudit",
     "SecurityAuditLog",
     "SecurityCertificate",
+    "SecurityConfig",
     "SecurityKeyManager",
     "SecurityKeystore",
     "Svm",

@@ -77,6 +77,8 @@ TABLE = {
     "/api/cluster/jobs/{uuid}": ("all", "read", "all", "read", "read"),
     "/api/cluster/nodes": OF_CLUSTER,
     "/api/cluster/nodes/{uuid}": OF_CLUSTER,
+    "/api/private/cli/security/certificate": READ_BY_MOST,
+    "/api/security": OF_CLUSTER,
     "/api/security/accounts": ("all", *["read, modify"] * 4),
     "/api/security/accounts/{owner}/{name}": ("all", *["read, modify"] * 4),
     "/api/security/audit": OF_CLUSTER,
@@ -181,6 +183,9 @@ QUERIES = {
 }
 """How a change of a whole collection chooses; by default ``?uuid=*``."""
 
+ACTIONS = {"/api/cluster/jobs/{uuid}": "?action=cancel"}
+"""What the URL of a PATCH of one object says, where it says something."""
+
 
 @dataclass
 class Owned:
@@ -253,6 +258,8 @@ class Matrix:
             path += QUERIES.get(template, "?uuid=*").format(account=ROLES[role])
         elif method == "GET" and _is_collection(template):
             path += "?fields=**"
+        elif method == "PATCH":
+            path += ACTIONS.get(template, "")
         return await self.client(role)(method, path, body)
 
     async def others(self, *, but: str) -> list[object]:

@@ -200,6 +200,11 @@ def cluster(at: Installed) -> None:
     assert (again.version.generation, again.version.major) == (9, 18)
     assert refusal(Cluster(name="new").post) == (405, "3")
     assert refusal(one.mediator_ping, body={}) == (404, "3")
+    security = SecurityConfig()
+    security.get(fields="*")
+    assert (security.fips.enabled, security.tls.protocol_versions) == (False, ["TLSv1.3", "TLSv1.2"])
+    security.fips.enabled = True
+    assert refusal(security.patch) == (405, "3")
     offline(one, one)
 
 

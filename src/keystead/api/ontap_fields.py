@@ -212,6 +212,7 @@ TYPES: Final[Mapping[str, str]] = {
     "FcPortSpeed": "configured maximum",
     "FcPortTopology": "configured supported",
     "FcPortTransceiver": "capabilities form_factor manufacturer part_number",
+    "Fips": "enabled",
     "HealthMonitorPolicyFields": "enabled manage_volume_offline",
     "Href": "href",
     "HwAssist": "status:ClusterNodesHwAssistStatus",
@@ -275,6 +276,7 @@ TYPES: Final[Mapping[str, str]] = {
     "KeyServerStateArray": "cluster_availability node_states:KeyServerState",
     "LicenseKeys": "keys",
     "LoginMessages": "_links:SelfLink banner message scope show_cluster_message svm:Svm uuid",
+    "ManagementProtocols": "rsh_enabled telnet_enabled",
     "NetworkRouteForSvm": "destination:IpInfo gateway",
     "Node": (
         "_links:SelfLink anti_ransomware_version cluster_interface:ClusterNodesClusterInterface "
@@ -300,6 +302,7 @@ TYPES: Final[Mapping[str, str]] = {
     "NodeResponseRecordsHaPartners": "_links:SelfLink name uuid",
     "NodeSetupIp": "address",
     "NodeStatistics": "processor_utilization_base processor_utilization_raw status timestamp",
+    "OnboardKeyManagerConfigurableStatus": "code message supported",
     "PerformanceMetric": (
         "_links:SelfLink duration iops:PerformanceMetricIoType latency:PerformanceMetricIoType status "
         "throughput:PerformanceMetricIoType timestamp "
@@ -376,6 +379,11 @@ TYPES: Final[Mapping[str, str]] = {
         "intermediate_certificates key_size name private_key public_certificate scope serial_number "
         "subject_alternatives:SubjectAlternateName subject_key_identifier svm:Svm type uuid "
     ),
+    "SecurityConfig": (
+        "_links:SelfLink fips:Fips management_protocols:ManagementProtocols "
+        "onboard_key_manager_configurable_status:OnboardKeyManagerConfigurableStatus "
+        "software_data_encryption:SoftwareDataEncryption tls:Tls "
+    ),
     "SecurityKeyManager": (
         "_links:SelfLink configuration:SecurityKeystoreConfiguration enabled external:SecurityKeyManagerExternal "
         "is_default_data_at_rest_encryption_disabled onboard:SecurityKeyManagerOnboard policy scope "
@@ -433,6 +441,7 @@ TYPES: Final[Mapping[str, str]] = {
     "ShelfVoltageSensors": "id installed location state voltage",
     "SnapshotPolicy": "_links:SelfLink comment copies:SnapshotPolicyCopies enabled name scope svm:Svm uuid",
     "SnapshotPolicyCopies": "count prefix retention_period schedule:Schedule snapmirror_label",
+    "SoftwareDataEncryption": "conversion_enabled disabled_by_default encryption_state rekey",
     "SpaceEfficiency": "logical_used ratio savings",
     "StorageAvailabilityZone": (
         "_links:SelfLink name nodes:NodeResponseRecordsHaPartners space:StorageAvailabilityZoneSpace uuid"
@@ -495,6 +504,7 @@ TYPES: Final[Mapping[str, str]] = {
     "SvmSnapmirror": "is_protected protected_consistency_group_count protected_volumes_count protection_type",
     "SvmStorage": "allocated available limit limit_threshold_alert limit_threshold_exceeded used_percentage",
     "TimezoneCluster": "name",
+    "Tls": "cipher_suites offload_enabled protocol_versions",
     "Version": "full generation major minor",
     "VolumeEncryptionSupport": "code message supported",
 }

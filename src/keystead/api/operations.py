@@ -41,6 +41,9 @@ It takes the object's key, the checked values of the body and the URL's paramete
 Delete = Callable[[Request, Any, WriteQuery], Coroutine[Any, Any, Reply | None]]
 """A function that deletes one object of a collection by its key. None means 200."""
 
+Steer = Callable[[Request, Any, WriteQuery], Awaitable[None]]
+"""A function that does with one object of a collection, by its key, what the URL's parameters ask for."""
+
 Change = Callable[[Request, dict[str, Any]], Awaitable[None]]
 """A function that changes the only object of its kind to the checked values of the body."""
 
@@ -83,12 +86,20 @@ class Endpoint:
         await reply.send(send, hal=request.hal, bodiless=request.method == "HEAD", pretty=request.pretty)
 
 
-def listing(resource: Resource, read_page: ReadPage, codes: Codes = ()) -> Operation:
-    """Return the operation for GET of a collection: the records that match the filters, one page at a time."""
+def listing(
+    resource: Resource,
+    read_page: ReadPage,
+    codes: Codes = (),
+    parameters: Callable[[Request], dict[str, str]] = Request.parameters,
+) -> Operation:
+    """Return the operation for GET of a collection: the records that match the filters, one page at a time.
+
+    ``parameters`` reads the URL's parameters.
+    """
 
     async def run(request: Request) -> Reply:
-        parameters = request.parameters()
-        query = read_get(resource, parameters, single=False)
+        given = parameters(request)
+        query = read_get(resource, given, single=False)
         found = await collect(resource, query, lambda page: read_page(request, page))
         body: dict[str, Any] = {}
         if query.return_records:
@@ -97,7 +108,7 @@ def listing(resource: Resource, read_page: ReadPage, codes: Codes = ()) -> Opera
         links = self_link(request.self_path) if request.hal else {}
         if found.last is None:
             return Reply(200, body | ({"_links": links} if links else {}))
-        href = next_page(request.path, parameters, query, found.last, found.offset)
+        href = next_page(request.path, given, query, found.last, found.offset)
         # Independent of Accept, because a client needs this link to read the other pages.
         body["_links"] = links | {"next": {"href": href}}
         return Reply(200, body, ((b"link", f'<{href}>; rel="next"'.encode()),))
@@ -208,6 +219,23 @@ def setting(resource: Resource, change: Change, codes: Codes = ()) -> Operation:
         return Reply(200, {})
 
     return Operation(run=run, form=Form.SET, resource=resource, codes=codes)
+
+
+def steering(resource: Resource, act: Steer, own: Own, summary: str, codes: Codes = ()) -> Operation:
+    """Return the operation for PATCH of one object without a body: the URL's parameters ``own`` say what to do."""
+    accepted = {**own, **_key_again(resource)}
+
+    async def run(request: Request) -> Reply:
+        key = request.key(resource)
+        query = _read_one(resource, request, accepted)
+        await request.empty_body()
+        for name in own:
+            if name not in query.own:
+                raise OntapError(errors.MISSING_VALUE, target=name, field=name)
+        await act(request, key, query)
+        return Reply(200, {})
+
+    return Operation(run=run, form=Form.STEER, resource=resource, summary=summary, own=accepted, codes=codes)
 
 
 def acting(

@@ -24,6 +24,7 @@ from keystead.app.opening import CannotStart, opened
 from keystead.app.signing import signer
 from keystead.app.simulation import simulate
 from keystead.app.tls import TlsContexts, UnusableFilesError
+from keystead.app.tls_offered import offered
 from keystead.core.attention.cluster import certificate_items
 from keystead.keyservers.egress import EgressRules
 from keystead.keyservers.gateway import Gateway
@@ -151,7 +152,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             events=Events(store),
             health=Health(store, metrics, metrics_public=settings.metrics_public),
             incarnations=incarnations,
-            jobs=Jobs(store, audit, clock, node),
+            jobs=Jobs(store, audit, clock, node, keys.runner),
             key_manager_configs=KeyManagerConfigs(store, audit, clock, node),
             key_managers=KeyManagers(configuration),
             detached_key_servers=keys.detached,
@@ -167,6 +168,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             key_writer=keys.writer,
             keys=keys.keys,
             logins=Logins(store, hasher, clock, audit),
+            listener_tls=offered(),
             login_messages=LoginMessagesOfOwners(store, audit),
             roles=Roles(store, audit, tuple(PATHS)),
             server_confirmation=keys.confirmation,

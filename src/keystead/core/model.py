@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from keystead.core.resumable import Resumable
     from keystead.core.server_address import ServerAddress
 
 
@@ -221,7 +222,8 @@ class JobState(StrEnum):
 class Job:
     """Work that outlives its call. ``svm`` is the owner, None for the cluster; ``node`` runs the work.
 
-    ``code`` is 0, or the ONTAP code of a failure with the text ``message``. ``results`` is a JSON object, or empty.
+    ``code`` is 0, or the ONTAP code of a failure with the text ``message``; ``arguments`` are those of its error.
+    ``results`` is a JSON object, or empty. ``resumable`` is None if the work cannot go on in another process.
     """
 
     uuid: str
@@ -236,6 +238,8 @@ class Job:
     start_time: datetime
     end_time: datetime | None = None
     results: str = ""
+    arguments: tuple[tuple[str, str], ...] = ()
+    resumable: Resumable | None = None
 
 
 class Role(StrEnum):

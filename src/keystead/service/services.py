@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from keystead.service.keys.reporting.survival import KeySurvival
     from keystead.service.keys.reporting.waiting import WaitingWork
     from keystead.service.keys.writing.create import KeyWriter
+    from keystead.service.ports.process import ListenerTls
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,7 @@ class Services:
     key_writer: KeyWriter
     keys: Keys
     logins: Logins
+    listener_tls: ListenerTls
     login_messages: LoginMessagesOfOwners
     roles: Roles
     server_confirmation: ServerConfirmation

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from sqlalchemy.sql.compiler import DDLCompiler
     from sqlalchemy.sql.schema import SchemaItem
 
-HEAD = "0015"
+HEAD = "0016"
 """The newest revision in migrations/versions. It is kept here so that a normal start does not import Alembic."""
 
 CLUSTER = ""
@@ -266,6 +266,8 @@ login_messages = Table(
 # Name and value of options that differ from the defaults in keystead.core.model.Options.
 options = Table("options", metadata, _text("name", primary_key=True), _text("value"))
 
+# `arguments` is a JSON array of pairs: those of the error with which the job failed. From `kind` on: how far a
+# resumable job is; `kind` is empty for all others.
 jobs = Table(
     "jobs",
     metadata,
@@ -281,6 +283,14 @@ jobs = Table(
     Column("start_time", UtcTimestamp, nullable=False, index=True),
     Column("end_time", UtcTimestamp, nullable=True),
     _text("results"),
+    _text("arguments", server_default="[]"),
+    _text("kind", server_default=text("''")),
+    _text("parameters", server_default=text("''")),
+    _text("origin", server_default=text("''")),
+    _text("cursor", server_default=text("''")),
+    _integer("done", server_default="0"),
+    _integer("total", server_default="0"),
+    _text("requested", server_default=text("''")),
 )
 
 # `certificates` is a JSON array: the leaf and the chain that were seen last.

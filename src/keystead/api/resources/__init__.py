@@ -7,6 +7,7 @@ from keystead.api.resources import (
     auth_keys,
     certificates,
     certificates_signing,
+    cli_certificates,
     cluster,
     detached_key_servers,
     ems_messages,
@@ -27,6 +28,7 @@ from keystead.api.resources import (
     login_messages,
     retrievals,
     roles,
+    security,
     svms,
     unclaimed_objects,
     volume_keys,
@@ -45,6 +47,7 @@ PATHS = (
     | auth_keys.PATHS
     | certificates.PATHS
     | certificates_signing.PATHS
+    | cli_certificates.PATHS
     | cluster.PATHS
     | detached_key_servers.PATHS
     | ems_messages.PATHS
@@ -62,6 +65,7 @@ PATHS = (
     | login.PATHS
     | login_messages.PATHS
     | roles.PATHS
+    | security.PATHS
     | svms.PATHS
     | unclaimed_objects.PATHS
     | waiting.PATHS
@@ -92,6 +96,7 @@ RESOURCES = (
     certificates.CERTIFICATES,
     certificates_signing.SIGNINGS,
     certificates_signing.SIGNING_REQUESTS,
+    cli_certificates.CLI_CERTIFICATES,
     svms.SVMS,
     cluster.CLUSTER,
     cluster.NODES,
@@ -104,6 +109,7 @@ RESOURCES = (
     roles.PRIVILEGES,
     login.WHOAMI,
     login_messages.LOGIN_MESSAGES,
+    security.SECURITY,
     audit.SETTINGS,
     audit.MESSAGES,
 )
