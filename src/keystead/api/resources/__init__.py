@@ -4,11 +4,14 @@ from keystead.api.resources import (
     accounts,
     attention,
     audit,
+    audit_destinations,
     auth_keys,
     certificates,
     certificates_signing,
     cluster,
     detached_key_servers,
+    ems_destinations,
+    ems_filters,
     ems_messages,
     events,
     incarnation,
@@ -42,11 +45,14 @@ PATHS = (
     | accounts.PATHS
     | attention.PATHS
     | audit.PATHS
+    | audit_destinations.PATHS
     | auth_keys.PATHS
     | certificates.PATHS
     | certificates_signing.PATHS
     | cluster.PATHS
     | detached_key_servers.PATHS
+    | ems_destinations.PATHS
+    | ems_filters.PATHS
     | ems_messages.PATHS
     | events.PATHS
     | incarnation.PATHS
@@ -96,6 +102,9 @@ RESOURCES = (
     cluster.CLUSTER,
     cluster.NODES,
     jobs.JOBS,
+    ems_destinations.DESTINATIONS,
+    ems_filters.FILTERS,
+    ems_filters.RULES,
     ems_messages.MESSAGES,
     events.EVENTS,
     accounts.ACCOUNTS,
@@ -106,4 +115,5 @@ RESOURCES = (
     login_messages.LOGIN_MESSAGES,
     audit.SETTINGS,
     audit.MESSAGES,
+    audit_destinations.DESTINATIONS,
 )
