@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from keystead.core.forwarding.destinations import Destination
     from keystead.core.model import AuditRecord
 
-TEXT_LIMIT: Final = 4096
+TEXT_LIMIT: Final = 2048
 """Most characters of an audit record's input, and of an event's text: receivers cut messages above 8 KiB."""
 
 _SEVERITIES: Final = {"emergency": 0, "alert": 1, "error": 3, "notice": 5, "informational": 6, "debug": 7}
