@@ -79,6 +79,7 @@ def test_an_audit_record_as_syslog() -> None:
         "input": 'POST /api/svm/svms : {"name":"vs0"}',
         "state": "success",
         "message": "created",
+        "scope": "svm",
         "svm": "vs0",
     }
 

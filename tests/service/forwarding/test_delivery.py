@@ -100,7 +100,8 @@ class World:
             yield delivery
         finally:
             await delivery.close()
-            await until(lambda: not used.database.reader.pool.checkedout())  # a read that was cancelled ends by itself
+            pool: Any = used.database.reader.pool
+            await until(lambda: not pool.checkedout())  # a read that was cancelled ends by itself
 
     async def progress(self, of: Destination) -> Progress:
         """Return how far a destination has got."""

@@ -58,6 +58,7 @@ def of_record(record: AuditRecord, node: str) -> Message:
         "state": record.state,
         "code": record.code,
         "message": record.message,
+        "scope": "svm" if record.svm_uuid else "cluster",
         "svm": record.svm,
     }
     text = json.dumps({name: value for name, value in shown.items() if value}, separators=(",", ":"))
