@@ -27,7 +27,10 @@ WIDTH = 120
 SERVED = (
     "Account",
     "Cluster",
+    "EmsDestination",
     "EmsEvent",
+    "EmsFilter",
+    "EmsFilterRule",
     "EmsMessage",
     "Job",
     "KeyManagerAuthKey",
@@ -40,6 +43,7 @@ SERVED = (
     "RolePrivilege",
     "SecurityAudit",
     "SecurityAuditLog",
+    "SecurityAuditLogForward",
     "SecurityCertificate",
     "SecurityConfig",
     "SecurityKeyManager",

@@ -190,14 +190,32 @@ TYPES: Final[Mapping[str, str]] = {
     "DiskStats": "average_latency iops_total path_error_count power_on_hours throughput",
     "DiskVirtual": "container object storage_account target_address",
     "DrNode": "name uuid",
+    "EmsCertificate": "_links:SelfLink ca name serial_number",
+    "EmsConnectivityError": "message:EmsUiMessage node:Node",
+    "EmsDestination": (
+        "_links:SelfLink access_control_role:Role certificate:EmsCertificate connectivity:EmsDestinationConnectivity "
+        "destination filters:EmsFilter name syslog:EmsSyslog system_defined type "
+    ),
+    "EmsDestinationConnectivity": "errors:EmsConnectivityError state",
     "EmsEvent": (
         "_links:EmsEventLinks index log_message message:EmsEventMessage1 node:Node parameters:EmsEventParameter source "
         "time "
     ),
+    "EmsEventActionTitleArguments": "code message",
     "EmsEventLinks": "self:Href",
     "EmsEventMessage1": "_links:SelfLink name severity",
     "EmsEventParameter": "name value",
+    "EmsFilter": "_links:SelfLink access_control_role:Role name rules:EmsFilterRule system_defined",
+    "EmsFilterResponseRecordsRulesParameterCriteria": "name_pattern value_pattern",
+    "EmsFilterRule": (
+        "_links:SelfLink index message_criteria:EmsFilterRulesMessageCriteria "
+        "parameter_criteria:EmsFilterResponseRecordsRulesParameterCriteria type "
+    ),
+    "EmsFilterRulesMessageCriteria": "_links:RelatedLink name_pattern severities snmp_trap_types",
     "EmsMessage": "_links:SelfLink corrective_action deprecated description name severity snmp_trap_type",
+    "EmsSyslog": "format:EmsSyslogFormat port transport",
+    "EmsSyslogFormat": "hostname_override message timestamp_override",
+    "EmsUiMessage": "arguments:EmsEventActionTitleArguments code message",
     "Error": "arguments:ErrorArguments code message",
     "ErrorArguments": "code message",
     "FcInterfaceSvm": "_links:SelfLink data_protocol location:FcInterfaceSvmLocation name uuid",
@@ -359,6 +377,7 @@ TYPES: Final[Mapping[str, str]] = {
     "RaidGroupDisk": "disk:Disk position state type usable_size",
     "RaidGroupRecomputingParity": "active percent",
     "RaidGroupReconstruct": "active percent",
+    "RelatedLink": "related:Href",
     "Role": "_links:SelfLink builtin name owner:Svm privileges:RolePrivilege scope",
     "RolePrivilege": "_links:SelfLink access path query",
     "Schedule": "_links:SelfLink cluster:ScheduleCluster cron:ScheduleCron interval name scope svm:Svm type uuid",
@@ -368,6 +387,10 @@ TYPES: Final[Mapping[str, str]] = {
     "SecurityAuditLog": (
         "_links:SelfLink application command_id index input location message node:Node role scope session_id state "
         "svm:SecurityAuditLogSvm timestamp user "
+    ),
+    "SecurityAuditLogForward": (
+        "address facility hostname_format_override ipspace:Ipspace message_format port protocol "
+        "timestamp_format_override verify_server "
     ),
     "SecurityAuditLogSvm": "name",
     "SecurityAzure": (

@@ -13,6 +13,7 @@ from keystead.service.keys.topology import load_topology
 from keystead.service.loading import incarnation_of, require_cluster, require_key_manager
 from keystead.service.ports.cluster import ClusterRows, IncarnationRows, NodeRows, ObservationRows
 from keystead.service.ports.configuration import CertificateRows, KeyManagerRows
+from keystead.service.ports.forwarding import DestinationRows
 from keystead.service.ports.keys import AttemptRows, CopyRows, KeyRows, OrphanRows, ReportRows, TopologyRows
 from keystead.service.probing.watching import used_certificates
 
@@ -43,6 +44,7 @@ class Rows(
     NodeRows,
     IncarnationRows,
     ObservationRows,
+    DestinationRows,
     Protocol,
 ):
     """The rows that this module reads."""
@@ -119,6 +121,7 @@ class Attention:
         if call.scope is None:
             yield from of_cluster.node_items(nodes)
             yield from of_cluster.destruction_items(incarnation_of(tx))
+            yield from of_cluster.destination_items(tx.destinations(), now)
 
     def _watched(
         self, tx: Rows, manager: KeyManager, vserver: str, servers: Sequence[KeyServer], nodes: Sequence[Node]

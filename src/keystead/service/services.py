@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from keystead.service.configuration.key_managers import KeyManagers
     from keystead.service.configuration.key_servers import KeyServers
     from keystead.service.configuration.key_stores import KeyStores
+    from keystead.service.forwarding.destinations import Destinations
+    from keystead.service.forwarding.filters import EventFilters
     from keystead.service.keys.catalogue import Keys
     from keystead.service.keys.destroying.retire import KeyRetirement
     from keystead.service.keys.keeping.replicate_now import KeyReplicator
@@ -55,7 +57,9 @@ class Services:
     certificate_logins: CertificateLogins
     certificates: Certificates
     cluster: ClusterInfo
+    destinations: Destinations
     detached_key_servers: DetachedKeyServers
+    event_filters: EventFilters
     incarnations: Incarnations
     jobs: Jobs
     key_manager_configs: KeyManagerConfigs

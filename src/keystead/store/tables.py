@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from sqlalchemy.sql.compiler import DDLCompiler
     from sqlalchemy.sql.schema import SchemaItem
 
-HEAD = "0016"
+HEAD = "0017"
 """The newest revision in migrations/versions. It is kept here so that a normal start does not import Alembic."""
 
 CLUSTER = ""
@@ -325,6 +325,19 @@ events = Table(
     _text("parameters"),
     _text("log_message"),
 )
+
+# Where audit records and events are forwarded to. `settings` is a JSON object, and `progress`: how far each has got.
+destinations = Table(
+    "destinations",
+    metadata,
+    _text("log", primary_key=True),
+    _text("name", primary_key=True),
+    _text("settings"),
+    _text("progress"),
+)
+
+# `rules` is a JSON array, in order.
+event_filters = Table("event_filters", metadata, _text("name", primary_key=True), _text("rules"))
 
 data_keys = Table(
     "data_keys",

@@ -4,12 +4,15 @@ from keystead.api.resources import (
     accounts,
     attention,
     audit,
+    audit_destinations,
     auth_keys,
     certificates,
     certificates_signing,
     cli_certificates,
     cluster,
     detached_key_servers,
+    ems_destinations,
+    ems_filters,
     ems_messages,
     events,
     incarnation,
@@ -44,12 +47,15 @@ PATHS = (
     | accounts.PATHS
     | attention.PATHS
     | audit.PATHS
+    | audit_destinations.PATHS
     | auth_keys.PATHS
     | certificates.PATHS
     | certificates_signing.PATHS
     | cli_certificates.PATHS
     | cluster.PATHS
     | detached_key_servers.PATHS
+    | ems_destinations.PATHS
+    | ems_filters.PATHS
     | ems_messages.PATHS
     | events.PATHS
     | incarnation.PATHS
@@ -101,6 +107,9 @@ RESOURCES = (
     cluster.CLUSTER,
     cluster.NODES,
     jobs.JOBS,
+    ems_destinations.DESTINATIONS,
+    ems_filters.FILTERS,
+    ems_filters.RULES,
     ems_messages.MESSAGES,
     events.EVENTS,
     accounts.ACCOUNTS,
@@ -112,4 +121,5 @@ RESOURCES = (
     security.SECURITY,
     audit.SETTINGS,
     audit.MESSAGES,
+    audit_destinations.DESTINATIONS,
 )

@@ -107,7 +107,7 @@ def _parameters(request: Request) -> dict[str, str]:
 
 async def _page(request: Request, page: Page) -> list[_Shown]:
     found = await request.services.certificates.page(request.call, page)
-    cluster = await request.services.cluster.get(request.call)
+    cluster = (await request.services.cluster.get(request.call)).cluster
     return [_Shown(each, each.svm.name if each.svm else cluster.name) for each in found]
 
 

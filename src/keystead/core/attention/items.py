@@ -27,6 +27,7 @@ class Subject(StrEnum):
     KEY_SERVER = "key_server"
     DESTRUCTION = "destruction"
     AUDIT = "audit"
+    DESTINATION = "destination"
     DISK = "disk"
     CERTIFICATE = "certificate"
     NODE = "node"

@@ -90,14 +90,18 @@ class Holding:
 class Leases:
     """The leases of one process.
 
-    ``node`` begins the holder's name. Another process of the same node is another holder.
+    ``node`` begins the holder's name. Another process of the same node is another holder. ``rests``: leases may be
+    held by nobody for long, so that a late take says nothing about clocks.
     """
 
-    def __init__(self, store: Store[Rows], clock: Clock, node: str, length: timedelta = LENGTH) -> None:
+    def __init__(
+        self, store: Store[Rows], clock: Clock, node: str, length: timedelta = LENGTH, *, rests: bool = False
+    ) -> None:
         self._store = store
         self._clock = clock
         self._length = length
         self._node = node
+        self._rests = rests
         self._holder = f"{node}/{uuid4().hex[:8]}"
         # the row of a lease as it was last read, and since when (monotonic)
         self._seen: LRUCache[str, tuple[Lease | None, float]] = LRUCache(REMEMBERED)
@@ -122,7 +126,7 @@ class Leases:
 
         With ``only_renew``, return None also if there is no such lease, because its work has ended meanwhile.
         If it is taken minutes after it expired, or minutes before, by the clocks of both holders, this node's clock is
-        marked as doubted.
+        marked as doubted, unless ``rests``.
         """
         began = self._clock.monotonic()
 
@@ -136,7 +140,7 @@ class Leases:
                 return None
             tx.put_lease(lease)
             idle = timedelta() if found is None or found.token == lease.token else now - found.expires
-            if abs(idle.total_seconds()) > JUMP_S:
+            if abs(idle.total_seconds()) > JUMP_S and not self._rests:
                 tx.doubt_clock(self._node, doubted=True)
             return HeldLease(name, lease.token, began + self._length.total_seconds())
 
