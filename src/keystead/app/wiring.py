@@ -55,6 +55,7 @@ from keystead.service.configuration.key_managers import KeyManagers
 from keystead.service.configuration.key_server_views import NodeTraffic
 from keystead.service.configuration.key_servers import KeyServers
 from keystead.service.configuration.key_stores import KeyStores
+from keystead.service.keys.listing import KeyLists
 from keystead.service.keys.looking.visible import KeyVisibility
 from keystead.service.keys.reporting.waiting import WaitingWork
 from keystead.service.ports.sealing import SealError
@@ -155,6 +156,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             health=Health(store, metrics, metrics_public=settings.metrics_public),
             incarnations=incarnations,
             jobs=Jobs(store, audit, clock, node),
+            key_lists=KeyLists(store),
             key_manager_configs=KeyManagerConfigs(store, audit, clock, node),
             key_managers=KeyManagers(configuration),
             detached_key_servers=keys.detached,

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from keystead.service.keys.destroying.retire import KeyRetirement
     from keystead.service.keys.keeping.replicate_now import KeyReplicator
     from keystead.service.keys.learning.confirm import ServerConfirmation
+    from keystead.service.keys.listing import KeyLists
     from keystead.service.keys.orphans.adopt import Orphans
     from keystead.service.keys.orphans.dismiss import OrphanDismissals
     from keystead.service.keys.reading.restore import KeyRestorer
@@ -58,6 +59,7 @@ class Services:
     detached_key_servers: DetachedKeyServers
     incarnations: Incarnations
     jobs: Jobs
+    key_lists: KeyLists
     key_manager_configs: KeyManagerConfigs
     key_managers: KeyManagers
     key_servers: KeyServers

@@ -33,6 +33,7 @@ class Place:
 
 PLACES: Final = (
     Place("/", "Overview", "home", ("GET", ATTENTION), None),
+    Place("/keys", "Keys", "key", ("GET", "/api/security/key-managers"), frozenset({Subject.KEYS})),
     Place("/sessions", "Sessions", "who", ("GET", "/api/cluster")),
 )
 """The navigation. ``subjects`` None counts every item."""
