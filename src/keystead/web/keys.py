@@ -9,7 +9,7 @@ from urllib.parse import quote, urlencode
 
 from keystead.core import errors
 from keystead.core.errors import OntapError
-from keystead.core.keys.model import Copy, KeyState, KeyType, Receipt
+from keystead.core.keys.model import Copy, KeyState, KeyType, Presence, Receipt
 from keystead.core.keys.survival import CopyMark
 from keystead.core.keys.waiting import WaitsFor, Work
 from keystead.service.keys.listing import KeyFilter
@@ -51,12 +51,12 @@ MARKS: Final = {
 """The tone and the words of each mark."""
 
 PRESENCES: Final = {
-    "present": (Tone.OK, "proven"),
-    "missing": (Tone.BAD, "missing"),
-    "different": (Tone.BAD, "other bytes"),
-    "sent": (Tone.UNKNOWN, "sent, no answer yet"),
-    "unknown": (Tone.UNKNOWN, "not known"),
-    "destroyed": (Tone.UNKNOWN, "destroyed"),
+    Presence.PRESENT: (Tone.OK, "proven"),
+    Presence.MISSING: (Tone.BAD, "missing"),
+    Presence.DIFFERENT: (Tone.BAD, "other bytes"),
+    Presence.SENT: (Tone.UNKNOWN, "sent, no answer yet"),
+    Presence.UNKNOWN: (Tone.UNKNOWN, "not known"),
+    Presence.DESTROYED: (Tone.UNKNOWN, "destroyed"),
 }
 """The tone and the words of what is known of a copy."""
 
@@ -167,8 +167,8 @@ def copy_summary(listed: ListedKey) -> CopySummary | None:
     sentence = f"{words} {'holds' if proven == 1 else 'hold'} a proven copy."
     if listed.key.state not in {KeyState.COMMITTED, KeyState.RETIRED}:
         return CopySummary(Tone.UNKNOWN, words, marks, sentence)
-    tone = Tone.BAD if not proven else Tone.WARN if proven < domains else Tone.OK
-    return CopySummary(tone, words, marks, sentence)
+    is_whole = proven == domains and all(tone is Tone.OK for _, tone, _ in marks)
+    return CopySummary(Tone.BAD if not proven else Tone.OK if is_whole else Tone.WARN, words, marks, sentence)
 
 
 # --- filters and places ---
@@ -216,9 +216,15 @@ def next_page(wanted: KeyFilter, last: ListedKey) -> str:
 # --- one key ---
 
 
-def copies(view: KeyView) -> list[tuple[CopyView, Copy, Tone, str]]:
-    """Return the copies of a key, each with a tone and words."""
-    return [(each, each.of, *PRESENCES[each.of.presence.value]) for each in view.copies if isinstance(each.of, Copy)]
+def copies(view: KeyView, listed: ListedKey) -> list[tuple[CopyView, Copy, Tone, str]]:
+    """Return the copies of a key, each with a tone and words. A proven one may be on a server that is away now."""
+    marks = dict(listed.copies.marks) if listed.copies else {}
+    found = []
+    for each in view.copies:
+        if isinstance(each.of, Copy):
+            is_away = each.of.presence is Presence.PRESENT and marks.get(each.server) is CopyMark.PROVEN_AWAY
+            found.append((each, each.of, *(MARKS[CopyMark.PROVEN_AWAY] if is_away else PRESENCES[each.of.presence])))
+    return found
 
 
 def receipts(view: KeyView) -> list[tuple[CopyView, Receipt, str]]:
@@ -231,7 +237,7 @@ def deletion(days: int, ends: datetime, *, destroys: bool) -> str:
     if not days:
         when = "at once" if destroys else "as soon as an administrator releases destruction"
         return f"It is destroyed {when}: key_recovery_days is 0, so it cannot be recovered."
-    return f"It cannot be read any more. Until {ends:%d %b %Y, %H:%M} UTC it can be recovered, then it is destroyed."
+    return f"Then it cannot be read. Until {ends:%d %b %Y, %H:%M} UTC it can be recovered. After that it is destroyed."
 
 
 def waiting_for(found: Iterable[WaitingView], key_id: str) -> list[tuple[str, str, str, WaitingCopy]]:

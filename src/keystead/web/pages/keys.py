@@ -110,7 +110,7 @@ async def _one(request: PageRequest, error: OntapError | None = None) -> Respons
         "key": of,
         "type": TYPES[of.key_type],
         "seen": shown.seen,
-        "copies": copies(shown.view),
+        "copies": copies(shown.view, shown.listed),
         "receipts": receipts(shown.view),
         "waiting": waiting_for(waiting, of.key_id),
         "deletion": deletion(shown.recovery_days, now + timedelta(days=shown.recovery_days), destroys=shown.destroys),
