@@ -56,8 +56,9 @@ class _Forms(HTMLParser):
             self._fields[found["name"]] = found.get("value", "")
         elif tag == "select":
             self._select = found.get("name", "")
-        elif tag == "option" and self._fields is not None and self._select:
-            if "selected" in found or self._select not in self._fields:
+        elif tag == "option" and self._fields is not None:
+            is_first = self._select not in self._fields
+            if is_first or "selected" in found:
                 self._fields[self._select] = found.get("value", "")
 
     def handle_endtag(self, tag: str) -> None:

@@ -15,6 +15,7 @@ from keystead.core.keys.survival import CopyMark
 from keystead.service.keys.listing import Copies, KeyFilter, ListedKey
 from keystead.web import keys as words
 from keystead.web.keys import copy_summary, deletion, key_filter, next_page, place, standing
+from keystead.web.pages.keys import PAGES
 from keystead.web.security import COOKIE, form_token
 from keystead.web.tones import Tone
 from tests.peers.keystead import PASSWORD
@@ -81,9 +82,6 @@ async def test_create_delete_recover(site: Site, browser: Browser, pki: Pki, pyk
     assert "it can be recovered" in text
 
     page = await browser.submit(delete)
-    assert b"Show your password again" in page.content
-    assert await state_of(site, key) == "committed"
-    page = await browser.submit(delete, {"password": PASSWORD})
     assert await state_of(site, key) == "retired"
     assert "can be recovered for 6 days" in page.content.decode()
     await check_commands(browser)
@@ -96,6 +94,11 @@ async def test_create_delete_recover(site: Site, browser: Browser, pki: Pki, pyk
     page = await browser.submit(f"{key}/recover")
     assert await state_of(site, key) == "committed"
     assert f"{key}/recover" not in forms(page)
+
+
+def test_deletion_asks_for_the_password() -> None:
+    """Nobody destroys a key from a browser that was left open."""
+    assert [page.path for page in PAGES if page.destroys] == ["/keys/{uuid}/{key_id}/delete"]
 
 
 async def test_a_key_that_cannot_be_recovered(site: Site, browser: Browser, pki: Pki, pykmip_group: Group) -> None:
