@@ -48,6 +48,7 @@ from keystead.service.cluster.info import ClusterInfo
 from keystead.service.cluster.jobs import Jobs
 from keystead.service.cluster.listener_certificate import ListenerCertificate
 from keystead.service.cluster.svms import Svms
+from keystead.service.configuration.certificate_uses import CertificateUses
 from keystead.service.configuration.certificates import Certificates
 from keystead.service.configuration.context import ConfigurationContext
 from keystead.service.configuration.key_manager_configs import KeyManagerConfigs
@@ -150,6 +151,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             audit=audit,
             audit_messages=AuditMessages(store, audit),
             certificate_logins=certificate_logins,
+            certificate_uses=CertificateUses(store),
             certificates=Certificates(store, keyring, audit, clock, key_maker, queue, gateway),
             cluster=ClusterInfo(store, audit),
             events=Events(store),

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from keystead.service.cluster.info import ClusterInfo
     from keystead.service.cluster.jobs import Jobs
     from keystead.service.cluster.svms import Svms
+    from keystead.service.configuration.certificate_uses import CertificateUses
     from keystead.service.configuration.certificates import Certificates
     from keystead.service.configuration.detached_servers import DetachedKeyServers
     from keystead.service.configuration.key_manager_configs import KeyManagerConfigs
@@ -54,6 +55,7 @@ class Services:
     audit: AuditLog
     audit_messages: AuditMessages
     certificate_logins: CertificateLogins
+    certificate_uses: CertificateUses
     certificates: Certificates
     cluster: ClusterInfo
     detached_key_servers: DetachedKeyServers

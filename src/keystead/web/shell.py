@@ -34,6 +34,13 @@ class Place:
 PLACES: Final = (
     Place("/", "Overview", "home", ("GET", ATTENTION), None),
     Place("/keys", "Keys", "key", ("GET", "/api/security/key-managers"), frozenset({Subject.KEYS})),
+    Place(
+        "/certificates",
+        "Certificates",
+        "certificate",
+        ("GET", "/api/security/certificates"),
+        frozenset({Subject.CERTIFICATE}),
+    ),
     Place("/sessions", "Sessions", "who", ("GET", "/api/cluster")),
 )
 """The navigation. ``subjects`` None counts every item."""
