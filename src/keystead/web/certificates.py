@@ -170,7 +170,8 @@ def _effect(effect: CertificateEffect, ends: datetime, now: datetime) -> tuple[T
     would = "would lose" if ends > now else "loses"
     day = f"On {ends:%d %b %Y}" if ends > now else f"Since {ends:%d %b %Y}"
     lost = f"{day} {effect.vserver} {would} {effect.lost} of {counted(effect.servers, 'key server')}"
-    unknown = f" Not known for {counted(effect.unknown, 'key server')}: no proven certificate was seen there."
+    shown = "it has" if effect.unknown == 1 else "they have"
+    unknown = f" Not known for {counted(effect.unknown, 'key server')}: {shown} shown no proven certificate."
     tone, then = _keys_then(effect)
     return tone, f"{lost}: {then}{unknown if effect.unknown else ''}"
 
@@ -184,8 +185,8 @@ def _keys_then(effect: CertificateEffect) -> tuple[Tone, str]:
     if effect.unreadable:
         return Tone.BAD, f"{effect.unreadable} of {counted(effect.keys, 'key')} could not be read."
     if not effect.survives:
-        return Tone.WARN, "every key could still be read, but no further replication domain may fail."
-    more = counted(effect.survives, "more replication domain")
+        return Tone.WARN, "every key could still be read, but no further domain may fail."
+    more = counted(effect.survives, "more domain")
     return (
         Tone.WARN if effect.lost or effect.unknown else Tone.OK
     ), f"every key could be read, and any {more} may fail."

@@ -12,7 +12,7 @@ from keystead.core.keys.away import away
 from keystead.core.keys.destroying import is_recoverable, recovery_ends
 from keystead.core.keys.domains import proven_domains
 from keystead.core.keys.guarding import without_aborted
-from keystead.core.keys.model import Key, KeyState, Presence
+from keystead.core.keys.model import Key, KeyState, KeyType, Presence
 from keystead.core.keys.survival import copy_mark
 from keystead.core.model import KeyManager
 from keystead.core.query.where import Condition, Op, Order
@@ -68,13 +68,14 @@ class Rows(
 class KeyFilter:
     """Which keys are wanted. ``name`` and ``svm`` (a name) may have ``*`` for any characters; empty: every key.
 
-    ``key_manager`` is a uuid.
+    ``key_manager`` is a uuid. ``volume_keys_only`` leaves authentication keys out.
     """
 
     name: str = ""
     svm: str = ""
     key_manager: str = ""
     state: KeyState | None = None
+    volume_keys_only: bool = False
 
     def page(self) -> Page:
         """Return the query for these keys."""
@@ -85,6 +86,8 @@ class KeyFilter:
         )
         if self.key_manager:
             found = found.within(key_manager=self.key_manager)
+        if self.volume_keys_only:
+            found = found.within(key_type=KeyType.VEK.value)
         return among(found, NOT_DESTROYED if self.state is None else (self.state,))
 
 

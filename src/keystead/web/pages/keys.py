@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -48,7 +49,9 @@ _KEY_COMMANDS: Final = ("security", "key-manager", "key")
 async def keys(request: PageRequest) -> Response:
     """Show a page of the keys."""
     asked = request.http.query_params
-    wanted, after = key_filter(asked), place(asked.get("after", ""))
+    volume_keys_only = not request.may("GET", f"{_MANAGERS}/-/auth-keys")
+    wanted = replace(key_filter(asked), volume_keys_only=volume_keys_only)
+    after = place(asked.get("after", ""))
     found = await request.services.key_lists.page(request.call, wanted, after, PAGE_SIZE)
     now = datetime.now(UTC)
     context = {
@@ -102,7 +105,9 @@ async def _one(request: PageRequest, error: OntapError | None = None) -> Respons
     """Show one key. ``error`` says why a form was refused."""
     shown, now = await _shown(request), datetime.now(UTC)
     of = shown.listed.key
-    waiting = await request.services.waiting_work.list(request.call, of.key_manager) if shown.seen else ()
+    request.require("GET", _path(of))
+    has_waiting = shown.seen and request.may("GET", f"{_MANAGERS}/{of.key_manager}/waiting")
+    waiting = await request.services.waiting_work.list(request.call, of.key_manager) if has_waiting else ()
     can_delete = of.state is KeyState.COMMITTED and request.may("DELETE", _path(of))
     can_recover = shown.listed.recoverable and request.may("PATCH", _path(of))
     context = {

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from keystead.core import errors
 from keystead.core.errors import OntapError
-from keystead.core.key_managers import CertificateName, KeyManagerChange
+from keystead.core.key_managers import CertificateName, KeyManagerChange, has_same_key_pair
 from keystead.core.model import CertificateType
 from keystead.web.certificates import CERTIFICATES, certificate_path, new_certificate, shown_again
 from keystead.web.declaration import Page
@@ -46,7 +46,8 @@ async def install(request: PageRequest) -> Response:
     try:
         typed = {**request.form, "type": CertificateType.CLIENT.value}
         owner = old.certificate.svm.uuid if old.certificate.svm else None
-        made = await request.services.certificates.install(request.call, new_certificate(typed, owner))
+        new = new_certificate(typed, owner)
+        made = await request.services.certificates.install(request.call, new, successor_of=old.certificate)
     except OntapError as error:
         return await _choose(request, request.form, error)
     return redirect(_step(old.certificate.uuid, made.uuid))
@@ -106,16 +107,23 @@ async def _switch_form(request: PageRequest, error: OntapError | None = None, re
 
 
 async def _old_and_others(request: PageRequest) -> tuple[CertificateUse, list[CertificateUse]]:
-    """Return the client certificate to replace, and the others of its owner. Raises 4 (404) for another type."""
+    """Return the client certificate to replace, and those of its owner that may follow it: for the same key pair.
+
+    Raises 4 (404) for another type.
+    """
     uses = await request.services.certificate_uses.all(request.call)
     old = _client(uses, request.value("uuid"))
-    owner, uuid = old.certificate.svm, old.certificate.uuid
-    of_owner = [each for each in uses if each.certificate.svm == owner and each.certificate.uuid != uuid]
-    return old, [each for each in of_owner if each.certificate.type is CertificateType.CLIENT]
+    return old, [each for each in uses if _may_follow(each.certificate, old.certificate)]
+
+
+def _may_follow(new: Certificate, old: Certificate) -> bool:
+    """Return True if a certificate may follow an old client certificate."""
+    is_other = new.type is CertificateType.CLIENT and new.svm == old.svm and new.uuid != old.uuid
+    return is_other and has_same_key_pair(old, new)
 
 
 async def _pair(request: PageRequest) -> tuple[CertificateUse, CertificateUse]:
-    """Return the old certificate and its successor. Raises 4 (404) unless both are client certificates of one owner."""
+    """Return the old certificate and its successor. Raises 4 (404) unless the one may follow the other."""
     old, others = await _old_and_others(request)
     return old, _client(others, request.value("new"))
 
