@@ -183,7 +183,7 @@ def key_filter(asked: Mapping[str, str]) -> KeyFilter:
     state = asked.get("state", "")
     if state not in STATES:
         raise _invalid("state", "there is no such state")
-    return KeyFilter(**texts, state=KeyState(state) if state else None)
+    return KeyFilter(texts["name"], texts["svm"], texts["key_manager"], KeyState(state) if state else None)
 
 
 def filter_values(wanted: KeyFilter) -> dict[str, str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+import re
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from keystead.core.errors import ADVICE
 from keystead.core.errors.key_reasons import WORDS
@@ -11,6 +12,8 @@ from keystead.core.errors.probe_reasons import ADVICE as PROBE_ADVICE
 if TYPE_CHECKING:
     from keystead.core.errors import OntapError
     from keystead.web.request import PageRequest
+
+_LINK: Final = re.compile(r"\[([^\]]*)\]\([^)]*\)")
 
 
 class RefusingServer(NamedTuple):
@@ -27,7 +30,13 @@ async def refusal(request: PageRequest, error: OntapError | None) -> dict[str, A
     if error is None:
         return {"error": None, "advice": "", "servers": []}
     await request.services.audit.refuse(request.call, error)
-    return {"error": error, "advice": ADVICE.get(error.kind, ""), "servers": refusing_servers(error)}
+    servers = refusing_servers(error)
+    return {"error": error, "advice": "" if servers else plain(ADVICE.get(error.kind, "")), "servers": servers}
+
+
+def plain(advice: str) -> str:
+    """Return an advice without the marks of the reference page that it is written for."""
+    return _LINK.sub(r"\1", advice).replace("`", "")
 
 
 def refusing_servers(error: OntapError) -> list[RefusingServer]:
@@ -48,4 +57,4 @@ def refusing_servers(error: OntapError) -> list[RefusingServer]:
 def _advice(reason: str) -> str:
     """Return what to do about a reason, empty if nothing is known."""
     word = WORDS.get(reason)
-    return PROBE_ADVICE.get(reason) or (word.advice if word else "")
+    return plain(PROBE_ADVICE.get(reason) or (word.advice if word else ""))
