@@ -345,7 +345,8 @@ def test_effects_in_words(effect: CertificateEffect, tone: Tone, sentence: str) 
     ends = datetime(2026, 3, 10, tzinfo=UTC)
     assert effects([effect], ends, NOON) == [(tone, sentence)]
     ((_, past),) = effects([effect], ends, ends + DAY)
-    assert past.startswith("Since 10 Mar 2026 vs0 loses")
+    assert past.startswith(f"It ended on 10 Mar 2026. Without it, {effect.vserver} loses {effect.lost} of")
+    assert "could" not in past
 
 
 def test_the_timeline() -> None:

@@ -167,29 +167,33 @@ def effects(found: Iterable[CertificateEffect], ends: datetime, now: datetime) -
 
 
 def _effect(effect: CertificateEffect, ends: datetime, now: datetime) -> tuple[Tone, str]:
-    would = "would lose" if ends > now else "loses"
-    day = f"On {ends:%d %b %Y}" if ends > now else f"Since {ends:%d %b %Y}"
-    lost = f"{day} {effect.vserver} {would} {effect.lost} of {counted(effect.servers, 'key server')}"
+    has_ended = ends <= now
+    day = f"It ended on {ends:%d %b %Y}. Without it, " if has_ended else f"On {ends:%d %b %Y} "
+    loses = "loses" if has_ended else "would lose"
+    lost = f"{day}{effect.vserver} {loses} {effect.lost} of {counted(effect.servers, 'key server')}"
     shown = "it has" if effect.unknown == 1 else "they have"
     unknown = f" Not known for {counted(effect.unknown, 'key server')}: {shown} shown no proven certificate."
-    tone, then = _keys_then(effect)
+    tone, then = _keys_then(effect, "can" if has_ended else "could")
     return tone, f"{lost}: {then}{unknown if effect.unknown else ''}"
 
 
-def _keys_then(effect: CertificateEffect) -> tuple[Tone, str]:
-    """Return what could be read then, in words."""
+def _keys_then(effect: CertificateEffect, can: str) -> tuple[Tone, str]:
+    """Return what could be read then, in words. ``can`` is the verb: ``can`` or ``could``."""
     if not effect.keys:
         return (Tone.WARN if effect.lost else Tone.OK), "it has no keys."
     if effect.unreadable == effect.keys:
-        return Tone.BAD, "no key could be read from any server."
+        return Tone.BAD, f"no key {can} be read from any server."
     if effect.unreadable:
-        return Tone.BAD, f"{effect.unreadable} of {counted(effect.keys, 'key')} could not be read."
+        return (
+            Tone.BAD,
+            f"{effect.unreadable} of {counted(effect.keys, 'key')} {'cannot' if can == 'can' else 'could not'} be read.",
+        )
     if not effect.survives:
-        return Tone.WARN, "every key could still be read, but no further domain may fail."
+        return Tone.WARN, f"every key {can} still be read, but no further domain may fail."
     more = counted(effect.survives, "more domain")
     return (
         Tone.WARN if effect.lost or effect.unknown else Tone.OK
-    ), f"every key could be read, and any {more} may fail."
+    ), f"every key {can} be read, and any {more} may fail."
 
 
 # --- forms ---
