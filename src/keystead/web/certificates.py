@@ -184,10 +184,8 @@ def _keys_then(effect: CertificateEffect, can: str) -> tuple[Tone, str]:
     if effect.unreadable == effect.keys:
         return Tone.BAD, f"no key {can} be read from any server."
     if effect.unreadable:
-        return (
-            Tone.BAD,
-            f"{effect.unreadable} of {counted(effect.keys, 'key')} {'cannot' if can == 'can' else 'could not'} be read.",
-        )
+        cannot = "cannot" if can == "can" else "could not"
+        return Tone.BAD, f"{effect.unreadable} of {counted(effect.keys, 'key')} {cannot} be read."
     if not effect.survives:
         return Tone.WARN, f"every key {can} still be read, but no further domain may fail."
     more = counted(effect.survives, "more domain")
