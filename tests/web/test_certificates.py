@@ -195,7 +195,8 @@ def renewed(pki: Pki, authority: Authority) -> Credentials:
 async def successor(site: Site, browser: Browser, manager: str, new: Credentials) -> tuple[str, Response]:
     """Install a successor of a client certificate in use by the form. Return the path of step 2, and its page."""
     of_client, _ = await of_manager(site, manager)
-    await browser.open(f"{of_client}/successor")
+    first = (await browser.open(f"{of_client}/successor")).content.decode()
+    assert "-subj /CN=keystead" in first
     await check_commands(browser)
     fields = {"public_certificate": new.certificate_pem, "private_key": new.key_pem}
     page = await browser.submit(f"{of_client}/successor", fields)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
@@ -10,9 +11,12 @@ from urllib.parse import quote, urlsplit
 import pytest
 
 from keystead.core.errors import OntapError
-from keystead.core.keys.model import Key, KeyState, KeyType
+from keystead.core.keys.model import Copy, Key, KeyState, KeyType, Presence
 from keystead.core.keys.survival import CopyMark
+from keystead.core.keys.waiting import WaitingCopy, WaitsFor, Work
+from keystead.service.keys.catalogue import CopyView, KeyView
 from keystead.service.keys.listing import Copies, KeyFilter, ListedKey
+from keystead.service.keys.reporting.waiting import WaitingView
 from keystead.web import keys as words
 from keystead.web.keys import copy_summary, deletion, key_filter, next_page, place, standing
 from keystead.web.pages.keys import PAGES
@@ -323,6 +327,28 @@ def test_copies_in_words(marks: tuple[CopyMark, ...], proven: int, tone: Tone, s
     assert shown is not None
     assert (shown.tone, shown.sentence) == (tone, sentence)
     assert [mark for _, _, mark in shown.marks] == [words.MARKS[mark][1] for mark in marks]
+
+
+def test_a_proven_copy_on_a_server_that_is_away() -> None:
+    """It is neither green nor red."""
+    of = [Copy("u", 1, "s1", Presence.PRESENT), Copy("u", 1, "s2", Presence.PRESENT), Copy("u", 1, "s3", Presence.SENT)]
+    view = KeyView(listed().key, tuple(CopyView(each, f"k{each.key_server}", detached=False) for each in of))
+    marks = (("ks1", CopyMark.PROVEN), ("ks2", CopyMark.PROVEN_AWAY), ("ks3", CopyMark.UNKNOWN))
+    shown = words.copies(view, listed(copies=Copies(marks, 2, 3, NOON)))
+    assert [mark for *_, mark in shown] == ["proven", "proven, cannot be read now", "sent, no answer yet"]
+
+
+def test_what_waits() -> None:
+    """For the key alone, in words."""
+    key, other = listed().key, replace(listed().key, key_id="other")
+    copy = Copy("u", 1, "s1", Presence.SENT)
+    found = [WaitingView(WaitingCopy(copy, each, Work.PURGE, WaitsFor.SERVER, NOON), "ks1") for each in (other, key)]
+    ((work, waits, address, of),) = words.waiting_for(found, key.key_id)
+    assert (work, waits, address) == ("Destroy the copy", "the key server must answer and show our keys", "ks1")
+    assert of.key is key
+    assert set(words.WORKS) == set(Work)
+    assert set(words.WAITS) == set(WaitsFor)
+    assert set(words.PRESENCES) == set(Presence)
 
 
 def test_what_deletion_means() -> None:

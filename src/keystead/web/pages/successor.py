@@ -6,6 +6,7 @@ request of its own and leaves a state that its page explains. The page shows wha
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Final
 
 from keystead.core import errors
@@ -61,6 +62,7 @@ async def _choose(request: PageRequest, typed: Mapping[str, str], error: OntapEr
         "users": [each.vserver for each in old.key_managers],
         "others": [(each.certificate, _step(old.certificate.uuid, each.certificate.uuid)) for each in others],
         "typed": shown_again(typed, FIELDS),
+        "asks": _ask(old.certificate),
         "ways": _install_ways(request, old.certificate),
         **await refusal(request, error),
     }
@@ -140,6 +142,12 @@ def _step(old: str, new: str = "") -> str:
     """Return the path of the first step, or of the second one with ``new``."""
     first = f"{certificate_path(old)}/successor"
     return f"{first}/{new}" if new else first
+
+
+def _ask(old: Certificate) -> str:
+    """Return the command that makes a signing request for the private key of a certificate. Its file is needed."""
+    name = old.common_name.replace("/", r"\/")
+    return shlex.join(["openssl", "req", "-new", "-key", "private.key", "-subj", f"/CN={name}", "-out", "client.csr"])
 
 
 def _install_ways(request: PageRequest, old: Certificate) -> Ways:
