@@ -48,6 +48,14 @@ class Settings:
     listen: str = _setting(
         "Address and port of the HTTPS listener. Port 0: any free port.", "127.0.0.1:8443", flag=True
     )
+    console: bool = _setting(
+        "Serve the console, pages for browsers, on the HTTPS listener (`true`, `false`).", default=True
+    )
+    console_origin: str = _setting(
+        "The address by which browsers reach the console, such as `https://keys.example.com`. Forms are taken from its"
+        " pages only. Default: whatever host a browser asks for.",
+        "",
+    )
     trusted_proxies: tuple[str, ...] = _setting(
         "Addresses or networks of proxies that begin each connection with a header of the PROXY protocol, version 2."
         " The client that the header names is counted, logged and audited. Without the header the connection is"

@@ -29,10 +29,15 @@ if TYPE_CHECKING:
     from keystead.service.services import Services
 
 
-def create_app(services: Services, on_login: Callable[[str], None] = lambda _: None) -> ASGIApp:
+def create_app(
+    services: Services,
+    on_login: Callable[[str], None] = lambda _: None,
+    pages: Callable[[ASGIApp], ASGIApp] = lambda api: api,
+) -> ASGIApp:
     """Return the ASGI application that serves ``/api`` with the use cases in ``services``.
 
-    ``on_login`` is called with the client's address for each request that is authenticated.
+    ``on_login`` is called with the client's address for each request that is authenticated. ``pages`` returns an
+    application that answers pages for browsers, and passes all else to the given one.
     """
     health = services.health
     routes = [Route(path, Endpoint(services, operations)) for path, operations in PATHS.items()]
@@ -40,8 +45,8 @@ def create_app(services: Services, on_login: Callable[[str], None] = lambda _: N
     router = Router(routes, redirect_slashes=False, default=_no_such_path)
     tunnelling = Tunnelling(router, services.svms)
     authentication = Authentication(tunnelling, services.logins, services.certificate_logins, on_login)
-    pages = DocsPages(HealthPages(authentication, health))
-    return Counted(ErrorBoundary(_Paths(pages), services.audit), health.telemetry)
+    own = DocsPages(HealthPages(authentication, health))
+    return Counted(ErrorBoundary(_Paths(pages(own)), services.audit), health.telemetry)
 
 
 class _Paths:

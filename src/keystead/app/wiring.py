@@ -11,6 +11,7 @@ import os
 import resource
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from keystead.api.resources import PATHS
@@ -39,6 +40,7 @@ from keystead.service.accounts.certificate_logins import CertificateLogins
 from keystead.service.accounts.login_messages import LoginMessagesOfOwners
 from keystead.service.accounts.logins import Logins
 from keystead.service.accounts.roles import Roles
+from keystead.service.accounts.sessions import Sessions
 from keystead.service.attention import Attention
 from keystead.service.audit.log import AuditLog, verify
 from keystead.service.audit.messages import AuditMessages
@@ -50,6 +52,7 @@ from keystead.service.cluster.jobs import Jobs
 from keystead.service.cluster.leases import Leases
 from keystead.service.cluster.listener_certificate import ListenerCertificate
 from keystead.service.cluster.svms import Svms
+from keystead.service.configuration.certificate_uses import CertificateUses
 from keystead.service.configuration.certificates import Certificates
 from keystead.service.configuration.context import ConfigurationContext
 from keystead.service.configuration.key_manager_configs import KeyManagerConfigs
@@ -60,6 +63,7 @@ from keystead.service.configuration.key_stores import KeyStores
 from keystead.service.forwarding.delivery import LEASE_LENGTH, Delivery
 from keystead.service.forwarding.destinations import Destinations
 from keystead.service.forwarding.filters import EventFilters
+from keystead.service.keys.listing import KeyLists
 from keystead.service.keys.looking.visible import KeyVisibility
 from keystead.service.keys.reporting.waiting import WaitingWork
 from keystead.service.ports.sealing import SealError
@@ -113,8 +117,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
     node = node_uuid(settings.data)
     store = opened(settings)
     store.on_events = logs.log_events
-    hasher = Argon2Hasher()
-    key_maker = ThreadedKeyMaker()
+    hasher, key_maker = Argon2Hasher(), ThreadedKeyMaker()
     clock = SystemClock()
     try:
         try:
@@ -148,12 +151,14 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             keys.changed,
             NodeTraffic(gateway, keys.objects).now,
         )
+        logins, certificate_logins = Logins(store, hasher, clock, audit), CertificateLogins(store, clock, audit)
         services = Services(
             accounts=Accounts(store, hasher, audit, clock, node),
             attention=Attention(store, clock, gateway.refuses),
             audit=audit,
             audit_messages=AuditMessages(store, audit),
-            certificate_logins=CertificateLogins(store, clock, audit),
+            certificate_logins=certificate_logins,
+            certificate_uses=CertificateUses(store),
             certificates=Certificates(store, keyring, audit, clock, key_maker, queue, gateway),
             cluster=ClusterInfo(store, audit),
             destinations=Destinations(store, audit, gateway.refuses),
@@ -162,6 +167,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             health=Health(store, metrics, metrics_public=settings.metrics_public),
             incarnations=incarnations,
             jobs=Jobs(store, audit, clock, node, keys.runner),
+            key_lists=KeyLists(store),
             key_manager_configs=KeyManagerConfigs(store, audit, clock, node),
             key_managers=KeyManagers(configuration),
             detached_key_servers=keys.detached,
@@ -176,11 +182,12 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             key_survival=keys.survival,
             key_writer=keys.writer,
             keys=keys.keys,
-            logins=Logins(store, hasher, clock, audit),
             listener_tls=offered(),
+            logins=logins,
             login_messages=LoginMessagesOfOwners(store, audit),
             roles=Roles(store, audit, tuple(PATHS)),
             server_confirmation=keys.confirmation,
+            sessions=Sessions(store, logins, certificate_logins, audit, clock),
             svms=Svms(store, audit),
             unclaimed_objects=keys.unclaimed,
             orphan_dismissals=keys.dismissals,
@@ -292,6 +299,7 @@ def allow_open_files() -> None:
 
 async def _serve(settings: Settings, address: tuple[str, int], proxies: TrustedProxies) -> None:
     from keystead.api.app import create_app
+    from keystead.web.app import with_console
 
     async with running(settings) as open_:
         try:
@@ -302,7 +310,8 @@ async def _serve(settings: Settings, address: tuple[str, int], proxies: TrustedP
             raise CannotStart(str(error)) from None
         limits = Limits.of(settings, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
         connections = Connections(limits, open_.services.health.telemetry.refused)
-        app = create_app(open_.services, connections.logged_in)
+        console = partial(with_console, services=open_.services, origin=settings.console_origin)
+        app = create_app(open_.services, connections.logged_in, *((console,) if settings.console else ()))
         server = listener.server(app, contexts, connections, proxies, open_.stop, own.announce_unusable)
         try:
             socket = listener.bind(address)

@@ -2,30 +2,43 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final, Protocol
 
 from keystead.core.attention import cluster as of_cluster
 from keystead.core.attention.items import Item, worst_first
-from keystead.core.attention.key_managers import Watched, key_items, orphan_items, server_items
+from keystead.core.attention.key_managers import Watched, key_items, orphan_items, server_items, without_network
 from keystead.core.availability import has_proved_certificates, own_certificate, peer_certificates
+from keystead.core.model import Event
+from keystead.core.outages import KINDS, outages
+from keystead.core.query.where import Condition, Op
 from keystead.service.keys.reporting.survival import survival_of
 from keystead.service.keys.topology import load_topology
 from keystead.service.loading import incarnation_of, require_cluster, require_key_manager
 from keystead.service.ports.cluster import ClusterRows, IncarnationRows, NodeRows, ObservationRows
-from keystead.service.ports.configuration import CertificateRows, KeyManagerRows
+from keystead.service.ports.configuration import CertificateRows, KeyManagerRows, ListRows
 from keystead.service.ports.forwarding import DestinationRows
 from keystead.service.ports.keys import AttemptRows, CopyRows, KeyRows, OrphanRows, ReportRows, TopologyRows
+from keystead.service.ports.page import Page
 from keystead.service.probing.watching import used_certificates
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from datetime import datetime
 
     from keystead.core.availability import UsedCertificate
     from keystead.core.model import Certificate, KeyManager, KeyServer, Node, Observation
+    from keystead.core.outages import OfServer, Outage
     from keystead.service.context import Call
     from keystead.service.ports.process import Clock
     from keystead.service.ports.store import Store
 
+
+HISTORY: Final = timedelta(hours=24)
+"""How far back the outages in an overview reach."""
+
+_KINDS: Final = tuple(Condition("name", Op.EQUAL, name) for name in KINDS)
 
 EXPIRED: Final = "server_certificate_expired"
 """The reason for which a key server is lost whose certificate has expired."""
@@ -40,6 +53,7 @@ class Rows(
     OrphanRows,
     CertificateRows,
     KeyManagerRows,
+    ListRows,
     ClusterRows,
     NodeRows,
     IncarnationRows,
@@ -48,6 +62,24 @@ class Rows(
     Protocol,
 ):
     """The rows that this module reads."""
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """What needs somebody, and what it was found from.
+
+    ``managers`` are the enabled key managers with their servers, keys and observations. ``certificates`` are those in
+    use and those that key servers showed. ``outages`` are those within :data:`HISTORY`. ``cluster`` is the cluster's
+    name, ``time`` that of the snapshot.
+    """
+
+    items: list[Item]
+    managers: list[Watched]
+    certificates: list[UsedCertificate]
+    nodes: Sequence[Node]
+    outages: Mapping[OfServer, tuple[Outage, ...]]
+    cluster: str
+    time: datetime
 
 
 class Attention:
@@ -71,10 +103,17 @@ class Attention:
 
         Called when an API caller reads the list. No key server is asked. Raises StoreError.
         """
-        found = await self._store.read(lambda tx: list(self._stored(tx, call)))
+        return (await self.overview(call)).items
+
+    async def overview(self, call: Call) -> Overview:
+        """Return what needs somebody, together with what it was found from, in one snapshot of the database.
+
+        Called for the console's first page. It shows no more than the call may see. Raises StoreError.
+        """
+        found = await self._store.read(lambda tx: self._overview(tx, call))
         if call.scope is None:
-            found += [item for source in self._sources for item in source()]
-        return worst_first(found)
+            found.items.extend(item for source in self._sources for item in source())
+        return replace(found, items=worst_first(found.items))
 
     def warnings_of(self, certificate: Certificate) -> list[str]:
         """Return a sentence if a certificate of ours ended or ends soon. Called when it was installed."""
@@ -99,29 +138,34 @@ class Attention:
         """Return a sentence for each of these certificates that ended or ends soon."""
         return [f"{item.name}: {item.reason}" for item in of_cluster.certificate_items(used, self._clock.now())]
 
-    def _stored(self, tx: Rows, call: Call) -> Iterator[Item]:
-        """Yield the items that the database tells."""
+    def _overview(self, tx: Rows, call: Call) -> Overview:
+        """Return what the database tells; the items in any order."""
         nodes, now = tx.nodes(), self._clock.now()
         cluster = require_cluster(tx).name
-        managers = [(manager, servers) for manager, servers in tx.watched() if call.sees(manager.svm)]
-        used: list[UsedCertificate] = []
+        recent = Page((_KINDS, (Condition("time", Op.AT_LEAST, now - HISTORY),)))
+        outages_of = outages(tx.page(Event, call.within(recent)), now - HISTORY, now)
+        found = Overview([], [], [], nodes, outages_of, cluster, now)
+        listed: list[UsedCertificate] = []
         full = call.caller.svm is None
-        for manager, servers in managers:
+        for manager, servers in tx.watched():
+            if not call.sees(manager.svm):
+                continue
             vserver = manager.svm.name if manager.svm else cluster
             watched = self._watched(tx, manager, vserver, servers, nodes)
-            yield from key_items(watched)
-            yield from server_items(watched, nodes, full=full)
+            found.items.extend([*key_items(watched), *server_items(watched, nodes, full=full)])
             if call.scope is None:
-                yield from orphan_items(watched)
+                found.items.extend(orphan_items(watched))
             told = _told(call, watched.observations)
+            found.certificates.extend(_certificates(tx, manager, vserver, servers, told))
             if full:  # the item of such a server names the certificate
                 told = [each for each in told if each.reason != EXPIRED]
-            used += _certificates(tx, manager, vserver, servers, told)
-        yield from of_cluster.certificate_items(used, now)
+            listed += _certificates(tx, manager, vserver, servers, told)
+            found.managers.append(watched if full else without_network(watched))
+        found.items.extend(of_cluster.certificate_items(listed, now))
         if call.scope is None:
-            yield from of_cluster.node_items(nodes)
-            yield from of_cluster.destruction_items(incarnation_of(tx))
-            yield from of_cluster.destination_items(tx.destinations(), now)
+            found.items.extend([*of_cluster.node_items(nodes), *of_cluster.destruction_items(incarnation_of(tx))])
+            found.items.extend(of_cluster.destination_items(tx.destinations(), now))
+        return found
 
     def _watched(
         self, tx: Rows, manager: KeyManager, vserver: str, servers: Sequence[KeyServer], nodes: Sequence[Node]

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from keystead.service.accounts.login_messages import LoginMessagesOfOwners
     from keystead.service.accounts.logins import Logins
     from keystead.service.accounts.roles import Roles
+    from keystead.service.accounts.sessions import Sessions
     from keystead.service.attention import Attention
     from keystead.service.audit.log import AuditLog
     from keystead.service.audit.messages import AuditMessages
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from keystead.service.cluster.info import ClusterInfo
     from keystead.service.cluster.jobs import Jobs
     from keystead.service.cluster.svms import Svms
+    from keystead.service.configuration.certificate_uses import CertificateUses
     from keystead.service.configuration.certificates import Certificates
     from keystead.service.configuration.detached_servers import DetachedKeyServers
     from keystead.service.configuration.key_manager_configs import KeyManagerConfigs
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from keystead.service.keys.destroying.retire import KeyRetirement
     from keystead.service.keys.keeping.replicate_now import KeyReplicator
     from keystead.service.keys.learning.confirm import ServerConfirmation
+    from keystead.service.keys.listing import KeyLists
     from keystead.service.keys.orphans.adopt import Orphans
     from keystead.service.keys.orphans.dismiss import OrphanDismissals
     from keystead.service.keys.reading.restore import KeyRestorer
@@ -55,6 +58,7 @@ class Services:
     audit: AuditLog
     audit_messages: AuditMessages
     certificate_logins: CertificateLogins
+    certificate_uses: CertificateUses
     certificates: Certificates
     cluster: ClusterInfo
     destinations: Destinations
@@ -62,6 +66,7 @@ class Services:
     event_filters: EventFilters
     incarnations: Incarnations
     jobs: Jobs
+    key_lists: KeyLists
     key_manager_configs: KeyManagerConfigs
     key_managers: KeyManagers
     key_servers: KeyServers
@@ -80,6 +85,7 @@ class Services:
     login_messages: LoginMessagesOfOwners
     roles: Roles
     server_confirmation: ServerConfirmation
+    sessions: Sessions
     svms: Svms
     unclaimed_objects: Orphans
     orphan_dismissals: OrphanDismissals

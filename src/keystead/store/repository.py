@@ -13,6 +13,7 @@ from keystead.store.key_proofs import KeyProofRows
 from keystead.store.keys import KeyRows
 from keystead.store.object_counts import ObjectCountRows
 from keystead.store.observed import ObservedRows
+from keystead.store.sessions import SessionRows
 
 
 class SqlTransaction(
@@ -27,5 +28,6 @@ class SqlTransaction(
     KeyProofRows,
     ObjectCountRows,
     ForwardingRows,
+    SessionRows,
 ):
     """An implementation of :class:`keystead.service.ports.store.Transaction` on a connection."""

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from sqlalchemy.sql.compiler import DDLCompiler
     from sqlalchemy.sql.schema import SchemaItem
 
-HEAD = "0017"
+HEAD = "0018"
 """The newest revision in migrations/versions. It is kept here so that a normal start does not import Alembic."""
 
 CLUSTER = ""
@@ -261,6 +261,20 @@ login_messages = Table(
     _text("message"),
     _integer("show_cluster_message"),
     CheckConstraint("owner = coalesce(svm_uuid, '')", name="owner"),
+)
+
+# Logins to the console. The digest is that of a random token, which only the browser holds.
+sessions = Table(
+    "sessions",
+    metadata,
+    _text("digest", primary_key=True),
+    _text("account", ForeignKey("accounts.name", ondelete="CASCADE"), index=True),
+    _integer("account_version"),
+    _text("authority"),
+    _text("location"),
+    Column("began", UtcTimestamp, nullable=False),
+    Column("used", UtcTimestamp, nullable=False),
+    Column("confirmed", UtcTimestamp, nullable=True),
 )
 
 # Name and value of options that differ from the defaults in keystead.core.model.Options.

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from keystead.core.attention.items import Item, Severity, Subject, scoped
-from keystead.core.availability import PRIMARY, silent_nodes
+from keystead.core.availability import PRIMARY, has_proved_certificates, silent_nodes
 from keystead.core.errors.key_reasons import WORDS
 from keystead.core.errors.probe_reasons import ADVICE
 from keystead.core.keys.away import Away
@@ -51,6 +51,22 @@ class Watched:
     def command(self, words: str) -> str:
         """Return a command about this key manager."""
         return scoped(f"{_EXTERNAL} {words}", self.of.svm)
+
+
+def without_network(watched: Watched) -> Watched:
+    """Return a key manager as an account of its SVM may see it: without what could tell about our network."""
+    seen = [
+        replace(
+            each,
+            stage="resolve" if each.stage == "egress" else each.stage,
+            reason="",
+            certificates=each.certificates if has_proved_certificates(each) else (),
+            latency_ms=None,
+            keys_visible=None,
+        )
+        for each in watched.observations
+    ]
+    return replace(watched, observations=seen, refused=frozenset())
 
 
 def key_items(watched: Watched) -> Iterator[Item]:

@@ -102,6 +102,20 @@ def plan_recover(key: Key | None, incarnation: Incarnation) -> Key:
     )
 
 
+def is_recoverable(key: Key, incarnation: Incarnation) -> bool:
+    """Return True if a deleted key can be recovered. Called to show a key."""
+    return key.state is KeyState.RETIRED and not _is_overdue(key, incarnation)
+
+
+def recovery_ends(key: Key, incarnation: Incarnation) -> datetime | None:
+    """Return when the recovery window of a deleted key ends, None if it has no end.
+
+    It has none if an earlier incarnation retired the key: this one destroys the key only if it is deleted again. Called
+    to show a key.
+    """
+    return key.purge_after if _retired_in(key, incarnation) else None
+
+
 def is_due(key: Key, incarnation: Incarnation, now: datetime) -> bool:
     """Return True if the recovery window of a key that this incarnation retired has ended at ``now``.
 

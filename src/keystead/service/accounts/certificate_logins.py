@@ -65,6 +65,11 @@ class CertificateLogins:
             self._proven.pop(digest, None)
         return await self._prove(digest, chain, location)
 
+    def authority(self, chain: Sequence[str]) -> str:
+        """Return the uuid of the CA that vouched for a chain just authenticated, empty if it is not remembered."""
+        known = self._proven.get(hashlib.sha256("".join(chain).encode()).digest())
+        return known.proof.authority if known else ""
+
     async def authorities(self) -> tuple[str, ...]:
         """Return the CAs (PEM) that vouch for accounts, the same object until they change. Raises StoreError."""
         marker = await self._store.read_few(lambda tx: tx.change_marker())

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         Options,
         Svm,
     )
+    from keystead.core.sessions import Session
 
 
 class ClusterRows(Protocol):
@@ -123,6 +124,23 @@ class LoginMessageRows(Protocol):
         ...
 
     def put_login_messages(self, messages: LoginMessages) -> None: ...
+
+
+class SessionRows(Protocol):
+    """Logins to the console. They are deleted with their account."""
+
+    def session(self, digest: str) -> Session | None: ...
+
+    def sessions(self, account: str | None = None) -> tuple[Session, ...]:
+        """Return the sessions of an account, or all, the newest first."""
+        ...
+
+    def put_session(self, session: Session) -> None: ...
+    def delete_session(self, digest: str) -> None: ...
+
+    def delete_old_sessions(self, began: datetime, used: datetime) -> None:
+        """Delete sessions that began, or were last used, before these times."""
+        ...
 
 
 class JobRows(Protocol):

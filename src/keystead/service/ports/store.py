@@ -17,6 +17,7 @@ from keystead.service.ports.cluster import (
     ObservationRows,
     RoleRows,
     SealingKeyRows,
+    SessionRows,
 )
 from keystead.service.ports.configuration import CertificateRows, KeyManagerRows, KeyServerRows, ListRows, SvmRows
 from keystead.service.ports.forwarding import DestinationRows, LogRows
@@ -69,6 +70,7 @@ class Transaction(
     AccountRows,
     RoleRows,
     LoginMessageRows,
+    SessionRows,
     JobRows,
     ObservationRows,
     EventRows,

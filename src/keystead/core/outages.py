@@ -1,0 +1,61 @@
+"""The times at which key servers were not available, from their events. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from keystead.core import events
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from datetime import datetime
+
+    from keystead.core.model import Event
+
+KINDS = (events.NOT_AVAILABLE.name, events.AVAILABLE.name)
+"""The names of the events that begin and end an outage."""
+
+OfServer = tuple[str, str]
+"""The name of an SVM, or of the cluster, and the address of its key server, as events name both."""
+
+
+class Outage(NamedTuple):
+    """A time during which a key server was not available for at least one node."""
+
+    begin: datetime
+    end: datetime
+
+
+def outages(found: Iterable[Event], since: datetime, now: datetime) -> Mapping[OfServer, tuple[Outage, ...]]:
+    """Return the outages of each key server between ``since`` and ``now``.
+
+    ``found`` are events of :data:`KINDS` from that time, in any order. An outage that began earlier begins at
+    ``since``, one that has not ended ends at ``now``. Nodes do not see a loss at the same moment: the first that sees
+    it begins the outage, and the last that sees the return ends it.
+    """
+    by_server: dict[OfServer, list[Outage]] = {}
+    lost: dict[tuple[OfServer, str], datetime] = {}
+    heard: set[tuple[OfServer, str]] = set()
+    for event in sorted(found, key=lambda each: each.time):
+        values = dict(event.parameters)
+        server = values["vserver"], values["address"]
+        of_node = server, event.node
+        if event.name == events.NOT_AVAILABLE.name:
+            lost.setdefault(of_node, event.time)
+        elif of_node in lost or of_node not in heard:
+            by_server.setdefault(server, []).append(Outage(lost.pop(of_node, since), event.time))
+        heard.add(of_node)
+    for (server, _), begin in lost.items():
+        by_server.setdefault(server, []).append(Outage(begin, now))
+    return {server: _joined(of_server) for server, of_server in by_server.items()}
+
+
+def _joined(found: Iterable[Outage]) -> tuple[Outage, ...]:
+    """Return outages in order, with those that overlap made one."""
+    joined: list[Outage] = []
+    for each in sorted(found):
+        if joined and each.begin <= joined[-1].end:
+            joined[-1] = Outage(joined[-1].begin, max(each.end, joined[-1].end))
+        else:
+            joined.append(each)
+    return tuple(joined)

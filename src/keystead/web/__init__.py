@@ -1,0 +1,1 @@
+"""The console: pages for browsers, over the same use cases as the REST API."""

@@ -1,0 +1,40 @@
+"""The question for the password before something is destroyed. The form that was sent waits in hidden fields."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from keystead.core import errors
+from keystead.core.errors import OntapError
+from keystead.core.secret import Secret
+from keystead.web.rendering import page
+from keystead.web.request import TOKEN_FIELD
+from keystead.web.shell import shell
+
+if TYPE_CHECKING:
+    from starlette.responses import Response
+
+    from keystead.web.request import PageRequest
+
+FIELD: Final = "password"
+_NOT_SHOWN: Final = {errors.AUTHENTICATION_FAILED, errors.TOO_MANY_REQUESTS}
+
+
+async def confirmation(request: PageRequest) -> Response | None:
+    """Return the page that asks for the password, None if it was shown just now or lately. Raises OntapError."""
+    if request.is_confirmed(datetime.now(UTC)):
+        return None
+    password, failed = request.form.get(FIELD), None
+    if password is not None:
+        try:
+            await request.services.sessions.confirm(request.session, Secret(password), request.caller.location)
+        except OntapError as error:
+            if error.kind not in _NOT_SHOWN:
+                raise
+            failed = error
+        else:
+            return None
+    fields = {name: value for name, value in request.form.items() if name not in {FIELD, TOKEN_FIELD}}
+    context = {"fields": fields, "failed": failed}
+    return page("confirm.html", await shell(request, "") | context, failed.kind.status if failed else 200)

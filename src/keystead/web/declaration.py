@@ -1,0 +1,31 @@
+"""The declaration of a page: where it is, who may open it, and the function that makes it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from starlette.responses import Response
+
+    from keystead.web.request import PageRequest
+
+Need = tuple[str, str]
+"""A call of the API that an account must be allowed to make: method and path."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page, or what a form on a page does (``POST``).
+
+    ``needs`` are calls of the API: who may not make them may not open the page. So one table decides for both. Before
+    what ``destroys``, the password is asked again unless it was shown lately.
+    """
+
+    path: str
+    make: Callable[[PageRequest], Awaitable[Response]]
+    needs: tuple[Need, ...] = ()
+    method: str = "GET"
+    destroys: bool = False

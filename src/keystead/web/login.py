@@ -1,0 +1,60 @@
+"""``/login``: the form for name and password, and the session that begins with it."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from keystead.core import errors
+from keystead.core.secret import Secret
+from keystead.web.rendering import page, redirect
+from keystead.web.request import read_form
+from keystead.web.security import COOKIE, LOGIN_COOKIE, THEME_COOKIE, THEMES, form_token, own_path, set_cookie
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from keystead.core.errors import OntapError
+    from keystead.service.accounts.sessions import Sessions
+
+PATH = "/login"
+
+
+async def answer(http: Request, sessions: Sessions, origin: str) -> Response:
+    """Show the form, or begin a session and lead to the page that was asked for. Raises OntapError, StoreError."""
+    if http.method != "POST":
+        return _form(http)
+    form = await read_form(http, http.cookies.get(LOGIN_COOKIE, ""), origin)
+    location = http.client.host if http.client else ""
+    token = await sessions.begin(form.get("name", ""), Secret(form.get("password", "")), location)
+    answered = redirect(own_path(http.query_params.get("next", "/")))
+    set_cookie(answered, COOKIE, token)
+    return answered
+
+
+def first(http: Request) -> Response:
+    """Lead to the form; a page that was to be read is shown after the login."""
+    wanted = http.url.path + (f"?{http.url.query}" if http.url.query else "")
+    return redirect(f"{PATH}?next={quote(wanted)}" if http.method == "GET" and wanted != "/" else PATH)
+
+
+def refused(http: Request, error: OntapError) -> Response:
+    """Show the form again, with the reason."""
+    return _form(http, error)
+
+
+def _form(http: Request, error: OntapError | None = None) -> Response:
+    secret = http.cookies.get(LOGIN_COOKIE) or secrets.token_urlsafe(32)
+    theme = http.cookies.get(THEME_COOKIE, "")
+    context = {
+        "error": error,
+        "is_wrong": error is not None and error.kind is errors.AUTHENTICATION_FAILED,
+        "token": form_token(secret, PATH),
+        "query": f"?{http.url.query}" if http.url.query else "",
+        "theme": theme if theme in THEMES else THEMES[0],
+    }
+    shown = page("login.html", context, error.kind.status if error else 200)
+    set_cookie(shown, LOGIN_COOKIE, secret)
+    return shown

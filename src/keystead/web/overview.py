@@ -1,0 +1,298 @@
+"""What the first page shows, from one snapshot: the verdict, the key managers as a matrix, and the certificates' ends.
+
+Pure: it only puts into words and figures what the service found.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+from keystead.core.attention.items import Severity, Subject
+from keystead.core.availability import PRIMARY, SERVER, silent_nodes
+from keystead.core.keys.away import Away
+from keystead.core.model import State
+from keystead.core.server_address import DEFAULT_PORT
+from keystead.web.rendering import counted, span
+from keystead.web.tones import WORDS, Tone
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from datetime import datetime
+
+    from keystead.core.attention.key_managers import Watched
+    from keystead.core.availability import UsedCertificate
+    from keystead.core.model import KeyServer, Observation
+    from keystead.core.outages import Outage
+    from keystead.service.attention import Overview
+
+SLOTS: Final = 4
+"""How many primary key servers a key manager has at most."""
+
+ROWS: Final = 25
+"""How many key managers a page shows. The others are folded into counts."""
+
+HORIZON: Final = timedelta(days=200)
+"""How far ahead the timeline of certificates looks."""
+
+TIMELINE_ROWS: Final = 12
+SOON: Final = timedelta(days=30)
+
+_TONE_OF: Final = {Severity.CRITICAL: Tone.BAD, Severity.WARNING: Tone.WARN}
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A primary key server in the matrix. ``gaps`` are its outages in 24 hours: begin and width, in percent."""
+
+    name: str
+    address: str
+    uuid: str
+    tone: Tone
+    note: str
+    latency_ms: int | None
+    gaps: tuple[tuple[float, float], ...]
+    secondaries: tuple[tuple[str, Tone], ...]
+
+    @property
+    def word(self) -> str:
+        """The word for its state."""
+        return WORDS[self.tone]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A key manager in the matrix. ``survives`` of ``domains`` replication domains may still fail."""
+
+    uuid: str
+    vserver: str
+    tone: Tone
+    cells: tuple[Cell, ...]
+    available: int
+    keys: int
+    unreadable: int
+    sole: int
+    survives: int
+    domains: int
+    ends_name: str
+    ends_in: timedelta | None
+
+    @property
+    def free_slots(self) -> int:
+        """How many more primary key servers it may get."""
+        return SLOTS - len(self.cells)
+
+    @property
+    def ends_tone(self) -> Tone:
+        """How soon its next certificate ends."""
+        return tone_of_end(self.ends_in)
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """A certificate in the timeline. ``place`` is its end in percent of the horizon; ``whose`` says who shows it."""
+
+    name: str
+    whose: str
+    issuer: str
+    left: timedelta
+    not_after: datetime
+
+    @property
+    def tone(self) -> Tone:
+        """How soon it ends."""
+        return tone_of_end(self.left)
+
+    @property
+    def place(self) -> float:
+        """Where it ends on the timeline, in percent."""
+        return round(100 * min(max(self.left / HORIZON, 0), 1), 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One sentence about everything, and one about the next failure."""
+
+    tone: Tone
+    headline: str
+    detail: str
+
+
+def verdict(found: Overview) -> Verdict:
+    """Return the verdict: what is lost, whether keys can be read, and what one more failure would cost."""
+    critical = [item for item in found.items if item.severity is Severity.CRITICAL]
+    lost = sum(item.subject is Subject.KEY_SERVER for item in critical)
+    unreadable = sum(manager.survival.now.unreadable.keys for manager in found.managers)
+    keys = sum(manager.survival.keys for manager in found.managers)
+    servers = "No key server is lost." if not lost else f"{counted(lost, 'key server')} {_is(lost)} lost."
+    if unreadable:
+        readable = f"{counted(unreadable, 'key')} cannot be read."
+    else:
+        readable = "Every key can be read." if keys else "There is no key yet."
+    tone = Tone.BAD if critical else Tone.WARN if found.items else Tone.OK
+    return Verdict(tone, f"{servers} {readable}", _next_failure(found.managers))
+
+
+def _next_failure(managers: Sequence[Watched]) -> str:
+    """Return a sentence about the key manager that survives least, empty if there is no key."""
+    with_keys = [each for each in managers if each.survival.keys]
+    if not with_keys:
+        return ""
+    weakest = min(with_keys, key=lambda each: (each.survival.now.survives, -each.survival.now.at_risk))
+    now = weakest.survival.now
+    if now.survives:
+        return f"In every key manager, any {counted(now.survives, 'more replication domain')} may fail without a loss."
+    if now.unreadable.keys:
+        return f"Bring back the key servers of {weakest.vserver} first."
+    return (
+        f"If one more replication domain of {weakest.vserver} fails, {counted(now.at_risk, 'key')} could not be read."
+    )
+
+
+def rows(found: Overview) -> list[Row]:
+    """Return the key managers, the worst first."""
+    ends = _next_ends(found)
+    made = [_row(found, manager, ends.get(manager.vserver)) for manager in found.managers]
+    return sorted(made, key=lambda row: (row.tone.order, row.survives, row.vserver))
+
+
+def folded(hidden: Sequence[Row]) -> str:
+    """Return a sentence about the key managers that a page does not show, empty if there are none."""
+    if not hidden:
+        return ""
+    tones = Counter(row.tone for row in hidden)
+    words = ", ".join(f"{tones[tone]} {WORDS[tone]}" for tone in Tone if tones[tone])
+    return f"{counted(len(hidden), 'more key manager')}: {words}."
+
+
+def _row(found: Overview, watched: Watched, end: UsedCertificate | None) -> Row:
+    silent = silent_nodes(found.nodes)
+    seen = [each for each in watched.observations if each.node not in silent]
+    cells = tuple(_cell(found, watched, server, seen) for server in watched.servers)
+    now = watched.survival.now
+    about = [item for item in found.items if item.key_manager == watched.of.uuid]
+    worst = min((_TONE_OF[item.severity] for item in about), key=lambda tone: tone.order, default=Tone.OK)
+    tones = [cell.tone for cell in cells]
+    return Row(
+        uuid=watched.of.uuid,
+        vserver=watched.vserver,
+        tone=min((worst, *tones), key=lambda tone: tone.order),
+        cells=cells,
+        available=sum(tone in {Tone.OK, Tone.WARN} for tone in tones),
+        keys=watched.survival.keys,
+        unreadable=now.unreadable.keys,
+        sole=watched.survival.sole,
+        survives=now.survives,
+        domains=len(watched.survival.domains),
+        ends_name=end.common_name if end else "",
+        ends_in=end.not_after - found.time if end else None,
+    )
+
+
+def _cell(found: Overview, watched: Watched, server: KeyServer, seen: Sequence[Observation]) -> Cell:
+    address = str(server.address)
+    primary = [each for each in seen if (each.key_server, each.host) == (server.uuid, PRIMARY)]
+    secondaries = tuple(
+        (host, state_tone([each for each in seen if (each.key_server, each.host) == (server.uuid, host)]))
+        for host in server.secondary_key_servers
+    )
+    away = watched.survival.now.away.get(server.uuid)
+    tone, note = _state(found, primary, away)
+    if tone is Tone.OK and any(each is not Tone.OK for _, each in secondaries):
+        tone, note = Tone.WARN, "a secondary is lost"
+    return Cell(
+        name=server.address.host if server.address.port == DEFAULT_PORT else address,
+        address=address,
+        uuid=server.uuid,
+        tone=tone,
+        note=note,
+        latency_ms=max((each.latency_ms for each in primary if each.latency_ms), default=None),
+        gaps=gaps(found.outages.get((watched.vserver, address), ()), found.time),
+        secondaries=secondaries,
+    )
+
+
+def state_tone(seen: Iterable[Observation]) -> Tone:
+    """Return how an address stands by what the nodes say: lost if one does not reach it, unknown if none looked."""
+    states = {each.state for each in seen}
+    if State.NOT_RESPONDING in states:
+        return Tone.BAD
+    return Tone.OK if states == {State.AVAILABLE} else Tone.UNKNOWN
+
+
+def _state(found: Overview, primary: Sequence[Observation], away: Away | None) -> tuple[Tone, str]:
+    """Return the tone of a primary and the words below its name."""
+    tone = state_tone(primary)
+    if away is Away.KEYS_HIDDEN:
+        return Tone.BAD, "does not show our keys"
+    if tone is Tone.BAD:
+        lost = min((each for each in primary if each.state is State.NOT_RESPONDING), key=lambda each: each.since)
+        if away is None:  # a secondary, or another node, still reaches its keys
+            tone = Tone.WARN
+        return tone, (lost.reason or f"{lost.stage} failed").replace("_", " ")
+    if tone is Tone.UNKNOWN:
+        return tone, "no node has looked yet"
+    own = [each.certificates[0] for each in primary if each.certificates]
+    if not own:
+        return tone, ""
+    left = min(each.not_after for each in own) - found.time
+    return (Tone.WARN if left < SOON else tone), end_words("certificate", left)
+
+
+def gaps(of_server: Iterable[Outage], now: datetime) -> tuple[tuple[float, float], ...]:
+    """Return outages of the last 24 hours as begin and width in percent; none is thinner than can be seen."""
+    day = timedelta(hours=24)
+    places = ((100 * (each.begin - (now - day)) / day, 100 * (each.end - each.begin) / day) for each in of_server)
+    return tuple((round(min(begin, 99.2), 1), round(max(width, 0.8), 1)) for begin, width in places)
+
+
+# --- certificates ---
+
+
+def tone_of_end(left: timedelta | None) -> Tone:
+    """Return how soon something ends that ends in ``left``."""
+    if left is None:
+        return Tone.UNKNOWN
+    return Tone.BAD if left <= timedelta() else Tone.WARN if left < SOON else Tone.OK
+
+
+def end_words(what: str, left: timedelta) -> str:
+    """Return when something ends, in words."""
+    return f"{what} ended {span(-left)} ago" if left <= timedelta() else f"{what} ends in {span(left)}"
+
+
+def timeline(found: Overview) -> list[End]:
+    """Return the certificates that end within the horizon, the next one first, each once."""
+    unique = {each.identity: each for each in found.certificates}.values()
+    ends = [
+        End(
+            each.common_name,
+            _whose(each),
+            each.certificate_authority,
+            each.not_after - found.time,
+            each.not_after,
+        )
+        for each in unique
+    ]
+    return sorted((each for each in ends if each.left < HORIZON), key=lambda each: (each.not_after, each.name))
+
+
+def _whose(used: UsedCertificate) -> str:
+    if not used.key_server:
+        return f"ours, {used.vserver}"
+    what = "key server" if used.type == SERVER else "CA of key server"
+    return f"{what} {used.key_server}, {used.vserver}"
+
+
+def _next_ends(found: Overview) -> dict[str, UsedCertificate]:
+    """Return the certificate of each key manager that ends first, by the name of its owner."""
+    ends: dict[str, UsedCertificate] = {}
+    for each in sorted(found.certificates, key=lambda used: used.not_after):
+        ends.setdefault(each.vserver, each)
+    return ends
+
+
+def _is(number: int) -> str:
+    return "is" if number == 1 else "are"

@@ -1,0 +1,37 @@
+"""``/``: what needs attention, the key managers with their servers, and when certificates end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from keystead.web.declaration import Page
+from keystead.web.overview import HORIZON, ROWS, TIMELINE_ROWS, folded, rows, timeline, verdict
+from keystead.web.rendering import page
+from keystead.web.shell import shell
+
+if TYPE_CHECKING:
+    from starlette.responses import Response
+
+    from keystead.web.request import PageRequest
+
+ATTENTION: Final = "/api/support/attention"
+
+
+async def overview(request: PageRequest) -> Response:
+    """Show the overview."""
+    found = await request.services.attention.overview(request.call)
+    managers, ends = rows(found), timeline(found)
+    context = {
+        "found": found,
+        "verdict": verdict(found),
+        "rows": managers[:ROWS],
+        "folded": folded(managers[ROWS:]),
+        "managers": len(managers),
+        "ends": ends[:TIMELINE_ROWS],
+        "later_ends": len(ends[TIMELINE_ROWS:]),
+        "horizon": HORIZON.days,
+    }
+    return page("overview.html", await shell(request, "/", found.items) | context)
+
+
+PAGES: Final = (Page("/", overview, needs=(("GET", ATTENTION),)),)

@@ -1,0 +1,60 @@
+"""What a page shows of a refused form. The form is shown again, with the error and with what was typed."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from keystead.core.errors import ADVICE
+from keystead.core.errors.key_reasons import WORDS
+from keystead.core.errors.probe_reasons import ADVICE as PROBE_ADVICE
+
+if TYPE_CHECKING:
+    from keystead.core.errors import OntapError
+    from keystead.web.request import PageRequest
+
+_LINK: Final = re.compile(r"\[([^\]]*)\]\([^)]*\)")
+
+
+class RefusingServer(NamedTuple):
+    """A key server that refuses: at which stage, the reason in words, and what to do."""
+
+    server: str
+    stage: str
+    reason: str
+    advice: str
+
+
+async def refusal(request: PageRequest, error: OntapError | None) -> dict[str, Any]:
+    """Return what the macro ``refused`` shows; the refusal is recorded. None: nothing was refused."""
+    if error is None:
+        return {"error": None, "advice": "", "servers": []}
+    await request.services.audit.refuse(request.call, error)
+    servers = refusing_servers(error)
+    return {"error": error, "advice": "" if servers else plain(ADVICE.get(error.kind, "")), "servers": servers}
+
+
+def plain(advice: str) -> str:
+    """Return an advice without the marks of the reference page that it is written for."""
+    return _LINK.sub(r"\1", advice).replace("`", "")
+
+
+def refusing_servers(error: OntapError) -> list[RefusingServer]:
+    """Return the key servers that an error names, in its order. Their facts follow their name in its arguments."""
+    found: list[dict[str, str]] = []
+    for name, value in error.arguments:
+        if name == "server":
+            found.append({})
+        if found:
+            found[-1][name] = value
+    return [
+        RefusingServer(each["server"], each.get("stage", ""), each["reason"].replace("_", " "), _advice(each["reason"]))
+        for each in found
+        if each.get("reason")
+    ]
+
+
+def _advice(reason: str) -> str:
+    """Return what to do about a reason, empty if nothing is known."""
+    word = WORDS.get(reason)
+    return plain(PROBE_ADVICE.get(reason) or (word.advice if word else ""))

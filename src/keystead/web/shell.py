@@ -1,0 +1,84 @@
+"""What stands around every page: the navigation with its counts, the account, the colours, the time."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from keystead.core.attention.items import Severity, Subject
+from keystead.web.security import THEME_COOKIE, THEMES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from keystead.core.attention.items import Item
+    from keystead.web.declaration import Need
+    from keystead.web.request import PageRequest
+
+ATTENTION: Final = "/api/support/attention"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A place in the navigation. ``subjects`` are those whose items are counted beside it."""
+
+    path: str
+    name: str
+    icon: str
+    need: Need
+    subjects: frozenset[Subject] | None = frozenset()
+
+
+PLACES: Final = (
+    Place("/", "Overview", "home", ("GET", ATTENTION), None),
+    Place("/keys", "Keys", "key", ("GET", "/api/security/key-managers"), frozenset({Subject.KEYS})),
+    Place(
+        "/certificates",
+        "Certificates",
+        "certificate",
+        ("GET", "/api/security/certificates"),
+        frozenset({Subject.CERTIFICATE}),
+    ),
+    Place("/sessions", "Sessions", "who", ("GET", "/api/cluster")),
+)
+"""The navigation. ``subjects`` None counts every item."""
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A place in the navigation as one account sees it. ``count`` is how many things there need somebody."""
+
+    place: Place
+    is_here: bool
+    count: int
+    is_bad: bool
+
+
+async def shell(request: PageRequest, here: str, items: Iterable[Item] | None = None) -> dict[str, Any]:
+    """Return what the frame of a page shows. ``here`` is the page's path in the navigation."""
+    if items is None:
+        can_see = request.may("GET", ATTENTION)
+        items = await request.services.attention.items(request.call) if can_see else []
+    theme = request.http.cookies.get(THEME_COOKIE, "")
+    return {
+        "links": list(_links(request, here, list(items))),
+        "caller": request.caller,
+        "path": request.path,
+        "form_token": request.form_token,
+        "may": request.may,
+        "theme": theme if theme in THEMES else THEMES[0],
+        "themes": THEMES,
+        "now": datetime.now(UTC),
+    }
+
+
+def _links(request: PageRequest, here: str, items: list[Item]) -> Iterable[Link]:
+    """Yield the places that the account may open."""
+    for place in PLACES:
+        if not request.may(*place.need):
+            continue
+        counted = [item for item in items if place.subjects is None or item.subject in place.subjects]
+        severities = Counter(item.severity for item in counted)
+        yield Link(place, place.path == here, len(counted), severities[Severity.CRITICAL] > 0)

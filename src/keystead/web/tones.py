@@ -1,0 +1,23 @@
+"""The four tones of the console. Each has a shape and a word, because a state is never a colour alone."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Tone(StrEnum):
+    """How something stands, the worst first. ``unknown`` is neither good nor bad, and is shown dashed."""
+
+    BAD = "bad"
+    WARN = "warn"
+    UNKNOWN = "unknown"
+    OK = "ok"
+
+    @property
+    def order(self) -> int:
+        """The place in an order of the worst first."""
+        return list(Tone).index(self)
+
+
+WORDS = {Tone.OK: "available", Tone.WARN: "degraded", Tone.BAD: "lost", Tone.UNKNOWN: "not known"}
+"""The word for the state of a key server."""

@@ -1,0 +1,115 @@
+"""The first page: what it says of key servers that really are lost, to whom, and in which order."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from keystead.core.model import Observation, State
+from keystead.core.outages import Outage
+from keystead.web.overview import HORIZON, SOON, End, Row, folded, gaps, state_tone, tone_of_end
+from keystead.web.rendering import environment
+from keystead.web.tones import Tone
+from tests.web.conftest import SVM
+
+if TYPE_CHECKING:
+    from tests.peers.fixtures import Pki
+    from tests.peers.groups import Group
+    from tests.web.conftest import Browser, Site
+
+NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+
+
+async def test_without_a_key_manager(browser: Browser) -> None:
+    """The page says so, and how to make one."""
+    page = (await browser.log_in()).content.decode()
+    assert "There is no key manager yet." in page
+    assert "No key server is lost. There is no key yet." in page
+
+
+async def test_a_lost_server_comes_first(site: Site, browser: Browser, pki: Pki, pykmip_group: Group) -> None:
+    """Its cell says why, and the verdict counts it."""
+    servers = [server.address for server in pykmip_group.primaries[:2]]
+    sound = await site.key_manager(pki, servers, svm={"uuid": SVM.uuid})
+    lost = await site.key_manager(pki, servers)
+    await site.observe(sound, (State.AVAILABLE, ""), (State.AVAILABLE, ""))
+    await site.observe(lost, (State.AVAILABLE, ""), (State.NOT_RESPONDING, "server_certificate_expired"))
+    page = (await browser.log_in()).content.decode()
+    assert "1 key server is lost. There is no key yet." in page
+    assert "server certificate expired" in page
+    assert page.index(f'id="row-{lost}"') < page.index(f'id="row-{sound}"')
+    assert "1 of 2 answer" in page
+
+
+async def test_what_an_account_of_an_svm_sees(site: Site, browser: Browser, pki: Pki, pykmip_group: Group) -> None:
+    """Its own key manager, without reasons; nothing of the cluster's."""
+    servers = [server.address for server in pykmip_group.primaries[:2]]
+    own = await site.key_manager(pki, servers, svm={"uuid": SVM.uuid})
+    other = await site.key_manager(pki, servers)
+    await site.observe(own, (State.AVAILABLE, ""), (State.NOT_RESPONDING, "connection_refused"))
+    page = (await browser.log_in("vs1-admin")).content.decode()
+    assert f'id="row-{own}"' in page
+    assert other not in page
+    assert "connection refused" not in page
+    assert "connection_refused" not in page
+    assert "egress_allow" not in page
+
+
+async def test_who_may_not_see_it(browser: Browser) -> None:
+    """A key reader reads keys and nothing else."""
+    page = await browser.log_in("reader")
+    assert page.status == 403
+    assert b"Needs attention" not in page.content
+
+
+def test_names_are_text() -> None:
+    """Markup in names is shown, never obeyed: templates escape."""
+    shown = environment().from_string("{{ name }}").render(name="<img src=x onerror=alert(1)>&\"'")
+    assert shown == "&lt;img src=x onerror=alert(1)&gt;&amp;&#34;&#39;"
+
+
+@pytest.mark.parametrize(
+    ("states", "tone"),
+    [
+        ([], Tone.UNKNOWN),
+        ([State.UNKNOWN], Tone.UNKNOWN),
+        ([State.AVAILABLE], Tone.OK),
+        ([State.AVAILABLE, State.UNKNOWN], Tone.UNKNOWN),
+        ([State.AVAILABLE, State.NOT_RESPONDING], Tone.BAD),
+    ],
+)
+def test_the_worst_node_counts(states: list[State], tone: Tone) -> None:
+    """What no node knows is neither good nor bad."""
+    assert state_tone(Observation(str(at), "s", "", state, NOON) for at, state in enumerate(states)) is tone
+
+
+@pytest.mark.parametrize(("begin", "end", "gap"), [(24, 12, (0.0, 50.0)), (6, 0, (75.0, 25.0)), (0.01, 0, (99.2, 0.8))])
+def test_outages_are_places_in_a_day(begin: float, end: float, gap: tuple[float, float]) -> None:
+    """In percent; a short one can still be seen, and stays inside."""
+    assert gaps([Outage(NOON - begin * HOUR, NOON - end * HOUR)], NOON) == (gap,)
+
+
+@pytest.mark.parametrize(
+    ("left", "tone", "place"),
+    [
+        (-HOUR, Tone.BAD, 0.0),
+        (SOON - HOUR, Tone.WARN, 15.0),
+        (SOON, Tone.OK, 15.0),
+        (HORIZON, Tone.OK, 100.0),
+    ],
+)
+def test_when_certificates_end(left: timedelta, tone: Tone, place: float) -> None:
+    """Ended, within a month, later."""
+    end = End("cn", "ours", "CA", left, NOON)
+    assert (end.tone, end.place) == (tone, place)
+    assert tone_of_end(None) is Tone.UNKNOWN
+
+
+def test_what_a_page_does_not_show_is_counted() -> None:
+    """By state, the worst first."""
+    rows = [Row("u", "v", tone, (), 0, 0, 0, 0, 0, 0, "", None) for tone in (Tone.OK, Tone.OK, Tone.UNKNOWN, Tone.BAD)]
+    assert folded(rows) == "4 more key managers: 1 lost, 1 not known, 2 available."
+    assert folded([]) == ""
