@@ -191,6 +191,25 @@ def test_a_server_that_hides_its_keys() -> None:
     assert (item.name, item.severity, item.since) == ("b.example:5696", Severity.CRITICAL, first)
 
 
+def test_what_an_account_of_the_svm_is_not_told() -> None:
+    """Neither an egress rule, nor why a server hides its keys. An address that is lost already is listed once."""
+    refused = replace(watched(), refused=frozenset({"a.example"}))
+    assert [*server_items(refused, NODES, full=False)] == []
+    lost = watched(seen("a", stage="egress", reason="address_not_allowed"), away={"a": Away.NOT_RESPONDING})
+    (item,) = server_items(replace(lost, refused=frozenset({"a.example"})), NODES, full=True)
+    assert item.severity is Severity.CRITICAL
+    hidden = watched(seen("b", state=State.AVAILABLE, keys_visible=False), away={"b": Away.KEYS_HIDDEN})
+    (item,) = server_items(hidden, NODES, full=False)
+    assert (item.reason, item.advice) == ("It answers, and does not show the keys that were left there.", "")
+
+
+def test_a_command_can_be_pasted_whatever_the_svm_is_called() -> None:
+    """Its name is quoted for a shell."""
+    named = replace(SVM, name="v x;id")
+    (item, *_) = key_items(watched(groups=[group("a", 1)], svm=named))
+    assert item.command == "keystead security key-manager external replicate --vserver 'v x;id'"
+
+
 def test_an_address_that_would_be_refused_now() -> None:
     """A stored server goes on, and is listed."""
     (item,) = server_items(replace(watched(), refused=frozenset({"a.example"})), NODES, full=True)

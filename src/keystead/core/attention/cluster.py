@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -152,7 +153,7 @@ def disk_items(folder: str, free: int, size: int) -> Iterator[Item]:
             Severity.WARNING,
             reason=f"The disk of the data directory is nearly full: {free // 2**20} MiB are free.",
             advice="Make room. Without it neither changes nor reads of keys can be recorded, and they are refused.",
-            command=f"df -h {folder}",
+            command=f"df -h {shlex.quote(folder)}",
         )
 
 

@@ -7,6 +7,7 @@ counts, because its domain stays. Otherwise no member of a replicated cluster co
 
 from __future__ import annotations
 
+import shlex
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -248,7 +249,7 @@ def check_no_keys(
     if not active[KeyState.COMMITTED]:
         command = "key show" if active[KeyState.RETIRED] else "external waiting"
         arguments += [("waits_for", address) for address in away]
-    named = f" --vserver {vserver}" if vserver else ""
+    named = f" --vserver {shlex.quote(vserver)}" if vserver else ""
     raise OntapError(
         errors.KEYS_IN_USE, arguments=[*arguments, ("next", f"keystead security key-manager {command}{named}")]
     )
