@@ -261,7 +261,7 @@ _OF_TERRAFORM = (
     _terraform(
         *(_CLUSTER, "read", "GET", "/cluster"),
         has=("name", "uuid", *_VERSION),
-        lacks=("contact", "location", "dns_domains", "name_servers", "ntp_servers", "timezone", "certificate"),
+        lacks=("dns_domains", "name_servers", "ntp_servers", "timezone", "certificate"),
     ),
     _terraform(
         *(_CLUSTER, "nodes", "GET", "/cluster/nodes", {"fields": "management_interfaces,name"}),
