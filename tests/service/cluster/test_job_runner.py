@@ -396,7 +396,9 @@ async def test_what_is_asked_at_the_same_time(store: SqlStore, processes: tuple[
         assert job.state is JobState.FAILURE
         await one.idle()
     gate = one.work.gates[0] = asyncio.Event()
+    one.work.at = -1
     uuid = (await one.begin()).job.uuid
+    await one.work.reached(0)
     await one.jobs.ask(CALL, uuid, Action.PAUSE)
     gate.set()
     await one.job(uuid, "paused")
