@@ -35,7 +35,6 @@ def test_no_suite_that_works_with_a_certificate_is_left_out() -> None:
     [
         ("ECDHE-ECDSA-AES256-GCM-SHA384", "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384"),
         ("ECDHE-ECDSA-CHACHA20-POLY1305", "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256"),
-        ("ECDHE-ECDSA-AES128-SHA", "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA"),
     ],
 )
 def test_the_listener_takes_what_is_offered(tmp_path: Path, openssl: str, iana: str) -> None:
