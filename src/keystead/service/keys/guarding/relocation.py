@@ -163,8 +163,9 @@ class RelocationGuard:
         that does not answer, and instead of 66060339 if ``target`` is not the client certificate. Raises 262145 (503)
         when time (``until``, loop time) is over. A caller for whose answer nobody waits gives a much later ``until``.
         """
+        # ``stored`` has the certificates that are in use now, so that they can be tried, too.
         topology, stored = await self._store.read(
-            lambda tx: (load_topology(tx, after), _topology_before_change(tx, after))
+            lambda tx: (load_topology(tx, after), load_topology(tx, tx.key_manager(after.uuid) or after))
         )
         if topology.servers != servers:
             return False
@@ -395,13 +396,3 @@ def _make_copies_unknown(tx: Rows, key_server: str, read_copies: ReadCopies, beg
         read = (copy for copy in copies if copy_id(copy) in read_copies.proven[copy.key])
         there = [copy for copy in read if copy.presence is not Presence.DESTROYED]
         tx.put_copies([replace(copy, presence=Presence.PRESENT, proven=began) for copy in there], new=False)
-
-
-def _topology_before_change(tx: Rows, key_manager: KeyManager) -> ServerTopology:
-    """Return a key manager's topology with the certificates that are stored now, not those of ``key_manager``.
-
-    Called before copies are read with new certificates, so that the current certificates can be tried, too. If the key
-    manager was deleted, those of ``key_manager`` are in the topology.
-    """
-    stored = tx.key_manager(key_manager.uuid)
-    return load_topology(tx, stored or key_manager)
