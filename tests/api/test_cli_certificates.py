@@ -44,7 +44,7 @@ async def test_the_names_are_those_of_the_command_line(api: Api, pki: Pki) -> No
 
 
 async def test_it_shows_the_keys_of_the_command_by_default(api: Api, pki: Pki) -> None:
-    """What names a certificate on the command line."""
+    """The values that name a certificate on the command line."""
     await api.certificates(pki)
     body = (await api.admin.get(PATH, headers=PLAIN)).body
     assert body["num_records"] == 2

@@ -112,7 +112,7 @@ async def test_what_is_refused_changes_nothing(api: Api, body: dict[str, Any], k
 
 
 async def test_a_destination_is_there_once(api: Api) -> None:
-    """Whatever its spelling; the protocol of one that is there does not change."""
+    """The spelling does not matter; the protocol of one that is there does not change."""
     assert (await api.admin.post(AUDIT, {"address": "log.example.com"})).status == 201
     again = await api.admin.post(AUDIT, {"address": "LOG.example.com.", "port": 514})
     is_refused(again, errors.DUPLICATE_ENTRY, target="address")
@@ -133,7 +133,7 @@ async def test_there_are_not_too_many(api: Api) -> None:
 
 
 async def test_progress_is_shown(api: Api) -> None:
-    """What a destination lacks, and why, until it works again."""
+    """A destination tells what it lacks, and why, until it works again."""
     assert (await api.admin.post(AUDIT, {"address": "log.example.com"})).status == 201
     assert (await api.admin.post(DESTINATIONS, HOOK)).status == 201
 

@@ -50,7 +50,7 @@ def shown(line: str) -> dict[str, Any]:
 @needs_rsyslog
 @pytest.mark.parametrize("encrypted", [False, True], ids=["tcp", "tls"])
 def test_rsyslog_gets_every_audit_record(installation: Installation, tmp_path: Path, encrypted: bool) -> None:
-    """What it parses is what ``/security/audit/messages`` shows, with the same masks, in order and once."""
+    """It parses what ``/security/audit/messages`` shows, with the same masks, in order and once."""
     ca = Authority("Log CA")
     with (
         rsyslog.collecting(tmp_path / "rsyslog", ca.issue() if encrypted else None, ca.pem) as collecting,

@@ -37,7 +37,7 @@ class Task(NamedTuple):
 
 
 class Failure(NamedTuple):
-    """What a task that is known to fail says, and why it fails."""
+    """A task that is known to fail: its message, and why it fails."""
 
     says: str
     why: str

@@ -94,7 +94,7 @@ def test_svm(plays: Playbooks) -> None:
 
 
 def test_an_svms_storage(plays: Playbooks) -> None:
-    """What a playbook says of an SVM's storage is kept; comment and number of volumes can be changed later."""
+    """An SVM keeps what a playbook says of its storage; comment and number of volumes can be changed later."""
     name = f"svm-{uuid4().hex[:8]}"
     stated = {"language": "c.utf_8", "ipspace": "Default", "subtype": "default", "snapshot_policy": "none"}
     plays.expect_change_once("svm", svm=name, storage=stated)

@@ -44,7 +44,7 @@ def keeping() -> Iterator[KeyServers]:
 
 @pytest.fixture
 def case(example: Example) -> Case:
-    """What is known of an example."""
+    """An example, as the tables know it."""
     return CASES[example.module][example.name]
 
 

@@ -28,7 +28,7 @@ SENT = {
 
 @dataclass(frozen=True)
 class Things:
-    """What a row's request is about: an SVM with a certificate, an account and a role; ``new`` is a name for another.
+    """The objects of a row's request: an SVM with a certificate, an account and a role; ``new`` is a name for another.
 
     ``empty_uuid`` is that of an SVM without anything. ``event`` is the kind of an event that has happened, and
     ``unix_time`` the time three minutes ago, when Harvest last asked.

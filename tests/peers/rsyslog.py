@@ -52,7 +52,7 @@ class Rsyslog:
 
     @property
     def lines(self) -> list[str]:
-        """What it has parsed: priority, host, program, message id, structured data and text of each message."""
+        """Its parsed messages: priority, host, program, message id, structured data and text of each message."""
         return self._file.read_text().splitlines() if self._file.exists() else []
 
 

@@ -351,7 +351,7 @@ def test_effects_in_words(effect: CertificateEffect, tone: Tone, sentence: str) 
 
 
 def test_the_timeline() -> None:
-    """What key servers showed is listed once; an end far ahead has no place."""
+    """A certificate that key servers showed is listed once; an end far ahead has no place."""
     shown = [
         UsedCertificate("ks", "1", "CA", "server", SVM, "vs1", NOON + DAY, "ks1"),
         UsedCertificate("CA", "2", "CA", "server_ca", SVM, "vs1", NOON + 500 * DAY, "ks1"),

@@ -82,7 +82,7 @@ def test_names_are_text() -> None:
     ],
 )
 def test_the_worst_node_counts(states: list[State], tone: Tone) -> None:
-    """What no node knows is neither good nor bad."""
+    """A state that no node knows is neither good nor bad."""
     assert state_tone(Observation(str(at), "s", "", state, NOON) for at, state in enumerate(states)) is tone
 
 

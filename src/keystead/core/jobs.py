@@ -31,7 +31,7 @@ TO_RUN = (JobState.QUEUED, JobState.RUNNING)
 
 
 class Action(StrEnum):
-    """What a PATCH of a job asks for, in ONTAP's words."""
+    """An action that a PATCH of a job asks for, in ONTAP's words."""
 
     PAUSE = "pause"
     RESUME = "resume"

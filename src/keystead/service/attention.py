@@ -66,7 +66,7 @@ class Rows(
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """What needs somebody, and what it was found from.
+    """The things that need somebody, and what they were found from.
 
     ``managers`` are the enabled key managers with their servers, keys and observations. ``certificates`` are those in
     use and those that key servers showed. ``cluster`` is the cluster's name, ``time`` that of the snapshot.

@@ -24,7 +24,7 @@ Check = Callable[["World", "Given", Ran], None]
 
 
 def changes_are_shown(world: World, _: Given, ran: Ran) -> None:
-    """What was changed is shown afterwards, or gone."""
+    """A change is shown afterwards, and what was deleted is gone."""
     check_changes(ran, world.call)
 
 

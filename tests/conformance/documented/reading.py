@@ -37,7 +37,7 @@ _PLACEHOLDER = re.compile(r"\{[^}]*\}")
 
 @dataclass(frozen=True)
 class Example:
-    """What a docstring says to do: ``text`` is Python, or a request in one line; ``printed`` is its output."""
+    """An instruction of a docstring: ``text`` is Python, or a request in one line; ``printed`` is its output."""
 
     module: str
     name: str

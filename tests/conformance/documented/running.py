@@ -64,7 +64,7 @@ class Exchange:
 
 @dataclass
 class Ran:
-    """What an example did: its exchanges, what it printed, and the error that it ended with."""
+    """The effects of an example: its exchanges, what it printed, and the error that it ended with."""
 
     exchanges: list[Exchange] = field(default_factory=list)
     printed: Any = None

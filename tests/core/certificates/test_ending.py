@@ -32,7 +32,7 @@ def seen(server: str, *chain: tuple[str, str], state: State = State.AVAILABLE, h
 
 
 def test_without_the_client_certificate_all_are_lost() -> None:
-    """Whatever they showed."""
+    """Certificates that the key servers showed do not matter."""
     client = replace(certificate("client", CertificateType.CLIENT), uuid="client")
     assert ending(client, MANAGER, (), SERVERS, ()) == Ending(frozenset(SERVERS), frozenset())
 

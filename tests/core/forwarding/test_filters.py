@@ -67,7 +67,7 @@ def test_the_systems_filters(name: str, severities: set[str]) -> None:
 
 
 def test_rules_as_they_are_written() -> None:
-    """What is not given is all; letters are folded; rules with an index are ordered by it."""
+    """A criterion that is not given matches all; letters are folded; rules with an index are ordered by it."""
     made = new_filter("f1", [rule(name_pattern="KM.*"), rule(severities="Alert, ERROR")], ())
     assert made.rules == (Rule("include", "km.*"), Rule("include", "*", "alert,error"))
     ordered = with_rules(made, [rule(name_pattern="b") | {"index": 2}, rule(name_pattern="a") | {"index": 1}])

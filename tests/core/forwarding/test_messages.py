@@ -110,7 +110,7 @@ def test_an_event_for_a_webhook() -> None:
 
 @pytest.mark.parametrize("text", ["a\nb", "\r\n<0>1 forged", "\x1b[31m", "\u2028x", "a\tb", '"]}'])
 def test_a_caller_forges_no_line(text: str) -> None:
-    """Whatever a record or event holds, a message is one line."""
+    """A message is one line, whatever a record or event holds."""
     record = replace(RECORD, account=text, input=text, path=text, message=text, svm=text)
     assert json.loads(fields(syslog(of_record(record, text), "user"))["text"])["user"] == text
     assert fields(syslog(of_event(replace(EVENT, log_message=text), text), "user"))

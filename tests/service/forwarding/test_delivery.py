@@ -51,7 +51,7 @@ PATIENCE_S = 60
 
 @pytest.fixture(autouse=True)
 def _short(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What takes seconds takes parts of them."""
+    """Pauses of seconds take parts of them."""
     for name, seconds in (("PERIOD_S", 0.02), ("TAKE_S", 0.1), ("FIRST_PAUSE_S", 0.02), ("LONGEST_PAUSE_S", 0.1)):
         monkeypatch.setattr(module, name, seconds)
     monkeypatch.setattr(sender, "SEND_S", 2.0)
@@ -199,7 +199,7 @@ async def _works(world: World, of: Destination) -> bool:
 
 
 async def test_a_destination_that_closes_in_the_middle_gets_all_of_it_again(world: World) -> None:
-    """What was not read to its end is sent again, so that nothing is missing."""
+    """A message that was not read to its end is sent again, so that nothing is missing."""
     collector = Collector()
     cut = [True, True, False]
 
@@ -420,7 +420,7 @@ async def test_a_lease_that_rested_for_long_says_nothing_about_clocks(world: Wor
 
 
 async def test_a_destination_that_is_made_anew_while_another_of_its_name_is_served(world: World) -> None:
-    """What was sent to the first does not count for the second; what the second waits for is not skipped."""
+    """A message to the first does not count for the second; what the second waits for is not skipped."""
     collector, released = Collector(), threading.Event()
 
     def hold(_: Any) -> bool:

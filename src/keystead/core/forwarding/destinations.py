@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Log(StrEnum):
-    """What is forwarded: audit records or events."""
+    """A log whose entries are forwarded: audit records or events."""
 
     AUDIT = "audit"
     EVENTS = "events"
@@ -101,7 +101,7 @@ class Destination:
 
     @property
     def path(self) -> str:
-        """What a webhook's request asks for; empty for syslog."""
+        """The path and query of a webhook's request; empty for syslog."""
         parts = urlsplit(self.url)
         return self.url and (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
 

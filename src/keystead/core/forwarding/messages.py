@@ -34,7 +34,7 @@ _SEQUENCE: Final = 2**31 - 1
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What a log holds, as one line of syslog. ``node`` is the name of the node that wrote it."""
+    """An entry of a log, to be sent as one line of syslog. ``node`` is the name of the node that wrote it."""
 
     time: datetime
     node: str

@@ -73,7 +73,7 @@ class JobSteps:
         """How much there is to do, as it was counted last."""
         self.parameters: dict[str, Any] = json.loads(job.resumable.parameters)
         self.cursor: Any = json.loads(job.resumable.cursor) if job.resumable.cursor else None
-        """What the last step stored, None before the first step."""
+        """The value that the last step stored, None before the first step."""
 
     async def store(self, cursor: object, done: int, total: int, also: Also) -> None:
         """Store a step: where to go on after it, how much is done, and by ``also`` what the step has changed.

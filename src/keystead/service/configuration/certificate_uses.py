@@ -71,7 +71,7 @@ class CertificateUse:
 
 @dataclass(frozen=True, slots=True)
 class CertificateEffect:
-    """What the end of a certificate means for a key manager, as its keys and servers are now.
+    """The effect of a certificate's end on a key manager, as its keys and servers are now.
 
     ``lost`` and ``unknown`` count its ``servers``. Of its ``keys``, ``unreadable`` could be read from no server. Then
     ``survives`` more replication domains may fail without a loss.

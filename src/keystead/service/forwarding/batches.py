@@ -49,7 +49,7 @@ class Batch:
 
     @property
     def messages(self) -> tuple[bytes, ...]:
-        """What is to be sent."""
+        """The messages to send."""
         return tuple(entry.message for entry in self.entries if entry.message is not None)
 
     def after(self, delivered: int) -> dict[str, int]:

@@ -71,7 +71,7 @@ class Rows(batches.Rows, CertificateRows, ListRows, EventRows, LeaseRows, Protoc
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """What is to be sent to a destination now. ``client`` is the certificate that it names, None if that is gone."""
+    """A batch for a destination, and what sends it. ``client`` is the certificate that it names, None if gone."""
 
     destination: Destination
     batch: Batch
@@ -81,7 +81,7 @@ class Planned:
 
 @dataclass(slots=True)
 class _Course:
-    """What this process knows of a destination: its task, its pauses after failures, and how many messages wait."""
+    """The state of a destination in this process: its task, its pauses after failures, and how many messages wait."""
 
     backoff: Backoff
     task: asyncio.Task[None] | None = None

@@ -89,7 +89,7 @@ class Sender(Protocol):
 
 
 class DeliveryTelemetry(Protocol):
-    """What is counted of forwarding, by log and name of the destination."""
+    """The counters of forwarding, by log and name of the destination."""
 
     def delivered(self, log: str, name: str, count: int) -> None: ...
     def undelivered(self, log: str, name: str) -> None: ...

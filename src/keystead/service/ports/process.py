@@ -26,7 +26,7 @@ class Clock(Protocol):
 
 
 class ListenerTls(NamedTuple):
-    """What the listener offers its clients: names of TLS versions, the newest first, and IANA's names of suites."""
+    """The TLS that the listener offers: names of versions, the newest first, and IANA's names of suites."""
 
     protocol_versions: tuple[str, ...]
     cipher_suites: tuple[str, ...]
