@@ -16,6 +16,8 @@ import pytest
 
 from keystead.api.resources import PATHS
 from keystead.core import errors
+from keystead.core.forwarding.destinations import Destination, Log, Protocol, audit_name
+from keystead.core.forwarding.filters import Filter, Rule
 from keystead.core.keys.model import Detached, Key, KeyState, KeyType, Orphan
 from keystead.core.keys.names import key_id
 from keystead.core.keys.report import KeyReport, ReportKind
@@ -73,13 +75,17 @@ READ_BY_MOST = ("all", "read", "read", "read", "none")
 OF_CLUSTER = ("all", "read", "none", "none", "none")
 TABLE = {
     "/api/cluster": READ_BY_ALL,
-    "/api/cluster/jobs": READ_BY_ALL,
-    "/api/cluster/jobs/{uuid}": READ_BY_ALL,
+    "/api/cluster/jobs": ("all", "read", "all", "read", "read"),
+    "/api/cluster/jobs/{uuid}": ("all", "read", "all", "read", "read"),
     "/api/cluster/nodes": OF_CLUSTER,
     "/api/cluster/nodes/{uuid}": OF_CLUSTER,
+    "/api/private/cli/security/certificate": READ_BY_MOST,
+    "/api/security": OF_CLUSTER,
     "/api/security/accounts": ("all", *["read, modify"] * 4),
     "/api/security/accounts/{owner}/{name}": ("all", *["read, modify"] * 4),
     "/api/security/audit": OF_CLUSTER,
+    "/api/security/audit/destinations": OF_CLUSTER,
+    "/api/security/audit/destinations/{address}/{port}": OF_CLUSTER,
     "/api/security/audit/messages": READ_BY_MOST,
     "/api/security/authentication/password": ("all", *["read, create"] * 4),
     "/api/security/certificate-signing-request": EVERYTHING,
@@ -125,6 +131,12 @@ TABLE = {
     "/api/support/attention": READ_BY_MOST,
     "/api/support/ems/events": READ_BY_MOST,
     "/api/support/ems/events/{node}/{index}": READ_BY_MOST,
+    "/api/support/ems/destinations": OF_CLUSTER,
+    "/api/support/ems/destinations/{name}": OF_CLUSTER,
+    "/api/support/ems/filters": OF_CLUSTER,
+    "/api/support/ems/filters/{name}": OF_CLUSTER,
+    "/api/support/ems/filters/{name}/rules": OF_CLUSTER,
+    "/api/support/ems/filters/{name}/rules/{index}": OF_CLUSTER,
     "/api/support/ems/messages": OF_CLUSTER,
     "/api/svm/svms": READ_BY_MOST,
     "/api/svm/svms/{uuid}": READ_BY_MOST,
@@ -168,6 +180,15 @@ BODIES: dict[str, Any] = {
     "PATCH /api/security/roles/{owner}/{name}/privileges/{path:path}": {"access": "readonly"},
     "PATCH /api/security/login/messages": {"banner": "renamed"},
     "PATCH /api/security/login/messages/{uuid}": {"banner": "renamed"},
+    "PATCH /api/security/audit/destinations": {"facility": "local1"},
+    "PATCH /api/security/audit/destinations/{address}/{port}": {"facility": "local1"},
+    "PATCH /api/support/ems/destinations": {"syslog": {"port": 1514}},
+    "PATCH /api/support/ems/destinations/{name}": {"syslog": {"port": 1514}},
+    "POST /api/support/ems/filters/{name}/rules": {"type": "include", "message_criteria": {"severities": "alert"}},
+    "PATCH /api/support/ems/filters": {"rules": [{"type": "include", "message_criteria": {"severities": "alert"}}]},
+    "PATCH /api/support/ems/filters/{name}": {"rules": []},
+    "PATCH /api/support/ems/filters/{name}/rules": {"type": "exclude"},
+    "PATCH /api/support/ems/filters/{name}/rules/{index}": {"type": "exclude"},
     "PATCH /api/svm/svms": {"name": "renamed"},
     "PATCH /api/svm/svms/{uuid}": {"name": "renamed"},
 }
@@ -176,10 +197,17 @@ QUERIES = {
     "/api/security/key-managers/{uuid}/auth-keys": "?key_id=*",
     "/api/security/key-managers/{uuid}/key-servers": "?server=*",
     "/api/security/key-managers/{uuid}/volume-keys": "?key_id=*",
+    "/api/security/audit/destinations": "?address=*",
     "/api/security/roles": "?name=made*",
     "/api/security/roles/{owner}/{name}/privileges": "?path=*",
+    "/api/support/ems/destinations": "?name=*",
+    "/api/support/ems/filters": "?name=*",
+    "/api/support/ems/filters/{name}/rules": "?index=*",
 }
 """How a change of a whole collection chooses; by default ``?uuid=*``."""
+
+ACTIONS = {"/api/cluster/jobs/{uuid}": "?action=cancel"}
+"""What the URL of a PATCH of one object says, where it says something."""
 
 
 @dataclass
@@ -196,6 +224,8 @@ class Owned:
     event: int = 0
     account: str = ""
     server: str = "127.0.0.1:1"
+    named: str = field(default_factory=lambda: f"n{uuid4().hex}")
+    """The name of a destination and of a filter. All belong to the cluster; each owner has some, to compare them."""
 
     @property
     def ids(self) -> set[str]:
@@ -229,18 +259,19 @@ class Matrix:
             "/api/security/login/messages": owned.owner,
             "/api/svm/svms": owned.svm.uuid if owned.svm else owned.owner,
         }
-        is_account = template.startswith("/api/security/accounts")
         return template.format_map(
             {
                 "uuid": of_path.get(template.partition("/{uuid}")[0], ""),
                 "owner": owned.owner,
-                "name": owned.account if is_account else _role_of(template, owned),
+                "name": _name_of(template, owned),
+                "address": owned.named,
+                "port": "514",
                 "server": owned.server.replace(":", "%3A"),
                 "key_id": owned.keys[KeyType.NSE_AK if "/auth-keys/" in template else KeyType.VEK],
                 "node": self.node.name,
                 "node_uuid": self.node.uuid,
                 "report_uuid": owned.report,
-                "index": owned.event,
+                "index": 1 if "/filters/" in template else owned.event,
                 "path": "%2Fapi%2Fsvm%2Fsvms",
             }
         )
@@ -253,6 +284,8 @@ class Matrix:
             path += QUERIES.get(template, "?uuid=*").format(account=ROLES[role])
         elif method == "GET" and _is_collection(template):
             path += "?fields=**"
+        elif method == "PATCH":
+            path += ACTIONS.get(template, "")
         return await self.client(role)(method, path, body)
 
     async def others(self, *, but: str) -> list[object]:
@@ -271,8 +304,12 @@ class Matrix:
         return await self.api.store.read(read)
 
 
-def _role_of(template: str, owned: Owned) -> str:
-    """Return the name of a role: a custom one where roles are written, a built-in one elsewhere."""
+def _name_of(template: str, owned: Owned) -> str:
+    """Return a name. That of a role is a custom one where roles are written, a built-in one elsewhere."""
+    if template.startswith("/api/security/accounts"):
+        return owned.account
+    if template.startswith("/api/support"):
+        return owned.named
     if template.startswith("/api/security/roles/{owner}/{name}/"):
         return "made-role"
     return "vsadmin" if owned.svm else "admin"
@@ -378,6 +415,10 @@ async def matrix(api: Api, pki: Pki) -> Matrix:
             name = "keystead-00000000-k0000000000000000-1"
             tx.put_orphans([Orphan(each.key_manager, server.uuid, "1", name, datetime.now(UTC))])
             tx.add_key(_key(each, KeyType.VEK))
+            host = each.named
+            tx.put_destination(Destination(Log.AUDIT, audit_name(host, 514), Protocol.TCP, host, 514))
+            tx.put_destination(Destination(Log.EVENTS, host, Protocol.TCP, "example.com", 514))
+            tx.put_event_filter(Filter(host, (Rule("include"), Rule("exclude", severities="debug"), Rule("include"))))
             tx.add_job(_job(each, node.uuid))
             tx.add_key_report(_report(each), keep=1)
             event = Event(node.uuid, 0, datetime.now(UTC), "km.keyserver.available", "notice", each.svm, (), "text")

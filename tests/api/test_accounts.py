@@ -92,7 +92,10 @@ async def test_an_account_is_created_and_shown(owners: Owners) -> None:
         },
         "name": "joe.smith",
         "scope": "cluster",
-        "role": {"name": "readonly"},
+        "role": {
+            "name": "readonly",
+            "_links": {"self": {"href": f"/api/security/roles/{owners.cluster.uuid}/readonly"}},
+        },
         "applications": [
             {"application": "http", "authentication_methods": ["password"], "second_authentication_method": "none"}
         ],
@@ -100,6 +103,8 @@ async def test_an_account_is_created_and_shown(owners: Owners) -> None:
         "comment": "on call",
         "_links": {"self": {"href": owners.path("joe.smith")}},
     }
+    role = (await owners.api.admin.get(shown.body["role"]["_links"]["self"]["href"])).body
+    assert (role["name"], role["scope"]) == ("readonly", "cluster")
     assert (await owners.client("joe.smith").get(WHOAMI)).body["roles"] == ["readonly"]
     record = await owners.last_record()
     assert (record.message, record.state) == ("created account joe.smith, role readonly", "success")
@@ -123,6 +128,19 @@ async def test_the_cluster_can_be_named_as_owner(owners: Owners) -> None:
     body = {"name": "joe-9", "password": PASSWORD, "applications": BY_PASSWORD, "owner": {"uuid": owners.cluster.uuid}}
     answer = await owners.api.admin.post(ACCOUNTS, body, headers={"x-dot-svm-name": "vs1"})
     assert_error(answer, errors.SVM_NOT_FOUND, "svm.uuid")
+
+
+async def test_a_read_may_repeat_the_key(owners: Owners) -> None:
+    """As Terraform's provider does for accounts and roles: another value finds nothing."""
+    assert (await owners.create("joe-smith")).status == 201
+    get, cluster = owners.api.admin.get, owners.cluster.uuid
+    for path, name in ((owners.path("joe-smith"), "joe-smith"), (f"{ROLES}/{cluster}/readonly", "readonly")):
+        shown = await get(f"{path}?fields=name&name={name}&owner.uuid={cluster}")
+        assert (shown.status, shown.body["name"]) == (200, name)
+        assert_error(await get(f"{path}?name=other"), errors.ENTRY_NOT_FOUND, "name")
+        assert_error(await get(f"{path}?owner.uuid={owners.vs1.uuid}"), errors.ENTRY_NOT_FOUND, "owner.uuid")
+        assert_error(await get(f"{path}?owner.uuid=x"), errors.INVALID_FIELD_VALUE, "owner.uuid")
+        assert_error(await get(f"{path}?scope=cluster"), errors.FIELD_NOT_QUERYABLE, "scope")
 
 
 async def test_a_name_is_taken_in_the_whole_cluster(owners: Owners) -> None:
@@ -180,6 +198,23 @@ async def test_a_password_is_needed_for_its_method(owners: Owners) -> None:
     shown = (await owners.api.admin.get(owners.path("joe-smith"))).body
     assert shown["applications"][0]["authentication_methods"] == ["certificate"]
     assert_error(await owners.client("joe-smith", "").get(WHOAMI), errors.AUTHENTICATION_FAILED)
+
+
+async def test_the_present_password_is_no_new_one(owners: Owners) -> None:
+    """7077925, whoever sets it and however, with the text that Ansible knows; nothing else of the change is made."""
+    assert (await owners.create("joe-smith")).status == 201
+    admin, joe, path = owners.api.admin, owners.client("joe-smith"), owners.path("joe-smith")
+    for answer in (
+        await admin.patch(path, {"password": PASSWORD, "comment": "gone"}),
+        await admin.patch(f"{path}?name=joe-smith&owner.uuid={owners.cluster.uuid}", {"password": PASSWORD}),
+        await joe.patch(path, {"password": PASSWORD}),
+        await joe.post(OWN_PASSWORD, {"name": "joe-smith", "password": PASSWORD}),
+    ):
+        assert_error(answer, errors.PASSWORD_REPEATED, "password")
+        assert answer.body["error"]["message"] == "New password must be different from the old password."
+    assert (await admin.get(f"{path}?fields=comment")).body["comment"] == ""
+    for password in (NEW, PASSWORD):
+        assert (await admin.patch(path, {"password": password})).status == 200
 
 
 async def test_a_change_counts_with_the_next_request(owners: Owners) -> None:

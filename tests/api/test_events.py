@@ -70,9 +70,11 @@ async def test_an_event_is_shown_as_ontap_shows_it(api: Api, node: str) -> None:
         ("", [1, 2, 3]),
         ("message.name=km.keyserver.available", [2]),
         ("message.name=km.*", [1, 2, 3]),
+        ("message.name=km.keyserver.available,no.such.event", [2]),
         ("message.severity=alert", [1, 3]),
         ("svm.name=vs0", [1, 2]),
         ("time=>=2026-05-01T12:01:00Z", [2, 3]),
+        ("time=>=1777636860", [2, 3]),  # Unix seconds, as NetApp Harvest sends them
         ("parameters.value=tls_timed_out", [1, 3]),
         ("order_by=time%20desc", [3, 2, 1]),
         ("index=2", [2]),

@@ -9,13 +9,19 @@ import pytest
 
 from keystead.core import errors
 from keystead.core.errors import OntapError
-from keystead.core.model import Role, Svm
+from keystead.core.model import Account, Role, Svm
+from keystead.service.cluster.jobs import StepRequest
 from keystead.service.context import Call, Caller
 from tests.api.conftest import ABSENT
 from tests.peers.asgi import assert_error
+from tests.peers.documented import DocumentedClient
+from tests.peers.keystead import PASSWORD
 
 if TYPE_CHECKING:
+    from keystead.core.errors import ErrorKind
+    from keystead.service.cluster.job_runner import Also, JobSteps
     from keystead.service.cluster.jobs import Progress, Work
+    from keystead.service.ports.store import Transaction
     from tests.api.conftest import Api
 
 JOBS = "/api/cluster/jobs"
@@ -101,6 +107,33 @@ async def test_a_job_that_failed(api: Api) -> None:
     assert shown["error"] == {"code": "2621462", "message": text, "target": "svm.name"}
 
 
+async def test_the_arguments_of_a_jobs_error(api: Api) -> None:
+    """As a call tells them, and found by them; not for an SVM's account that did not begin the job."""
+    svm = await api.services.svms.create(CALL, "vs0")
+
+    async def work(_: Progress) -> None:
+        raise OntapError(errors.TOO_FEW_COPIES, arguments=[("server", "ks1:5696"), ("reason", "tls_timed_out")])
+
+    uuid = await job(api, work, svm)
+    shown = (await api.readonly.get(f"{JOBS}/{uuid}?fields=error.arguments")).body["error"]
+    assert shown["arguments"] == [
+        {"code": "server", "message": "ks1:5696"},
+        {"code": "reason", "message": "tls_timed_out"},
+    ]
+
+    def employ(tx: Transaction) -> None:
+        admin = tx.account("admin")
+        assert admin is not None
+        tx.put_account(Account("vsadmin", Role.VSADMIN, admin.password_hash, svm=svm))
+
+    await api.store.write(employ)
+    vsadmin = DocumentedClient(api.admin.app, "vsadmin", PASSWORD)
+    error = (await vsadmin.get(f"{JOBS}/{uuid}")).body["error"]
+    assert error == {"code": "65536987", "message": errors.TOO_FEW_COPIES.text}
+    for client, found in ((api.admin, 1), (vsadmin, 0)):
+        assert (await client.get(f"{JOBS}?error.arguments.message=tls_timed_out")).body["num_records"] == found
+
+
 async def test_a_job_that_runs(api: Api) -> None:
     """``fields=message,state``, as the official client polls; it has no end yet."""
     uuid = await job(api, forever)
@@ -137,8 +170,128 @@ async def test_an_svms_jobs_are_its_own(api: Api) -> None:
         assert_error(await api.admin.get(f"{JOBS}/{uuid}", headers=confined), errors.ENTRY_NOT_FOUND, "uuid")
 
 
-@pytest.mark.parametrize("method", ["PATCH", "DELETE"])
-async def test_jobs_cannot_be_changed(api: Api, method: str) -> None:
-    """A job is neither paused nor removed through the API."""
+async def test_jobs_are_not_deleted(api: Api) -> None:
+    """They go by themselves."""
     uuid = await job(api, done)
-    assert_error(await api.admin(method, f"{JOBS}/{uuid}?action=cancel"), errors.METHOD_NOT_SUPPORTED)
+    assert_error(await api.admin.delete(f"{JOBS}/{uuid}"), errors.METHOD_NOT_SUPPORTED)
+
+
+# --- what a PATCH asks for ---
+
+
+@pytest.fixture
+async def counting(api: Api, monkeypatch: pytest.MonkeyPatch) -> tuple[str, asyncio.Event]:
+    """Return a job that is in its second step of three, and what lets it go on."""
+    gate, reached = asyncio.Event(), asyncio.Event()
+
+    async def count(steps: JobSteps) -> Also:
+        for number in range(steps.cursor or 0, steps.total):
+            if number == 1:
+                reached.set()
+                await gate.wait()
+            await steps.store(number + 1, number + 1, steps.total, lambda _: None)
+        return lambda _: None
+
+    monkeypatch.setitem(api.services.jobs._runner._kinds, "count", count)
+    ran = await api.services.jobs.run_in_steps(CALL, StepRequest("count", {}, None, 3))
+    await reached.wait()
+    return f"{JOBS}/{ran.job.uuid}", gate
+
+
+async def in_state(api: Api, path: str, state: str) -> dict[str, Any]:
+    """Return a job, once it is in a state."""
+    async with asyncio.timeout(20):
+        while True:
+            shown: dict[str, Any] = (await api.admin.get(path)).body
+            if shown["state"] == state:
+                return shown
+            await asyncio.sleep(0.01)
+
+
+async def test_a_job_is_paused_resumed_and_cancelled(api: Api, counting: tuple[str, asyncio.Event]) -> None:
+    """It shows how far it is and what it was asked for; each call is recorded."""
+    path, gate = counting
+    shown = (await api.readonly.get(path)).body
+    assert (shown["state"], shown["message"]) == ("running", "1 of 3 records complete.")
+    assert (shown["progress"], "requested_action" in shown) == ({"done": 1, "total": 3}, False)
+    answer = await api.admin.patch(f"{path}?action=pause", {})
+    assert (answer.status, answer.body) == (200, {})
+    shown = (await api.admin.get(path)).body
+    assert (shown["state"], shown["requested_action"]) == ("running", "pause")
+    gate.set()
+    shown = await in_state(api, path, "paused")
+    assert (shown["progress"]["done"], "requested_action" in shown, "end_time" in shown) == (2, False, False)
+    gate.clear()
+    assert (await api.admin.patch(f"{path}?action=resume&uuid={path.rpartition('/')[2]}")).status == 200
+    await in_state(api, path, "success")
+    said = [record.message for record in await api.audit()]
+    uuid = path.rpartition("/")[2]
+    assert said == [f"asked job {uuid} to pause", f"asked job {uuid} to resume"]
+    assert_error(await api.admin.patch(f"{path}?action=cancel"), errors.JOB_ENDED, "uuid")
+
+
+async def test_a_cancelled_job_has_failed(api: Api, counting: tuple[str, asyncio.Event]) -> None:
+    """With a code and a text of its own."""
+    path, gate = counting
+    assert (await api.admin.patch(f"{path}?action=cancel")).status == 200
+    gate.set()
+    shown = await in_state(api, path, "failure")
+    assert (shown["code"], shown["message"]) == (errors.JOB_CANCELLED.code, errors.JOB_CANCELLED.text)
+    assert shown["progress"]["done"] == 2
+
+
+async def test_two_who_ask_at_once(api: Api, counting: tuple[str, asyncio.Event]) -> None:
+    """Each is answered, and the job is cancelled."""
+    path, gate = counting
+    answers = await asyncio.gather(
+        *(api.admin.patch(f"{path}?action={word}") for word in ("cancel", "pause", "cancel"))
+    )
+    assert [answer.status for answer in answers][::2] == [200, 200]
+    assert answers[1].status in {200, 400}
+    gate.set()
+    await in_state(api, path, "failure")
+
+
+@pytest.mark.parametrize(
+    ("query", "body", "kind", "target"),
+    [
+        ("", None, errors.MISSING_VALUE, "action"),
+        ("action=stop", None, errors.INVALID_FIELD_VALUE, "action"),
+        ("action=resume", None, errors.JOB_IS_RUNNING, "uuid"),
+        ("action=pause&force=true", None, errors.UNEXPECTED_ARGUMENT, "force"),
+        ("action=pause&action=cancel", None, errors.FIELD_TWICE, "action"),
+        ("action=pause", {"state": "paused"}, errors.BODY_NOT_ALLOWED, None),
+        ("action=pause&uuid=" + ABSENT, None, errors.ENTRY_NOT_FOUND, "uuid"),
+    ],
+)
+async def test_what_is_refused(
+    api: Api, counting: tuple[str, asyncio.Event], query: str, body: object, kind: ErrorKind, target: str | None
+) -> None:
+    """And the job goes on as before."""
+    path, gate = counting
+    assert_error(await api.admin.patch(f"{path}?{query}", body), kind, target)
+    gate.set()
+    await in_state(api, path, "success")
+
+
+@pytest.mark.parametrize(
+    ("action", "kind"), [("pause", errors.JOB_WITHOUT_PAUSE), ("cancel", errors.JOB_WITHOUT_CANCEL)]
+)
+async def test_jobs_without_steps(api: Api, action: str, kind: ErrorKind) -> None:
+    """They can only be waited for; a refusal is recorded."""
+    uuid = await job(api, forever)
+    assert "progress" not in (await api.admin.get(f"{JOBS}/{uuid}")).body
+    assert_error(await api.admin.patch(f"{JOBS}/{uuid}?action={action}"), kind, "uuid")
+    (record,) = await api.audit()
+    assert (record.state, record.code, record.path) == ("error", str(kind.code), f"{JOBS}/{uuid}")
+
+
+async def test_who_may_steer_a_job(api: Api, counting: tuple[str, asyncio.Event]) -> None:
+    """Not the role readonly; and a call confined to an SVM does not see the cluster's job."""
+    path, gate = counting
+    await api.services.svms.create(CALL, "vs0")
+    assert_error(await api.readonly.patch(f"{path}?action=cancel"), errors.NOT_AUTHORIZED)
+    confined = await api.admin.patch(f"{path}?action=cancel", headers={"x-dot-svm-name": "vs0"})
+    assert_error(confined, errors.ENTRY_NOT_FOUND, "uuid")
+    gate.set()
+    await in_state(api, path, "success")

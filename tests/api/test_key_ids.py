@@ -78,7 +78,14 @@ async def test_key_ids_of_a_node(served: Served, node: str, pykmip_group: Group)
         listed = (await served.api.admin.get(f"{url}?{query}", headers=PLAIN)).body["records"]
         assert sorted(record["key_id"] for record in listed) == sorted(found), query
     filtered = (await served.api.admin.get(f"{url}?key_type=nse_ak", headers=PLAIN)).body["records"]
-    assert filtered == [{"key_id": auth, "key_type": "nse_ak"}]
+    assert filtered == [
+        {
+            "key_id": auth,
+            "key_server": pykmip_group.primaries[0].address,
+            "key_type": "nse_ak",
+            "security_key_manager": {"uuid": served.manager},
+        }
+    ]
 
 
 async def test_key_ids_that_are_not_there(served: Served, node: str) -> None:

@@ -42,7 +42,9 @@ async def test_settings_are_kept(api: Api) -> None:
         CONFIGS, {"health_monitor_polling_interval": "20", "cc_mode_enabled": "false", "cloud_kms_retry_count": 0}
     )
     assert (answer.status, answer.body) == (200, {})
-    assert (await api.admin.patch(CONFIGS, {"cloud_kms_retry_count": 10})).status == 200
+    what_it_is = {"kmip": {"enabled": True}, "aws": {"enabled": "false", "manage_volume_offline": False}}
+    policy = {"health_monitor_policy": what_it_is}
+    assert (await api.admin.patch(CONFIGS, {"cloud_kms_retry_count": 10, **policy})).status == 200
     shown = (await api.admin.get(f"{CONFIGS}?fields=*")).body
     assert (shown["health_monitor_polling_interval"], shown["cloud_kms_retry_count"]) == (20, 10)
     assert [record.state for record in await api.audit() if record.method == "PATCH"] == ["success"] * 2

@@ -43,6 +43,8 @@ async def test_a_cluster_key_manager_is_shown_as_ansible_needs_it(
             "servers": [{"server": address, "timeout": 25, "username": ""} for address in addresses],
         },
         "onboard": {"enabled": False},
+        "configuration": {"name": "default", "uuid": uuid},
+        "enabled": True,
         "status": {"code": 65537200, "message": "No action needed at this time."},
     }
 

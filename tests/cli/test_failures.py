@@ -40,7 +40,7 @@ def test_servers_that_are_away(
         failed = run(*RESTORE, "--vserver", svm)
         told = run(*RESTORE, "--vserver", svm, "-o", "json")
         removed = run(*REMOVE, "--vserver", svm, "--key-servers", first.address, "--yes")
-    assert failed.stderr.splitlines() == RESTORE_FAILED
+    assert failed.stderr.splitlines() == [*RESTORE_FAILED, f"  key_id: {key_id}"]
     assert json.loads(told.stderr)["error"]["code"] == "65536855"
     warned, refused, *lines = removed.stderr.splitlines()
     assert warned.startswith("1 of 1 key ")

@@ -49,7 +49,7 @@ class Playbooks:
     folder: Path
 
     def run(self, steps: str, **variables: Any) -> Outcome:
-        """Run steps of ``ansible_plays/`` with these variables."""
+        """Run steps of ``ansible_plays/``, or of a file by its whole path without ``.yml``, with these variables."""
         (outcome,) = self._run("play", steps, variables)
         return outcome
 
@@ -61,12 +61,16 @@ class Playbooks:
 
     def expect_change_once(self, steps: str, **variables: Any) -> None:
         """Check mode announces the changes and makes none, a run makes them all, the next has none to make."""
-        outcomes = self._run("converge", steps, variables)
+        outcomes = self.converge(steps, **variables)
         assert not any(outcome.failures for outcome in outcomes), outcomes
         announced, made, again = (outcome.changed for outcome in outcomes)
         assert announced > 0
         assert made == announced
         assert again == 0
+
+    def converge(self, steps: str, **variables: Any) -> list[Outcome]:
+        """Run in check mode, for real, and again. A failure ends it."""
+        return self._run("converge", steps, variables)
 
     def _run(self, book: str, steps: str, variables: dict[str, Any]) -> list[Outcome]:
         """Run a playbook of ``ansible_plays/`` with these steps and variables."""
@@ -113,6 +117,12 @@ class Playbooks:
             "ANSIBLE_INVENTORY_UNPARSED_WARNING": "false",
             "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",
         }
+
+
+def collection() -> Path:
+    """The folder of the installed collection."""
+    (folder,) = _home().glob("lib/python3*/site-packages/ansible_collections/netapp/ontap")
+    return folder
 
 
 def _home() -> Path:

@@ -93,6 +93,44 @@ def test_svm(plays: Playbooks) -> None:
     plays.expect_change_once("svm", svm=new, state="absent")
 
 
+def test_an_svms_storage(plays: Playbooks) -> None:
+    """An SVM keeps what a playbook says of its storage; comment and number of volumes can be changed later."""
+    name = f"svm-{uuid4().hex[:8]}"
+    stated = {"language": "c.utf_8", "ipspace": "Default", "subtype": "default", "snapshot_policy": "none"}
+    plays.expect_change_once("svm", svm=name, storage=stated)
+    for later in ({"comment": "of tests"}, {"max_volumes": "3"}):
+        plays.expect_change_once("svm", svm=name, storage=stated | later)
+
+
+def test_an_account(plays: Playbooks, svm: str) -> None:
+    """Made, given another role, locked, given another password, and deleted, each once.
+
+    With a password the module says in check mode that it would be changed: it cannot compare.
+    """
+    account = {"name": f"joe-{uuid4().hex[:8]}", "vserver": svm, "role_name": "vsadmin"}
+    with_password = {"set_password": "a-horse-of-7"}
+    assert plays.changes("account", account=account | with_password) == 1
+    assert plays.changes("account", account=account | with_password) == 0
+    for change in ({"role_name": "vsadmin-readonly"}, {"lock_user": True}):
+        plays.expect_change_once("account", account=account | change)
+    new_password = {"set_password": "another-horse-8"}
+    assert [plays.changes("account", account=account | new_password) for _ in range(2)] == [1, 0]
+    plays.expect_change_once("account", account=account | {"state": "absent"})
+
+
+def test_a_role(plays: Playbooks, svm: str) -> None:
+    """Made, given one more privilege and less access, left with one privilege, and deleted, each once."""
+    role = {"name": "operator", "vserver": svm}
+    certificates, key_managers = "/api/security/certificates", "/api/security/key-managers"
+    for privileges in (
+        [{"path": certificates, "access": "all"}],
+        [{"path": certificates, "access": "readonly"}, {"path": key_managers, "access": "readonly"}],
+        [{"path": key_managers, "access": "readonly"}],
+    ):
+        plays.expect_change_once("role", role=role | {"privileges": privileges})
+    plays.expect_change_once("role", role=role | {"state": "absent"})
+
+
 def test_svm_in_use(plays: Playbooks, svm: str, pki: Pki) -> None:
     """An SVM that owns certificates is not deleted; the task fails with the service's words."""
     plays.changes("certificates", svm=svm, **pair(pki))

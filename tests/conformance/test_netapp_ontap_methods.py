@@ -200,11 +200,16 @@ def cluster(at: Installed) -> None:
     assert (again.version.generation, again.version.major) == (9, 18)
     assert refusal(Cluster(name="new").post) == (405, "3")
     assert refusal(one.mediator_ping, body={}) == (404, "3")
+    security = SecurityConfig()
+    security.get(fields="*")
+    assert (security.fips.enabled, security.tls.protocol_versions) == (False, ["TLSv1.3", "TLSv1.2"])
+    security.fips.enabled = True
+    assert refusal(security.patch) == (405, "3")
     offline(one, one)
 
 
 def jobs(at: Installed) -> None:
-    """A job is found by what it did and when; it cannot be changed."""
+    """A job is found by what it did and when; one that has ended cannot be cancelled."""
     Svm.post_collection([Svm(name=f"{at.svm.name}-job")])
     ours = {"description": "POST /api/svm/svms", "state": "success"}
     newest, *_ = Job.get_collection(order_by="start_time desc", fields="*", **ours)
@@ -215,7 +220,7 @@ def jobs(at: Installed) -> None:
     assert (found.uuid, found.description) == (newest.uuid, ours["description"])
     assert Job.count_collection(**ours) == len(list(Job.fast_get_collection(max_records=1, **ours)))
     offline(newest, found)
-    assert refusal(newest.patch, action="cancel") == (405, "3")
+    assert refusal(newest.patch, action="cancel") == (400, "458762")
     assert refusal(Job.patch_collection, {}, action="cancel", uuid=newest.uuid) == (405, "3")
 
 

@@ -19,6 +19,10 @@ KEPT = Options(audit_http=True, health_monitor_polling_interval=20)
         (ConfigsChange(cc_mode_enabled=True), "9.18.1", True, errors.ONBOARD_NOT_ENABLED, "cc_mode_enabled"),
         (ConfigsChange(passphrase=True), "9.18.1", True, errors.ONBOARD_NOT_ENABLED, "passphrase"),
         (
+            ConfigsChange(health_monitor_policy={"aws": {"enabled": False}, "kmip": {"enabled": False}}),
+            *("9.18.1", True, errors.HEALTH_POLICY, "health_monitor_policy.kmip.enabled"),
+        ),
+        (
             ConfigsChange(cc_mode_enabled=False, passphrase=True),
             *("9.18.1", True, errors.ONBOARD_NOT_ENABLED, "passphrase"),
         ),
@@ -54,6 +58,7 @@ def test_refused(
     ("change", "after"),
     [
         (ConfigsChange(cc_mode_enabled=False), KEPT),
+        (ConfigsChange(health_monitor_policy={"kmip": {"enabled": True, "manage_volume_offline": False}}), KEPT),
         (
             ConfigsChange(health_monitor_polling_interval=30),
             Options(audit_http=True, health_monitor_polling_interval=30),
@@ -65,5 +70,5 @@ def test_refused(
     ],
 )
 def test_accepted(change: ConfigsChange, after: Options) -> None:
-    """A change sets the given settings and keeps the others; a mode that is off may be set to off."""
+    """A change sets the given settings and keeps the others; what is off may be set to off."""
     assert plan_configs(KEPT, change, (NODE,), external=True) == after

@@ -98,7 +98,7 @@ async def test_key_manager_is_proved_and_unique(world: World, servers: list[str]
 
 async def test_cluster_and_nodes(world: World) -> None:
     """Init made one cluster and this node."""
-    assert (await world.services.cluster.get(CALL)).name == "keystead"
+    assert (await world.services.cluster.get(CALL)).cluster.name == "keystead"
     (node,) = await world.services.cluster.nodes(CALL, Page())
     assert (node.name, str(node.release)) == ("keystead-01", "9.18.1")
     assert await world.services.cluster.node(CALL, node.uuid) == node

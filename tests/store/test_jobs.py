@@ -7,11 +7,14 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from keystead.core.jobs import JobOutcome, ended
+from keystead.core.keys.model import Lease
 from keystead.core.model import Job, JobState, Svm
+from keystead.core.resumable import Resumable
 from keystead.service.ports.page import Page
 from tests.store.samples import NOON, OTHER_SVM, SVM
 
 if TYPE_CHECKING:
+    from keystead.service.ports.store import Transaction
     from keystead.store import SqlStore
 
 
@@ -37,6 +40,7 @@ async def test_a_job_comes_back_as_it_was_stored(filled: SqlStore) -> None:
     await filled.write(lambda tx: tx.add_job(first))
     assert await filled.read(lambda tx: tx.job("job-1")) == first
     done = replace(ended(first, JobOutcome(results='{"keys": []}'), NOON), code=5, target="other", message="said")
+    done = replace(done, arguments=(("server", "ks1"), ("reason", 'a "quoted" one')))
     await filled.write(lambda tx: tx.update_job(done))
     assert await filled.read(lambda tx: tx.job("job-1")) == done
     assert await filled.read(lambda tx: tx.job("job-2")) is None
@@ -95,3 +99,39 @@ async def test_the_jobs_of_one_svm(filled: SqlStore) -> None:
     for svm, uuids in ((OTHER_SVM, []), (SVM, ["job-1"])):
         found = await filled.read(lambda tx, of=svm: tx.page(Job, Page().within(svm_uuid=of.uuid)))  # type: ignore[misc]
         assert [item.uuid for item in found] == uuids
+
+
+STEPS = Resumable("kind", '{"a": 1}', '{"role": "admin"}', cursor='{"after": "k"}', done=2, total=5, requested="pause")
+
+
+async def test_a_resumable_job_comes_back_as_it_was_stored(filled: SqlStore) -> None:
+    """How far it is, what it was asked for, and who runs it; what was given at its beginning never changes."""
+    first = replace(job("job-1"), resumable=STEPS)
+    await filled.write(lambda tx: tx.add_job(first))
+    assert await filled.read(lambda tx: tx.job("job-1")) == first
+    changed = replace(STEPS, cursor="", done=3, total=6, requested="", kind="other", parameters="other", origin="other")
+    await filled.write(lambda tx: tx.update_job(replace(first, node="node-2", resumable=changed, account="other")))
+    kept = replace(STEPS, cursor="", done=3, total=6, requested="")
+    assert await filled.write(lambda tx: tx.job("job-1", lock=True)) == replace(first, node="node-2", resumable=kept)
+
+
+async def test_jobs_that_some_process_should_run(filled: SqlStore) -> None:
+    """Resumable ones that are queued or running, of all nodes."""
+
+    def fill(tx: Transaction) -> None:
+        tx.add_job(job("plain"))
+        for state in JobState:
+            tx.add_job(replace(job(state.value, node=f"node of {state}"), state=state, resumable=STEPS))
+
+    await filled.write(fill)
+    assert {found.uuid for found in await filled.read(lambda tx: tx.resumable_jobs())} == {"queued", "running"}
+
+
+async def test_a_lease_is_removed(filled: SqlStore) -> None:
+    """With its name; another one stays, and so does one that is not there."""
+    kept, gone = (Lease(name, "node/1", 1, NOON) for name in ("kept", "gone"))
+    for lease in (kept, gone):
+        await filled.write(lambda tx: tx.put_lease(lease))  # noqa: B023 - run at once
+    for _ in range(2):
+        await filled.write(lambda tx: tx.remove_lease("gone"))
+    assert await filled.read(lambda tx: (tx.lease("kept"), tx.lease("gone"))) == (kept, None)

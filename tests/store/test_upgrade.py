@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import insert, make_url, text
 
 from keystead.core import audit
-from keystead.core.model import Account, AuditRecord, KeyManager, Options, Role, Svm
+from keystead.core.model import Account, AuditRecord, JobState, KeyManager, Options, Role, Svm
 from keystead.service.ports.page import Page
 from keystead.store import open_store, tables
 from keystead.store.opening import open_database
@@ -201,3 +201,13 @@ async def test_accounts_that_had_read_keys_before(old_url: str) -> None:
     )
     found = await _upgraded(old_url, "0007", lambda tx: tx.page(Account, Page()))
     assert {each.name: each.has_read_keys for each in found} == {"admin": False, "other": False, "reader": True}
+
+
+async def test_jobs_that_failed_before(old_url: str) -> None:
+    """Their errors have no arguments, and nothing can go on with them."""
+    values = "'job-1', 'n1', 'admin', 'POST /x', 'failure', 'said', 4, 'uuid', '2026-03-02 00:00:00', ''"
+    columns = "uuid, node, account, description, state, message, code, target, start_time, results"
+    _fill(old_url, "0015", f"INSERT INTO jobs ({columns}) VALUES ({values})")  # noqa: S608 - constants
+    found = await _upgraded(old_url, "0015", lambda tx: tx.job("job-1"))
+    assert found is not None
+    assert (found.state, found.message, found.arguments, found.resumable) == (JobState.FAILURE, "said", (), None)

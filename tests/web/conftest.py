@@ -46,6 +46,7 @@ class _Forms(HTMLParser):
         super().__init__()
         self.forms: dict[str, dict[str, str]] = {}
         self._fields: dict[str, str] | None = None
+        self._select = ""
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         found = {name: value or "" for name, value in attrs}
@@ -53,10 +54,18 @@ class _Forms(HTMLParser):
             self._fields = self.forms.setdefault(found.get("action", ""), {})
         elif tag == "input" and self._fields is not None and "name" in found:
             self._fields[found["name"]] = found.get("value", "")
+        elif tag == "select":
+            self._select = found.get("name", "")
+        elif tag == "option" and self._fields is not None:
+            is_first = self._select not in self._fields
+            if is_first or "selected" in found:
+                self._fields[self._select] = found.get("value", "")
 
     def handle_endtag(self, tag: str) -> None:
         if tag == "form":
             self._fields = None
+        elif tag == "select":
+            self._select = ""
 
 
 def forms(answer: Response) -> dict[str, dict[str, str]]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from keystead.core import errors
 from keystead.core.model import Observation, State
 from keystead.core.outages import Outage
 from keystead.web.overview import HORIZON, SOON, End, Row, folded, gaps, state_tone, tone_of_end
@@ -58,11 +59,14 @@ async def test_what_an_account_of_an_svm_sees(site: Site, browser: Browser, pki:
     assert "egress_allow" not in page
 
 
-async def test_who_may_not_see_it(browser: Browser) -> None:
-    """A key reader reads keys and nothing else."""
+async def test_who_may_not_see_it(site: Site, browser: Browser) -> None:
+    """A key reader reads keys and nothing else. The denial is in the audit log, as one of the API is."""
     page = await browser.log_in("reader")
     assert page.status == 403
     assert b"Needs attention" not in page.content
+    (node,) = await site.open_.store.read(lambda tx: tx.nodes())
+    *_, last = await site.open_.store.read(lambda tx: tx.audit_records(node.uuid, 1, 1000))
+    assert (last.account, last.method, last.path, last.code) == ("reader", "GET", "/", str(errors.NOT_AUTHORIZED.code))
 
 
 def test_names_are_text() -> None:
@@ -82,7 +86,7 @@ def test_names_are_text() -> None:
     ],
 )
 def test_the_worst_node_counts(states: list[State], tone: Tone) -> None:
-    """What no node knows is neither good nor bad."""
+    """A state that no node knows is neither good nor bad."""
     assert state_tone(Observation(str(at), "s", "", state, NOON) for at, state in enumerate(states)) is tone
 
 

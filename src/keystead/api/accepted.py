@@ -11,7 +11,7 @@ from keystead.api.errors import error_reply
 from keystead.api.hal import Reply, segment, self_link
 
 if TYPE_CHECKING:
-    from keystead.service.cluster.jobs import JobAnswer
+    from keystead.service.cluster.job_answers import JobAnswer
 
 JOBS_PATH = "/api/cluster/jobs"
 JOB_RESULTS = "job_results_uuid"

@@ -70,7 +70,7 @@ def check_records(
 
 
 def nested(resource: Resource, body: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the body with dotted field names (``{"svm.name": "x"}``) turned into objects.
+    """Return the body with dotted field names (``{"svm.name": "x"}``), and names of objects, turned into objects.
 
     Raise 262188 if a field is given both ways.
     """
@@ -114,6 +114,8 @@ def _nested_value(node: Node | None, value: Any, path: str) -> Any:
         return value
     if isinstance(value, list):
         return [_nested_value(node, item, f"{path}[{index}]") for index, item in enumerate(value)]
+    if isinstance(value, str) and node.declared is not None and node.declared.by_name:
+        return {"name": value}
     return _nested(node, value, path) if isinstance(value, dict) else value
 
 

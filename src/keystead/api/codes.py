@@ -95,7 +95,7 @@ POST = (*BODY, errors.POST_FILTER)
 
 DELETE = (*WRITE, errors.BODY_NOT_ALLOWED)
 
-JOB = (errors.JOB_INTERRUPTED, errors.TOO_MANY_REQUESTS)
+JOB = (errors.JOB_INTERRUPTED, errors.JOB_CANCELLED, errors.TOO_MANY_REQUESTS)
 
 RECORDS = (*JOB, errors.RECORD_FAILED, errors.RECORDS_LEFT, errors.RECORDS_PARTIAL, errors.FIELD_NOT_READABLE)
 """Errors of a job that writes several objects, and of its rollback."""

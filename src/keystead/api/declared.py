@@ -38,6 +38,7 @@ class Form(Enum):
     SET = auto()  # PATCH of the only object of its kind
     ACT = auto()  # POST that stores nothing and answers an object
     TRY = auto()  # POST that stores nothing and answers the records of ``tried``
+    STEER = auto()  # PATCH of one object without a body, which a parameter of the URL tells what to do
     COMMAND = auto()  # POST that answers an empty object
     JOB = auto()  # POST that begins a job
 

@@ -75,7 +75,8 @@ def read_filters(
             raise OntapError(errors.UNEXPECTED_ARGUMENT, target=shown, field=shown)
         if (declared is None and not absent) or (declared is not None and declared.read is Read.NEVER):
             raise OntapError(errors.FIELD_NOT_QUERYABLE, target=shown, field=shown)
-        alternatives = parse_filter(name, text)
+        listed = declared is not None and declared.listed
+        alternatives = parse_filter(name, text.replace(",", "|") if listed else text)
         comparisons += len(alternatives)
         check_comparisons(name, comparisons)
         if declared is not None:

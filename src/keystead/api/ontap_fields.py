@@ -190,14 +190,32 @@ TYPES: Final[Mapping[str, str]] = {
     "DiskStats": "average_latency iops_total path_error_count power_on_hours throughput",
     "DiskVirtual": "container object storage_account target_address",
     "DrNode": "name uuid",
+    "EmsCertificate": "_links:SelfLink ca name serial_number",
+    "EmsConnectivityError": "message:EmsUiMessage node:Node",
+    "EmsDestination": (
+        "_links:SelfLink access_control_role:Role certificate:EmsCertificate connectivity:EmsDestinationConnectivity "
+        "destination filters:EmsFilter name syslog:EmsSyslog system_defined type "
+    ),
+    "EmsDestinationConnectivity": "errors:EmsConnectivityError state",
     "EmsEvent": (
         "_links:EmsEventLinks index log_message message:EmsEventMessage1 node:Node parameters:EmsEventParameter source "
         "time "
     ),
+    "EmsEventActionTitleArguments": "code message",
     "EmsEventLinks": "self:Href",
     "EmsEventMessage1": "_links:SelfLink name severity",
     "EmsEventParameter": "name value",
+    "EmsFilter": "_links:SelfLink access_control_role:Role name rules:EmsFilterRule system_defined",
+    "EmsFilterResponseRecordsRulesParameterCriteria": "name_pattern value_pattern",
+    "EmsFilterRule": (
+        "_links:SelfLink index message_criteria:EmsFilterRulesMessageCriteria "
+        "parameter_criteria:EmsFilterResponseRecordsRulesParameterCriteria type "
+    ),
+    "EmsFilterRulesMessageCriteria": "_links:RelatedLink name_pattern severities snmp_trap_types",
     "EmsMessage": "_links:SelfLink corrective_action deprecated description name severity snmp_trap_type",
+    "EmsSyslog": "format:EmsSyslogFormat port transport",
+    "EmsSyslogFormat": "hostname_override message timestamp_override",
+    "EmsUiMessage": "arguments:EmsEventActionTitleArguments code message",
     "Error": "arguments:ErrorArguments code message",
     "ErrorArguments": "code message",
     "FcInterfaceSvm": "_links:SelfLink data_protocol location:FcInterfaceSvmLocation name uuid",
@@ -212,6 +230,7 @@ TYPES: Final[Mapping[str, str]] = {
     "FcPortSpeed": "configured maximum",
     "FcPortTopology": "configured supported",
     "FcPortTransceiver": "capabilities form_factor manufacturer part_number",
+    "Fips": "enabled",
     "HealthMonitorPolicyFields": "enabled manage_volume_offline",
     "Href": "href",
     "HwAssist": "status:ClusterNodesHwAssistStatus",
@@ -275,6 +294,7 @@ TYPES: Final[Mapping[str, str]] = {
     "KeyServerStateArray": "cluster_availability node_states:KeyServerState",
     "LicenseKeys": "keys",
     "LoginMessages": "_links:SelfLink banner message scope show_cluster_message svm:Svm uuid",
+    "ManagementProtocols": "rsh_enabled telnet_enabled",
     "NetworkRouteForSvm": "destination:IpInfo gateway",
     "Node": (
         "_links:SelfLink anti_ransomware_version cluster_interface:ClusterNodesClusterInterface "
@@ -300,6 +320,7 @@ TYPES: Final[Mapping[str, str]] = {
     "NodeResponseRecordsHaPartners": "_links:SelfLink name uuid",
     "NodeSetupIp": "address",
     "NodeStatistics": "processor_utilization_base processor_utilization_raw status timestamp",
+    "OnboardKeyManagerConfigurableStatus": "code message supported",
     "PerformanceMetric": (
         "_links:SelfLink duration iops:PerformanceMetricIoType latency:PerformanceMetricIoType status "
         "throughput:PerformanceMetricIoType timestamp "
@@ -356,6 +377,7 @@ TYPES: Final[Mapping[str, str]] = {
     "RaidGroupDisk": "disk:Disk position state type usable_size",
     "RaidGroupRecomputingParity": "active percent",
     "RaidGroupReconstruct": "active percent",
+    "RelatedLink": "related:Href",
     "Role": "_links:SelfLink builtin name owner:Svm privileges:RolePrivilege scope",
     "RolePrivilege": "_links:SelfLink access path query",
     "Schedule": "_links:SelfLink cluster:ScheduleCluster cron:ScheduleCron interval name scope svm:Svm type uuid",
@@ -366,6 +388,10 @@ TYPES: Final[Mapping[str, str]] = {
         "_links:SelfLink application command_id index input location message node:Node role scope session_id state "
         "svm:SecurityAuditLogSvm timestamp user "
     ),
+    "SecurityAuditLogForward": (
+        "address facility hostname_format_override ipspace:Ipspace message_format port protocol "
+        "timestamp_format_override verify_server "
+    ),
     "SecurityAuditLogSvm": "name",
     "SecurityAzure": (
         "client_certificate client_id client_secret key_vault oauth_host proxy:SecurityProxy tenant_id timeout "
@@ -375,6 +401,11 @@ TYPES: Final[Mapping[str, str]] = {
         "_links:SelfLink authority_key_identifier azure:SecurityAzure ca common_name expiry_time hash_function "
         "intermediate_certificates key_size name private_key public_certificate scope serial_number "
         "subject_alternatives:SubjectAlternateName subject_key_identifier svm:Svm type uuid "
+    ),
+    "SecurityConfig": (
+        "_links:SelfLink fips:Fips management_protocols:ManagementProtocols "
+        "onboard_key_manager_configurable_status:OnboardKeyManagerConfigurableStatus "
+        "software_data_encryption:SoftwareDataEncryption tls:Tls "
     ),
     "SecurityKeyManager": (
         "_links:SelfLink configuration:SecurityKeystoreConfiguration enabled external:SecurityKeyManagerExternal "
@@ -433,6 +464,7 @@ TYPES: Final[Mapping[str, str]] = {
     "ShelfVoltageSensors": "id installed location state voltage",
     "SnapshotPolicy": "_links:SelfLink comment copies:SnapshotPolicyCopies enabled name scope svm:Svm uuid",
     "SnapshotPolicyCopies": "count prefix retention_period schedule:Schedule snapmirror_label",
+    "SoftwareDataEncryption": "conversion_enabled disabled_by_default encryption_state rekey",
     "SpaceEfficiency": "logical_used ratio savings",
     "StorageAvailabilityZone": (
         "_links:SelfLink name nodes:NodeResponseRecordsHaPartners space:StorageAvailabilityZoneSpace uuid"
@@ -495,6 +527,7 @@ TYPES: Final[Mapping[str, str]] = {
     "SvmSnapmirror": "is_protected protected_consistency_group_count protected_volumes_count protection_type",
     "SvmStorage": "allocated available limit limit_threshold_alert limit_threshold_exceeded used_percentage",
     "TimezoneCluster": "name",
+    "Tls": "cipher_suites offload_enabled protocol_versions",
     "Version": "full generation major minor",
     "VolumeEncryptionSupport": "code message supported",
 }

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from keystead.api.collecting import collect
 from keystead.api.declared import Codes, Form, Operation, Own
+from keystead.api.filtering import parsed
 from keystead.api.hal import Reply, render, segment, self_link
 from keystead.api.query import WriteQuery, next_page, read_get, read_write
 from keystead.api.request import ALLOW, Request
@@ -39,6 +40,9 @@ It takes the object's key, the checked values of the body and the URL's paramete
 
 Delete = Callable[[Request, Any, WriteQuery], Coroutine[Any, Any, Reply | None]]
 """A function that deletes one object of a collection by its key. None means 200."""
+
+Steer = Callable[[Request, Any, WriteQuery], Awaitable[None]]
+"""A function that does with one object of a collection, by its key, what the URL's parameters ask for."""
 
 Change = Callable[[Request, dict[str, Any]], Awaitable[None]]
 """A function that changes the only object of its kind to the checked values of the body."""
@@ -82,12 +86,20 @@ class Endpoint:
         await reply.send(send, hal=request.hal, bodiless=request.method == "HEAD", pretty=request.pretty)
 
 
-def listing(resource: Resource, read_page: ReadPage, codes: Codes = ()) -> Operation:
-    """Return the operation for GET of a collection: the records that match the filters, one page at a time."""
+def listing(
+    resource: Resource,
+    read_page: ReadPage,
+    codes: Codes = (),
+    parameters: Callable[[Request], dict[str, str]] = Request.parameters,
+) -> Operation:
+    """Return the operation for GET of a collection: the records that match the filters, one page at a time.
+
+    ``parameters`` reads the URL's parameters.
+    """
 
     async def run(request: Request) -> Reply:
-        parameters = request.parameters()
-        query = read_get(resource, parameters, single=False)
+        given = parameters(request)
+        query = read_get(resource, given, single=False)
         found = await collect(resource, query, lambda page: read_page(request, page))
         body: dict[str, Any] = {}
         if query.return_records:
@@ -96,7 +108,7 @@ def listing(resource: Resource, read_page: ReadPage, codes: Codes = ()) -> Opera
         links = self_link(request.self_path) if request.hal else {}
         if found.last is None:
             return Reply(200, body | ({"_links": links} if links else {}))
-        href = next_page(request.path, parameters, query, found.last, found.offset)
+        href = next_page(request.path, given, query, found.last, found.offset)
         # Independent of Accept, because a client needs this link to read the other pages.
         body["_links"] = links | {"next": {"href": href}}
         return Reply(200, body, ((b"link", f'<{href}>; rel="next"'.encode()),))
@@ -113,15 +125,20 @@ async def _rendered(resource: Resource, query: GetQuery, views: Sequence[Any], *
     return records
 
 
-def showing(resource: Resource, read_one: ReadOne, codes: Codes = ()) -> Operation:
-    """Return the operation for GET of one object."""
+def showing(resource: Resource, read_one: ReadOne, codes: Codes = (), *, key_again: bool = False) -> Operation:
+    """Return the operation for GET of one object. With ``key_again`` parameters may repeat the key of the path."""
+    own = _key_again(resource) if key_again else {}
 
     async def run(request: Request) -> Reply:
-        query = read_get(resource, request.parameters(), single=True)
+        parameters = request.parameters()
+        again = {name: parsed(own[name].type, name, text) for name, text in parameters.items() if name in own}
+        _check_key_again(resource, request, again)
+        left = {name: text for name, text in parameters.items() if name not in own}
+        query = read_get(resource, left, single=True)
         view = await read_one(request, query.selected)
         return Reply(200, render(resource, query.selected, view, hal=request.hal, pruned=query.pruned))
 
-    return Operation(run=run, form=Form.SHOW, resource=resource, codes=codes)
+    return Operation(run=run, form=Form.SHOW, resource=resource, own=own, codes=codes)
 
 
 def created(resource: Resource, request: Request, query: WriteQuery, views: Sequence[Any]) -> Reply:
@@ -177,12 +194,17 @@ def _key_again(resource: Resource) -> Own:
     }
 
 
+def _check_key_again(resource: Resource, request: Request, given: Mapping[str, Any]) -> None:
+    """Raise 4 (404) if a repeated key is not that of the path."""
+    for name, part in resource.in_path.items():
+        if name in given and given[name] != request.path_value(resource, name, part):
+            raise OntapError(errors.ENTRY_NOT_FOUND, target=name)
+
+
 def _read_one(resource: Resource, request: Request, accepted: Own) -> WriteQuery:
     """Read the parameters of a write of one object. Raise 4 (404) if a repeated key is not that of the path."""
     query = read_write(resource, request.parameters(), request.method, accepted)
-    for name, part in resource.in_path.items():
-        if name in query.own and query.own[name] != request.path_value(resource, name, part):
-            raise OntapError(errors.ENTRY_NOT_FOUND, target=name)
+    _check_key_again(resource, request, query.own)
     resource.catalogue.select(query.own.get("fields", ""), single=True)
     own = {name: value for name, value in query.own.items() if name not in {*resource.in_path, "fields"}}
     return replace(query, own=own)
@@ -197,6 +219,23 @@ def setting(resource: Resource, change: Change, codes: Codes = ()) -> Operation:
         return Reply(200, {})
 
     return Operation(run=run, form=Form.SET, resource=resource, codes=codes)
+
+
+def steering(resource: Resource, act: Steer, own: Own, summary: str, codes: Codes = ()) -> Operation:
+    """Return the operation for PATCH of one object without a body: the URL's parameters ``own`` say what to do."""
+    accepted = {**own, **_key_again(resource)}
+
+    async def run(request: Request) -> Reply:
+        key = request.key(resource)
+        query = _read_one(resource, request, accepted)
+        await request.empty_body()
+        for name in own:
+            if name not in query.own:
+                raise OntapError(errors.MISSING_VALUE, target=name, field=name)
+        await act(request, key, query)
+        return Reply(200, {})
+
+    return Operation(run=run, form=Form.STEER, resource=resource, summary=summary, own=accepted, codes=codes)
 
 
 def acting(

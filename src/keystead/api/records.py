@@ -24,6 +24,7 @@ from keystead.core import errors
 from keystead.core.errors import OntapError
 from keystead.core.jobs import JobOutcome
 from keystead.core.query.query import Read, quoted
+from keystead.service.cluster.jobs import tells
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -90,9 +91,8 @@ async def _job(request: Request, text: str) -> Job:
         job = await request.services.jobs.get(request.call, str(UUID.parse(text)))
     except (ValueError, OntapError):
         raise OntapError(errors.JOB_ELSEWHERE, target=JOB_RESULTS) from None
-    caller = request.call.caller
-    if caller.svm is not None and job.account != caller.account:
-        raise OntapError(errors.JOB_ELSEWHERE, target=JOB_RESULTS)  # a cluster account may read the jobs of others
+    if not tells(job, request.call):
+        raise OntapError(errors.JOB_ELSEWHERE, target=JOB_RESULTS)
     if plain_path(job.description.partition(" ")[2]) != plain_path(request.path):
         raise OntapError(errors.JOB_ELSEWHERE, target=JOB_RESULTS)
     if job.end_time is None:

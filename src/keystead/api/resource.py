@@ -36,7 +36,7 @@ class Field:
 
     ``many`` means an array. ``given`` is the type of a body's value if that differs from ``type``. ``restore`` gives
     the value that a rollback of a PATCH sets when ``get`` shows nothing. It reads from the whole object and returns
-    None if the value cannot be known.
+    None if the value cannot be known. ``listed``: values hold no comma, so that one separates alternatives of a filter.
     """
 
     name: str
@@ -53,6 +53,7 @@ class Field:
     column: str | None = None
     given: Type | None = None
     restore: Callable[[Any], Any] | None = None
+    listed: bool = False
     refusal: ErrorKind | None = None  # the error for setting the field, if ONTAP has a special code
 
     def settable(self, method: str) -> bool:
@@ -69,7 +70,7 @@ def _same_key(key: Any, _: Mapping[str, Any]) -> Any:
 class Group:
     """An object, or an array of objects, that contains fields. ``get`` reads it from the object around it.
 
-    ``link`` makes the path of its ``_links.self``.
+    ``link`` makes the path of its ``_links.self``. ``by_name``: bodies may give its name instead of an object.
     """
 
     name: str
@@ -77,6 +78,7 @@ class Group:
     get: Callable[[Any], Any]
     many: bool = False
     link: Callable[[Any], str] | None = None
+    by_name: bool = False
 
 
 @dataclass(slots=True)

@@ -14,6 +14,7 @@ from keystead.monitor.key_counts import KeyCounts
 from keystead.monitor.schedule import Pace
 from keystead.service.audit.reads import ReadAudit
 from keystead.service.audit.spool import ReadSpool
+from keystead.service.cluster.job_runner import JobRunner
 from keystead.service.cluster.leases import Leases
 from keystead.service.cluster.trusted_clock import TrustedClock
 from keystead.service.configuration.detached_servers import DetachedKeyServers
@@ -99,6 +100,7 @@ class KeyServices:
     counts: KeyCounts
     reports: KeyReports
     prover: VerificationJobs
+    runner: JobRunner
     keeper: Keeper
 
     def start(self) -> None:
@@ -158,6 +160,7 @@ def key_work(world: Dependencies, rules: EgressRules, settings: Settings) -> Key
     keeper = Keeper(rounds, world.metrics)
     survival = KeySurvival(store, clock)
     guard = RemovalGuard(store, objects, endpoints, clock)
+    prover = VerificationJobs(store, lambda: Objects(rules), endpoints, reports, audit, clock, node)
     return KeyServices(
         objects=objects,
         guard=guard,
@@ -185,6 +188,7 @@ def key_work(world: Dependencies, rules: EgressRules, settings: Settings) -> Key
         survival=survival,
         counts=KeyCounts(survival, keeper.holds, world.metrics),
         reports=reports,
-        prover=VerificationJobs(store, lambda: Objects(rules), endpoints, reports, audit, clock, node),
+        prover=prover,
+        runner=JobRunner(store, audit, clock, node, Leases(store, clock, node), prover.works),
         keeper=keeper,
     )

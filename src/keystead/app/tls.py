@@ -180,11 +180,17 @@ def _why(data: Path, error: OSError | ssl.SSLError) -> str:
     return f"{both}: a certificate and its key are expected, PEM, the key not encrypted"
 
 
-def server_context(data: Path, authorities: tuple[str, ...]) -> ssl.SSLContext:
-    """Make a context that trusts these CAs. Raises UnusableFilesError for the listener's own files."""
+def plain_context() -> ssl.SSLContext:
+    """Make a context with the listener's settings, without a certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION
+    return context
+
+
+def server_context(data: Path, authorities: tuple[str, ...]) -> ssl.SSLContext:
+    """Make a context that trusts these CAs. Raises UnusableFilesError for the listener's own files."""
+    context = plain_context()
     try:
         context.load_cert_chain(data / CERTIFICATE_FILE, data / KEY_FILE, password=lambda: b"")
     except (OSError, ssl.SSLError) as error:

@@ -25,11 +25,14 @@ from keystead.app.opening import CannotStart, opened
 from keystead.app.signing import signer
 from keystead.app.simulation import simulate
 from keystead.app.tls import TlsContexts, UnusableFilesError
+from keystead.app.tls_offered import offered
 from keystead.core.attention.cluster import certificate_items
+from keystead.forwarding.sender import NetworkSender
 from keystead.keyservers.egress import EgressRules
 from keystead.keyservers.gateway import Gateway
+from keystead.keyservers.outlets import Outlets
 from keystead.monitor.loop import Monitor
-from keystead.monitor.metrics import Metrics, in_work
+from keystead.monitor.metrics import Metrics, forwarding, in_work
 from keystead.monitor.schedule import Intervals
 from keystead.sealing import Argon2Hasher, Keyring, ThreadedKeyMaker, read_root_key
 from keystead.service.accounts.accounts import Accounts
@@ -46,8 +49,10 @@ from keystead.service.cluster.health import Health
 from keystead.service.cluster.incarnations import Incarnations
 from keystead.service.cluster.info import ClusterInfo
 from keystead.service.cluster.jobs import Jobs
+from keystead.service.cluster.leases import Leases
 from keystead.service.cluster.listener_certificate import ListenerCertificate
 from keystead.service.cluster.svms import Svms
+from keystead.service.configuration.certificate_uses import CertificateUses
 from keystead.service.configuration.certificates import Certificates
 from keystead.service.configuration.context import ConfigurationContext
 from keystead.service.configuration.key_manager_configs import KeyManagerConfigs
@@ -55,6 +60,10 @@ from keystead.service.configuration.key_managers import KeyManagers
 from keystead.service.configuration.key_server_views import NodeTraffic
 from keystead.service.configuration.key_servers import KeyServers
 from keystead.service.configuration.key_stores import KeyStores
+from keystead.service.forwarding.delivery import LEASE_LENGTH, Delivery
+from keystead.service.forwarding.destinations import Destinations
+from keystead.service.forwarding.filters import EventFilters
+from keystead.service.keys.listing import KeyLists
 from keystead.service.keys.looking.visible import KeyVisibility
 from keystead.service.keys.reporting.waiting import WaitingWork
 from keystead.service.ports.sealing import SealError
@@ -90,7 +99,8 @@ class Running:
     queue: ProbeQueue
     keys: KeyServices
     monitor: Monitor
-    """Not started, like the keeper of keys: ``serve`` starts both."""
+    """Not started, like the keeper of keys and the delivery: ``serve`` starts them."""
+    delivery: Delivery
 
     def stop(self) -> None:
         """End the parts that could hold a request for long. Each of them answers that the service stops."""
@@ -107,8 +117,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
     node = node_uuid(settings.data)
     store = opened(settings)
     store.on_events = logs.log_events
-    hasher = Argon2Hasher()
-    key_maker = ThreadedKeyMaker()
+    hasher, key_maker = Argon2Hasher(), ThreadedKeyMaker()
     clock = SystemClock()
     try:
         try:
@@ -149,12 +158,16 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             audit=audit,
             audit_messages=AuditMessages(store, audit),
             certificate_logins=certificate_logins,
+            certificate_uses=CertificateUses(store),
             certificates=Certificates(store, keyring, audit, clock, key_maker, queue, gateway),
             cluster=ClusterInfo(store, audit),
+            destinations=Destinations(store, audit, gateway.refuses),
+            event_filters=EventFilters(store, audit),
             events=Events(store),
             health=Health(store, metrics, metrics_public=settings.metrics_public),
             incarnations=incarnations,
-            jobs=Jobs(store, audit, clock, node),
+            jobs=Jobs(store, audit, clock, node, keys.runner),
+            key_lists=KeyLists(store),
             key_manager_configs=KeyManagerConfigs(store, audit, clock, node),
             key_managers=KeyManagers(configuration),
             detached_key_servers=keys.detached,
@@ -169,6 +182,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             key_survival=keys.survival,
             key_writer=keys.writer,
             keys=keys.keys,
+            listener_tls=offered(),
             logins=logins,
             login_messages=LoginMessagesOfOwners(store, audit),
             roles=Roles(store, audit, tuple(PATHS)),
@@ -185,14 +199,15 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             raise CannotStart(str(error)) from None
         await services.jobs.start()
         keys.start()
-        intervals = Intervals(settings.monitor_interval, settings.monitor_probe_interval)
-        monitor = Monitor(watching, KeyVisibility(store, keyring, clock).sees_keys, metrics, intervals)
+        delivery = _delivery(store, rules, keyring, clock, metrics, node)
+        monitor = Monitor(watching, KeyVisibility(store, keyring, clock).sees_keys, metrics, _intervals(settings))
         metrics.add_source(lambda: in_work(queue, services.jobs))
         NodeConditions(settings, rules, keys.reads, clock).show(services.attention, metrics)
         try:
-            yield Running(services, store, keyring, queue, keys, monitor)
+            yield Running(services, store, keyring, queue, keys, monitor, delivery)
         finally:
             await monitor.close()
+            await delivery.close()
             await services.jobs.close()
             await keys.close()
             await incarnations.close()
@@ -201,6 +216,20 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         hasher.close()
         key_maker.close()
         await store.close()
+
+
+def _delivery(
+    store: SqlStore, rules: EgressRules, sealer: Sealer, clock: SystemClock, metrics: Metrics, node: str
+) -> Delivery:
+    """Return the delivery to destinations, and have the metrics show what waits for it."""
+    leases = Leases(store, clock, node, LEASE_LENGTH, rests=True)
+    delivery = Delivery(store, leases, NetworkSender(Outlets(rules).open), sealer, clock, metrics, node)
+    metrics.add_source(lambda: forwarding(delivery.waiting()))
+    return delivery
+
+
+def _intervals(settings: Settings) -> Intervals:
+    return Intervals(settings.monitor_interval, settings.monitor_probe_interval)
 
 
 async def _begin(incarnations: Incarnations, store: SqlStore, settings: Settings, node: str) -> None:
@@ -293,6 +322,7 @@ async def _serve(settings: Settings, address: tuple[str, int], proxies: TrustedP
             lambda: certificate_items([own.used(contexts.certificate)], SystemClock().now())
         )
         open_.keys.keeper.start()
+        open_.delivery.start()
         await server.serve([socket])
 
 

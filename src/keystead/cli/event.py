@@ -1,4 +1,4 @@
-"""``keystead event log show``: the events about key servers and certificates. Source: the ONTAP CLI's verbs."""
+"""``keystead event ...``: the events about key servers and certificates. Source: the ONTAP CLI's verbs."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import click
 
 from keystead.cli.client import Refused, Unreachable
 from keystead.cli.commands import Group
+from keystead.cli.event_forwarding import destination, filters
 from keystead.cli.output import print_records, shown
 from keystead.cli.rest import api, api_command, of_svm, one_svm
 
@@ -24,7 +25,11 @@ UNAVAILABLE = "262145"  # the service stops, or its database is away
 
 @click.group(cls=Group)
 def event() -> None:
-    """Show events."""
+    """Show events, and forward them."""
+
+
+event.add_command(destination)
+event.add_command(filters)
 
 
 @event.group()

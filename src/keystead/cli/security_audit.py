@@ -1,4 +1,4 @@
-"""``keystead security audit show``: the audit records of calls through the API."""
+"""``keystead security audit ...``: the audit records of calls through the API, and where they are forwarded to."""
 
 from __future__ import annotations
 
@@ -10,11 +10,15 @@ from keystead.cli.client import exactly
 from keystead.cli.commands import Group
 from keystead.cli.output import print_records
 from keystead.cli.rest import api, api_command, of_svm, one_svm, svm_name
+from keystead.cli.security_audit_destination import destination
 
 
 @click.group(cls=Group)
 def audit() -> None:
-    """Show the audit log."""
+    """Show the audit log, and forward it."""
+
+
+audit.add_command(destination)
 
 
 @audit.command()

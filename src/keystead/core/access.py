@@ -52,6 +52,8 @@ _OF_EVERY_SVM_ACCOUNT = (
 )
 
 _LOGIN_MESSAGES = "/api/security/login/messages"
+_JOBS = "/api/cluster/jobs"
+_CLI_CERTIFICATES = Privilege("/api/private/cli/security/certificate", Access.READONLY)
 
 RETRIEVE = "/api/security/key-managers/*/volume-keys/*/retrieve"
 """The path that returns key material: for ``key-reader`` alone. No other role includes it."""
@@ -78,12 +80,14 @@ PRIVILEGES = {
     Role.ADMIN: _table(Privilege("/api", Access.ALL), _NO_MATERIAL),
     Role.READONLY: _table(Privilege("/api", Access.READONLY), *_OWN_ACCOUNT),
     Role.VSADMIN: _table(
-        *_OF_EVERY_SVM_ACCOUNT,
+        *(*_OF_EVERY_SVM_ACCOUNT, _CLI_CERTIFICATES),
         *(Privilege(path, Access.ALL) for path in _KEY_MANAGEMENT),
+        Privilege(_JOBS, Access.ALL),  # as in ONTAP: roles of SVMs are made with it
         *(Privilege(CONFIRM, Access.NONE), _NO_MATERIAL, Privilege(_LOGIN_MESSAGES, Access.READ_MODIFY)),
     ),
     Role.VSADMIN_READONLY: _table(
-        *_OF_EVERY_SVM_ACCOUNT, *(Privilege(path, Access.READONLY) for path in (*_KEY_MANAGEMENT, _LOGIN_MESSAGES))
+        *(*_OF_EVERY_SVM_ACCOUNT, _CLI_CERTIFICATES),
+        *(Privilege(path, Access.READONLY) for path in (*_KEY_MANAGEMENT, _LOGIN_MESSAGES)),
     ),
     Role.KEY_READER: _table(
         *(Privilege("/api", Access.NONE), Privilege("/api/cluster", Access.READONLY), *_OWN_ACCOUNT),

@@ -37,6 +37,9 @@ INPUT_LIMIT = 8 * 1024
 PARSED_LIMIT = 1024 * 1024
 """The greatest size in bytes of a body that is parsed."""
 
+_USERINFO = re.compile(r"(?<=://)[^/?#\s\"]*@")
+"""The user and password of a URL."""
+
 _READ = re.compile(r"retrieval of key .*, read ([0-9a-f]{16})", re.DOTALL)
 
 
@@ -62,10 +65,11 @@ def masked_input(body: bytes) -> str:
 def cleaned(text: str, limit: int = TEXT_LIMIT) -> str:
     """Return the caller's text as one line that any database and terminal takes, cut at ``limit`` characters.
 
-    Mask a text that contains a private key, as a path or an error may.
+    Mask a text that contains a private key, as a path or an error may, and a password in a URL.
     """
     if holds_private_key(text):
         return MASK
+    text = _USERINFO.sub(f"{MASK}@", text)
     shown = text[:limit]
     if not shown.isprintable():
         shown = "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in shown)
@@ -89,10 +93,25 @@ def _masked(value: Any) -> Any:
 
 
 def _short(text: str) -> str:
-    """Mask a string that contains a PEM private key, wherever the string is; cut a long string."""
+    """Mask a string that contains a PEM private key, and a password in a URL; cut a long string."""
     if holds_private_key(text):
         return MASK
+    text = _USERINFO.sub(f"{MASK}@", text)
     return text if len(text) <= TEXT_LIMIT else f"{text[:TEXT_LIMIT]}… ({len(text)} characters)"
+
+
+# --- what readers see ---
+
+
+def call_of(record: AuditRecord) -> str:
+    """Return the call of a record in ONTAP's form: ``POST /api/svm/svms : {"name":"vs0"}``."""
+    call = f"{record.method} {record.path}".strip()
+    return f"{call} : {record.input}" if record.input else call
+
+
+def application_of(record: AuditRecord) -> str:
+    """Return where a record comes from: ``http`` for a call or login, ``internal`` for the service itself."""
+    return "http" if record.method or record.account else "internal"
 
 
 # --- reads of key material -------------------------------------------------------------------------------------------

@@ -187,6 +187,13 @@ FIRST_KEY_READ: Final = EventKind(
     'The account "{account}" of Vserver "{vserver}" read key material for the first time, from "{location}".',
 )
 
+MESSAGES_DROPPED: Final = EventKind(
+    "forwarding.messages.dropped",
+    "error",
+    ("log", "destination", "count"),
+    'The destination "{destination}" of the log "{log}" was away for so long that {count} message(s) were dropped.',
+)
+
 KINDS: Final[Mapping[str, EventKind]] = {
     kind.name: kind
     for kind in (
@@ -209,6 +216,7 @@ KINDS: Final[Mapping[str, EventKind]] = {
         RECOVERY_DAYS_CHANGED,
         KEY_READER_GRANTED,
         FIRST_KEY_READ,
+        MESSAGES_DROPPED,
     )
 }
 """All kinds of events, by name."""

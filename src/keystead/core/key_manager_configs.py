@@ -5,7 +5,7 @@ Pure. Source: ONTAP page of ``/security/key-manager-configs``. Common Criteria m
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from keystead.core import errors
@@ -14,7 +14,7 @@ from keystead.core.key_servers import check_release
 from keystead.core.model import Release
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from keystead.core.model import Node, Options
 
@@ -26,13 +26,17 @@ MOST_RECOVERY_DAYS = 36_500
 
 @dataclass(frozen=True, slots=True)
 class ConfigsChange:
-    """Changes of the settings; None leaves a value as it is. ``passphrase`` says whether one was given."""
+    """Changes of the settings; None leaves a value as it is. ``passphrase`` says whether one was given.
+
+    ``health_monitor_policy`` has the settings that are stated for types of key stores.
+    """
 
     health_monitor_polling_interval: int | None = None
     cloud_kms_retry_count: int | None = None
     key_recovery_days: int | None = None
     cc_mode_enabled: bool | None = None
     passphrase: bool = False
+    health_monitor_policy: Mapping[str, Mapping[str, bool]] = field(default_factory=dict)
 
     @property
     def options(self) -> dict[str, Any]:
@@ -45,6 +49,14 @@ class ConfigsChange:
         return {name: value for name, value in given.items() if value is not None}
 
 
+def health_policy(type_: str) -> dict[str, bool]:
+    """Return the health monitor's policy for a type of key store, which never changes.
+
+    The watch of external servers is always on, and it never takes volumes offline.
+    """
+    return {"enabled": type_ == "kmip", "manage_volume_offline": False}
+
+
 def plan_configs(options: Options, change: ConfigsChange, nodes: Iterable[Node], *, external: bool) -> Options:
     """Return the options after a change, or raise the first rule that is broken.
 
@@ -53,6 +65,10 @@ def plan_configs(options: Options, change: ConfigsChange, nodes: Iterable[Node],
     if change.cc_mode_enabled or change.passphrase:
         target = "cc_mode_enabled" if change.cc_mode_enabled else "passphrase"
         raise OntapError(errors.ONBOARD_NOT_ENABLED, target=target)
+    for type_, stated in change.health_monitor_policy.items():
+        for name, value in stated.items():
+            if value != health_policy(type_)[name]:
+                raise OntapError(errors.HEALTH_POLICY, target=f"health_monitor_policy.{type_}.{name}")
     nodes = tuple(nodes)
     if change.health_monitor_polling_interval is not None:
         target = "health_monitor_polling_interval"

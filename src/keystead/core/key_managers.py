@@ -225,7 +225,7 @@ def plan_change(state: ServersState, found: Found, change: KeyManagerChange) -> 
     if change.named:
         check_certificates(after, certificates)
     if change.client_certificate is not None:
-        _check_same_key_pair(certificates, before, after)
+        _check_successor(certificates, before, after)
     return CreationPlan(after, certificates, proves=bool(change.named))
 
 
@@ -259,11 +259,25 @@ def _check_agrees(key_manager: KeyManager, change: KeyManagerChange) -> None:
             raise OntapError(errors.INVALID_VALUE, target=field, field=field, reason=reason)
 
 
-def _check_same_key_pair(certificates: Mapping[str, Certificate], before: KeyManager, after: KeyManager) -> None:
+def _check_successor(certificates: Mapping[str, Certificate], before: KeyManager, after: KeyManager) -> None:
     """Raise 65536850 for another key pair. A client certificate that no longer exists cannot be compared."""
     old = certificates.get(before.client_certificate)
-    if old is not None and _public_key(old) != _public_key(certificates[after.client_certificate]):
-        raise OntapError(errors.KEY_PAIR, target=CLIENT_CERTIFICATE)
+    if old is not None:
+        check_same_key_pair(old, certificates[after.client_certificate], CLIENT_CERTIFICATE)
+
+
+def check_same_key_pair(old: Certificate, new: Certificate, target: str) -> None:
+    """Raise 65536850 unless both certificates are for one key pair. ``target`` is the field that the error names.
+
+    Called when a key manager gets another client certificate, and before the successor of one is installed.
+    """
+    if not has_same_key_pair(old, new):
+        raise OntapError(errors.KEY_PAIR, target=target)
+
+
+def has_same_key_pair(one: Certificate, other: Certificate) -> bool:
+    """Return True if both certificates are for one key pair."""
+    return _public_key(one) == _public_key(other)
 
 
 def _public_key(certificate: Certificate) -> bytes:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from keystead.core.resumable import Resumable
     from keystead.core.server_address import ServerAddress
 
 
@@ -221,7 +222,8 @@ class JobState(StrEnum):
 class Job:
     """Work that outlives its call. ``svm`` is the owner, None for the cluster; ``node`` runs the work.
 
-    ``code`` is 0, or the ONTAP code of a failure with the text ``message``. ``results`` is a JSON object, or empty.
+    ``code`` is 0, or the ONTAP code of a failure with the text ``message``; ``arguments`` are those of its error.
+    ``results`` is a JSON object, or empty. ``resumable`` is None if the work cannot go on in another process.
     """
 
     uuid: str
@@ -236,6 +238,8 @@ class Job:
     start_time: datetime
     end_time: datetime | None = None
     results: str = ""
+    arguments: tuple[tuple[str, str], ...] = ()
+    resumable: Resumable | None = None
 
 
 class Role(StrEnum):
@@ -322,7 +326,8 @@ class Options:
     """Settings of the cluster that are stored in its database and changed through the API.
 
     ``audit_cli``, ``audit_http`` and ``audit_ontapi`` turn on records of reads. The polling interval is in minutes. In
-    the ``key_recovery_days`` after its deletion a key can be recovered.
+    the ``key_recovery_days`` after its deletion a key can be recovered. The cluster's contact and location are for
+    people.
     """
 
     audit_cli: bool = False
@@ -331,6 +336,8 @@ class Options:
     health_monitor_polling_interval: int = 15
     cloud_kms_retry_count: int = 3
     key_recovery_days: int = 7
+    cluster_contact: str = ""
+    cluster_location: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from datetime import datetime
 
     from keystead.core.probing import TlsIdentity
@@ -79,20 +79,47 @@ def build(identity: TlsIdentity) -> ClientContext:
     :meth:`Contexts.get`.
     """
     certificate = x509.load_pem_x509_certificate(identity.certificate.encode())
+    context = _strict_context(identity.server_cas)
+    _show(context, identity)
+    return ClientContext(context, certificate.not_valid_before_utc, certificate.not_valid_after_utc)
+
+
+def destination_context(cas: Sequence[str], client: TlsIdentity | None, *, verify: bool) -> ssl.SSLContext:
+    """Build a context for a server that is no key server: ``cas`` (PEM) are trusted, and those of the system.
+
+    ``client`` is the certificate to show, if any. Without ``verify``, any certificate is taken. Raises like
+    :meth:`Contexts.get`.
+    """
+    context = _strict_context(cas)
+    context.load_default_certs()
+    if client is not None:
+        _show(context, client)
+    if not verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _strict_context(cas: Sequence[str]) -> ssl.SSLContext:
+    """Return a context that trusts these CAs only. An intermediate may be trusted instead of its root."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(CIPHERS)
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
     context.verify_flags = ssl.VerifyFlags.VERIFY_X509_TRUSTED_FIRST | ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN
-    if identity.server_cas:
-        context.load_verify_locations(cadata="\n".join(identity.server_cas))
+    if cas:
+        context.load_verify_locations(cadata="\n".join(cas))
+    return context
+
+
+def _show(context: ssl.SSLContext, identity: TlsIdentity) -> None:
+    """Have the context show the client certificate. Raises KeyMismatchError, ssl.SSLError."""
     try:
         _load_client_certificate(context, identity)
     except ssl.SSLError as error:
         if getattr(error, "reason", None) in _KEY_DOES_NOT_MATCH:
             raise KeyMismatchError from None
         raise
-    return ClientContext(context, certificate.not_valid_before_utc, certificate.not_valid_after_utc)
 
 
 def _load_client_certificate(context: ssl.SSLContext, identity: TlsIdentity) -> None:

@@ -85,6 +85,26 @@ class Metrics:
             registry=self._registry,
         )
 
+        labels = ["log", "destination"]
+        self._delivered = Counter(
+            "keystead_forwarded_messages",
+            "Messages that a destination has taken from this node.",
+            labels,
+            registry=self._registry,
+        )
+        self._undelivered = Counter(
+            "keystead_forwarding_failures",
+            "Times that a destination took no messages from this node.",
+            labels,
+            registry=self._registry,
+        )
+        self._dropped = Counter(
+            "keystead_forwarding_dropped_messages",
+            "Messages that a destination never gets, because too many waited.",
+            labels,
+            registry=self._registry,
+        )
+
     def checked(self, seconds: float, *, alive: bool) -> None:
         """Count a light check."""
         if alive:
@@ -113,6 +133,18 @@ class Metrics:
         """Count a connection that was closed at once."""
         self._refused.labels(reason).inc()
 
+    def delivered(self, log: str, name: str, count: int) -> None:
+        """Count messages that a destination has taken."""
+        self._delivered.labels(log, name).inc(count)
+
+    def undelivered(self, log: str, name: str) -> None:
+        """Count that a destination took no messages."""
+        self._undelivered.labels(log, name).inc()
+
+    def dropped(self, log: str, name: str, count: int) -> None:
+        """Count messages that a destination never gets."""
+        self._dropped.labels(log, name).inc(count)
+
     def add_source(self, source: Callable[[], Iterable[Samples]]) -> None:
         """Add a function that returns samples whenever somebody reads the metrics. It is called in the event loop."""
         self._sources.append(source)
@@ -135,6 +167,12 @@ def in_work(queue: ProbeQueue, jobs: Jobs) -> Iterable[Samples]:
     """Yield how many calls and jobs this node works on."""
     yield ("keystead_probe_queue", "Calls that probe key servers, or wait for their turn to.", (), [((), queue.calls)])
     yield ("keystead_jobs_running", "Jobs that this node runs.", (), [((), jobs.running)])
+
+
+def forwarding(waiting: Iterable[tuple[tuple[str, str], float]]) -> Iterable[Samples]:
+    """Yield how many messages wait for each destination, on the node that delivers."""
+    text = "Messages that wait for a destination, on the node that delivers to it."
+    yield ("keystead_forwarding_waiting_messages", text, ("log", "destination"), tuple(waiting))
 
 
 class _Current(Collector):

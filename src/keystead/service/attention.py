@@ -18,6 +18,7 @@ from keystead.service.keys.topology import load_topology
 from keystead.service.loading import incarnation_of, require_cluster, require_key_manager
 from keystead.service.ports.cluster import ClusterRows, IncarnationRows, NodeRows, ObservationRows
 from keystead.service.ports.configuration import CertificateRows, KeyManagerRows, ListRows
+from keystead.service.ports.forwarding import DestinationRows
 from keystead.service.ports.keys import AttemptRows, CopyRows, KeyRows, OrphanRows, ReportRows, TopologyRows
 from keystead.service.ports.page import Page
 from keystead.service.probing.watching import used_certificates
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
 
 HISTORY: Final = timedelta(hours=24)
-"""How far back the outages in an overview reach."""
+"""How far back outages are shown."""
 
 _KINDS: Final = tuple(Condition("name", Op.EQUAL, name) for name in KINDS)
 
@@ -57,6 +58,7 @@ class Rows(
     NodeRows,
     IncarnationRows,
     ObservationRows,
+    DestinationRows,
     Protocol,
 ):
     """The rows that this module reads."""
@@ -64,18 +66,16 @@ class Rows(
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """What needs somebody, and what it was found from.
+    """The things that need somebody, and what they were found from.
 
     ``managers`` are the enabled key managers with their servers, keys and observations. ``certificates`` are those in
-    use and those that key servers showed. ``outages`` are those within :data:`HISTORY`. ``cluster`` is the cluster's
-    name, ``time`` that of the snapshot.
+    use and those that key servers showed. ``cluster`` is the cluster's name, ``time`` that of the snapshot.
     """
 
     items: list[Item]
     managers: list[Watched]
     certificates: list[UsedCertificate]
     nodes: Sequence[Node]
-    outages: Mapping[OfServer, tuple[Outage, ...]]
     cluster: str
     time: datetime
 
@@ -113,6 +113,13 @@ class Attention:
             found.items.extend(item for source in self._sources for item in source())
         return replace(found, items=worst_first(found.items))
 
+    async def outages(self, call: Call) -> Mapping[OfServer, tuple[Outage, ...]]:
+        """Return the outages of key servers within :data:`HISTORY`. Raises StoreError."""
+        now = self._clock.now()
+        recent = Page((_KINDS, (Condition("time", Op.AT_LEAST, now - HISTORY),)))
+        found = await self._store.read(lambda tx: tx.page(Event, call.within(recent)))
+        return outages(found, now - HISTORY, now)
+
     def warnings_of(self, certificate: Certificate) -> list[str]:
         """Return a sentence if a certificate of ours ended or ends soon. Called when it was installed."""
         return self._sentences([own_certificate(certificate, certificate.svm, "")])
@@ -140,9 +147,7 @@ class Attention:
         """Return what the database tells; the items in any order."""
         nodes, now = tx.nodes(), self._clock.now()
         cluster = require_cluster(tx).name
-        recent = Page((_KINDS, (Condition("time", Op.AT_LEAST, now - HISTORY),)))
-        outages_of = outages(tx.page(Event, call.within(recent)), now - HISTORY, now)
-        found = Overview([], [], [], nodes, outages_of, cluster, now)
+        found = Overview([], [], [], nodes, cluster, now)
         listed: list[UsedCertificate] = []
         full = call.caller.svm is None
         for manager, servers in tx.watched():
@@ -162,6 +167,7 @@ class Attention:
         found.items.extend(of_cluster.certificate_items(listed, now))
         if call.scope is None:
             found.items.extend([*of_cluster.node_items(nodes), *of_cluster.destruction_items(incarnation_of(tx))])
+            found.items.extend(of_cluster.destination_items(tx.destinations(), now))
         return found
 
     def _watched(

@@ -23,16 +23,20 @@ if TYPE_CHECKING:
     from keystead.service.cluster.info import ClusterInfo
     from keystead.service.cluster.jobs import Jobs
     from keystead.service.cluster.svms import Svms
+    from keystead.service.configuration.certificate_uses import CertificateUses
     from keystead.service.configuration.certificates import Certificates
     from keystead.service.configuration.detached_servers import DetachedKeyServers
     from keystead.service.configuration.key_manager_configs import KeyManagerConfigs
     from keystead.service.configuration.key_managers import KeyManagers
     from keystead.service.configuration.key_servers import KeyServers
     from keystead.service.configuration.key_stores import KeyStores
+    from keystead.service.forwarding.destinations import Destinations
+    from keystead.service.forwarding.filters import EventFilters
     from keystead.service.keys.catalogue import Keys
     from keystead.service.keys.destroying.retire import KeyRetirement
     from keystead.service.keys.keeping.replicate_now import KeyReplicator
     from keystead.service.keys.learning.confirm import ServerConfirmation
+    from keystead.service.keys.listing import KeyLists
     from keystead.service.keys.orphans.adopt import Orphans
     from keystead.service.keys.orphans.dismiss import OrphanDismissals
     from keystead.service.keys.reading.restore import KeyRestorer
@@ -42,6 +46,7 @@ if TYPE_CHECKING:
     from keystead.service.keys.reporting.survival import KeySurvival
     from keystead.service.keys.reporting.waiting import WaitingWork
     from keystead.service.keys.writing.create import KeyWriter
+    from keystead.service.ports.process import ListenerTls
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +58,15 @@ class Services:
     audit: AuditLog
     audit_messages: AuditMessages
     certificate_logins: CertificateLogins
+    certificate_uses: CertificateUses
     certificates: Certificates
     cluster: ClusterInfo
+    destinations: Destinations
     detached_key_servers: DetachedKeyServers
+    event_filters: EventFilters
     incarnations: Incarnations
     jobs: Jobs
+    key_lists: KeyLists
     key_manager_configs: KeyManagerConfigs
     key_managers: KeyManagers
     key_servers: KeyServers
@@ -72,6 +81,7 @@ class Services:
     key_writer: KeyWriter
     keys: Keys
     logins: Logins
+    listener_tls: ListenerTls
     login_messages: LoginMessagesOfOwners
     roles: Roles
     server_confirmation: ServerConfirmation

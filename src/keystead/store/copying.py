@@ -47,6 +47,8 @@ CONFIGURATION: Final = (
     tables.roles,
     tables.login_messages,
     tables.options,
+    tables.destinations,
+    tables.event_filters,
     tables.data_keys,
     tables.digest_keys,
     tables.server_profiles,

@@ -65,6 +65,7 @@ _PUT_EPOCH = update(tables.nodes).where(tables.nodes.c.uuid == bindparam("u")).v
 _LEASE = select(tables.leases).where(tables.leases.c.name == bindparam("u"))
 _LOCK_LEASE = _LEASE.with_for_update()
 _PUT_LEASE = storing(tables.leases, "name")
+_REMOVE_LEASE = delete(tables.leases).where(tables.leases.c.name == bindparam("u"))
 
 _detached = tables.detached_key_servers.c
 _DETACHED = select(tables.detached_key_servers).order_by(_detached.key_manager, _detached.detached, _detached.uuid)
@@ -158,6 +159,9 @@ class KeepingRows(Statements):
 
     def put_lease(self, lease: Lease) -> None:
         self.store(_PUT_LEASE, columns_of(tables.leases, lease))
+
+    def remove_lease(self, name: str) -> None:
+        self.change(_REMOVE_LEASE, {"u": name})
 
     def detached_key_servers(self, key_manager: str | None = None) -> tuple[Detached, ...]:
         wanted = _DETACHED if key_manager is None else _DETACHED_OF

@@ -34,6 +34,7 @@ from keystead.core.model import (
     Role,
     Svm,
 )
+from keystead.core.resumable import Resumable
 from keystead.core.server_address import ServerAddress
 from keystead.store import tables
 from keystead.store.conditions import Related, within
@@ -246,6 +247,20 @@ def _job(row: Row[Any], _: tuple[str, ...]) -> Job:
         start_time=row.start_time,
         end_time=row.end_time,
         results=row.results,
+        arguments=tuple((code, message) for code, message in json.loads(row.arguments)),
+        resumable=_resumable(row) if row.kind else None,
+    )
+
+
+def _resumable(row: Row[Any]) -> Resumable:
+    return Resumable(
+        kind=row.kind,
+        parameters=row.parameters,
+        origin=row.origin,
+        cursor=row.cursor,
+        done=row.done,
+        total=row.total,
+        requested=row.requested,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from keystead.store.administration import AdministrationRows
 from keystead.store.auditing import AuditRows
 from keystead.store.configuration import ConfigurationRows
+from keystead.store.forwarding import ForwardingRows
 from keystead.store.jobs import JobRows
 from keystead.store.keeping import KeepingRows
 from keystead.store.key_guarding import KeyRemovalRows
@@ -26,6 +27,7 @@ class SqlTransaction(
     KeyRemovalRows,
     KeyProofRows,
     ObjectCountRows,
+    ForwardingRows,
     SessionRows,
 ):
     """An implementation of :class:`keystead.service.ports.store.Transaction` on a connection."""

@@ -280,6 +280,8 @@ sessions = Table(
 # Name and value of options that differ from the defaults in keystead.core.model.Options.
 options = Table("options", metadata, _text("name", primary_key=True), _text("value"))
 
+# `arguments` is a JSON array of pairs: those of the error with which the job failed. From `kind` on: how far a
+# resumable job is; `kind` is empty for all others.
 jobs = Table(
     "jobs",
     metadata,
@@ -295,6 +297,14 @@ jobs = Table(
     Column("start_time", UtcTimestamp, nullable=False, index=True),
     Column("end_time", UtcTimestamp, nullable=True),
     _text("results"),
+    _text("arguments", server_default="[]"),
+    _text("kind", server_default=text("''")),
+    _text("parameters", server_default=text("''")),
+    _text("origin", server_default=text("''")),
+    _text("cursor", server_default=text("''")),
+    _integer("done", server_default="0"),
+    _integer("total", server_default="0"),
+    _text("requested", server_default=text("''")),
 )
 
 # `certificates` is a JSON array: the leaf and the chain that were seen last.
@@ -329,6 +339,19 @@ events = Table(
     _text("parameters"),
     _text("log_message"),
 )
+
+# Where audit records and events are forwarded to. `settings` is a JSON object, and `progress`: how far each has got.
+destinations = Table(
+    "destinations",
+    metadata,
+    _text("log", primary_key=True),
+    _text("name", primary_key=True),
+    _text("settings"),
+    _text("progress"),
+)
+
+# `rules` is a JSON array, in order.
+event_filters = Table("event_filters", metadata, _text("name", primary_key=True), _text("rules"))
 
 data_keys = Table(
     "data_keys",

@@ -15,6 +15,7 @@ from keystead.service.ports.store import StorageError, StoreError
 from keystead.web import login
 from keystead.web.confirming import confirmation
 from keystead.web.pages import PAGES
+from keystead.web.refusing import plain
 from keystead.web.rendering import STATIC, page, static
 from keystead.web.request import PageRequest
 from keystead.web.security import COOKIE, HEADERS
@@ -116,7 +117,7 @@ class Console:
             answer = confirming or await wanted.make(request)
         except (OntapError, StoreError) as failure:
             error = _as_error(failure)
-            if wanted.method != "GET":
+            if wanted.method != "GET" or error.kind is errors.NOT_AUTHORIZED:
                 await self._services.audit.refuse(request.call, error)
             return await error_page(request, error)
         if wanted.method == "GET":
@@ -136,7 +137,7 @@ class Console:
 
 async def error_page(request: PageRequest, error: OntapError) -> Response:
     """Return the page that says what went wrong, and what to do."""
-    facts = {"error": error, "advice": ADVICE.get(error.kind, "")}
+    facts = {"error": error, "advice": plain(ADVICE.get(error.kind, ""))}
     return page("error.html", await shell(request, "") | facts, error.kind.status)
 
 

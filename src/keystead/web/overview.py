@@ -20,14 +20,16 @@ from keystead.web.survival_tables import weakness
 from keystead.web.tones import WORDS, Tone
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
     from keystead.core.attention.key_managers import Watched
     from keystead.core.availability import UsedCertificate
     from keystead.core.model import KeyServer, Observation
-    from keystead.core.outages import Outage
+    from keystead.core.outages import OfServer, Outage
     from keystead.service.attention import Overview
+
+    Outages = Mapping[OfServer, tuple[Outage, ...]]
 
 SLOTS: Final = 4
 """How many primary key servers a key manager has at most."""
@@ -152,10 +154,10 @@ def _next_failure(managers: Sequence[Watched]) -> str:
     )
 
 
-def rows(found: Overview) -> list[Row]:
+def rows(found: Overview, outages: Outages) -> list[Row]:
     """Return the key managers, the worst first."""
     ends = _next_ends(found)
-    made = [_row(found, manager, ends.get(manager.vserver)) for manager in found.managers]
+    made = [_row(found, outages, manager, ends.get(manager.vserver)) for manager in found.managers]
     return sorted(made, key=lambda row: (row.tone.order, row.survives, row.vserver))
 
 
@@ -168,10 +170,10 @@ def folded(hidden: Sequence[Row]) -> str:
     return f"{counted(len(hidden), 'more key manager')}: {words}."
 
 
-def _row(found: Overview, watched: Watched, end: UsedCertificate | None) -> Row:
+def _row(found: Overview, outages: Outages, watched: Watched, end: UsedCertificate | None) -> Row:
     silent = silent_nodes(found.nodes)
     seen = [each for each in watched.observations if each.node not in silent]
-    cells = tuple(_cell(found, watched, server, seen) for server in watched.servers)
+    cells = tuple(_cell(found, outages, watched, server, seen) for server in watched.servers)
     now = watched.survival.now
     about = [item for item in found.items if item.key_manager == watched.of.uuid]
     worst = min((_TONE_OF[item.severity] for item in about), key=lambda tone: tone.order, default=Tone.OK)
@@ -192,7 +194,7 @@ def _row(found: Overview, watched: Watched, end: UsedCertificate | None) -> Row:
     )
 
 
-def _cell(found: Overview, watched: Watched, server: KeyServer, seen: Sequence[Observation]) -> Cell:
+def _cell(found: Overview, outages: Outages, watched: Watched, server: KeyServer, seen: Sequence[Observation]) -> Cell:
     address = str(server.address)
     primary = [each for each in seen if (each.key_server, each.host) == (server.uuid, PRIMARY)]
     secondaries = tuple(
@@ -210,7 +212,7 @@ def _cell(found: Overview, watched: Watched, server: KeyServer, seen: Sequence[O
         tone=tone,
         note=note,
         latency_ms=max((each.latency_ms for each in primary if each.latency_ms), default=None),
-        gaps=gaps(found.outages.get((watched.vserver, address), ()), found.time),
+        gaps=gaps(outages.get((watched.vserver, address), ()), found.time),
         secondaries=secondaries,
     )
 

@@ -33,6 +33,14 @@ class Place:
 
 PLACES: Final = (
     Place("/", "Overview", "home", ("GET", ATTENTION), None),
+    Place("/keys", "Keys", "key", ("GET", "/api/security/key-managers"), frozenset({Subject.KEYS})),
+    Place(
+        "/certificates",
+        "Certificates",
+        "certificate",
+        ("GET", "/api/security/certificates"),
+        frozenset({Subject.CERTIFICATE}),
+    ),
     Place("/survival", "Survival", "shield", ("GET", "/api/security/key-managers")),
     Place("/sessions", "Sessions", "who", ("GET", "/api/cluster")),
 )

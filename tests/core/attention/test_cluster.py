@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from keystead.core.attention.cluster import (
     BACKUP_DUE,
+    DROPPED_SHOWN,
     backup_items,
     certificate_items,
+    destination_items,
     destruction_items,
     disk_items,
     node_items,
@@ -18,6 +21,7 @@ from keystead.core.attention.cluster import (
 )
 from keystead.core.attention.items import Item, Severity, Subject, worst_first
 from keystead.core.availability import SILENT_AFTER, UsedCertificate
+from keystead.core.forwarding.destinations import Destination, Log, Progress, Protocol
 from keystead.core.keys.model import Incarnation
 from keystead.core.model import ONTAP_LEVEL, Node
 
@@ -135,3 +139,22 @@ def test_the_worst_comes_first() -> None:
         item("6", Severity.WARNING, Subject.SETTING),
     ]
     assert worst_first(reversed(ordered)) == ordered
+
+
+def test_a_destination_that_takes_nothing_or_lacks_messages() -> None:
+    """Since when, why, and where to look; a dropped message is told for some time only."""
+    sound = Destination(Log.AUDIT, "log", Protocol.TLS, "log.example", 6514)
+    failing = replace(sound, progress=Progress(failing_since=NOON, reason="connection_refused"))
+    lacking = replace(sound, log=Log.EVENTS, progress=Progress(dropped=3, dropped_at=NOON))
+    assert [*destination_items([sound, lacking], NOON + DROPPED_SHOWN)] == []
+    (down, lost) = destination_items([failing, lacking], NOON)
+    assert (down.name, down.since, down.command) == (
+        "log.example:6514",
+        NOON,
+        "keystead security audit destination show",
+    )
+    assert down.reason == "It takes no messages of the log audit: connection_refused."
+    assert lost.reason == "3 messages of the log events were dropped, because too many waited."
+    assert (lost.since, lost.command) == (NOON, "keystead event log show")
+    (audit,) = destination_items([replace(lacking, log=Log.AUDIT)], NOON)
+    assert audit.command == "keystead security audit show"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from keystead.core.attention.items import Item, Severity, Subject
-from keystead.core.attention.key_managers import Watched, key_items, orphan_items, server_items
+from keystead.core.attention.key_managers import Watched, key_items, orphan_items, server_items, without_network
 from keystead.core.keys.away import Away
 from keystead.core.keys.model import Dismissal, Orphan
 from keystead.core.keys.survival import CopyMark, KeyGroup, KeyName, survival
@@ -189,6 +189,43 @@ def test_a_server_that_hides_its_keys() -> None:
     nodes = [*NODES, Node("2", "node2", ONTAP_LEVEL, NOON)]
     (item,) = server_items(watched(*both, away={"b": Away.KEYS_HIDDEN}), nodes, full=True)
     assert (item.name, item.severity, item.since) == ("b.example:5696", Severity.CRITICAL, first)
+
+
+def test_what_an_account_of_the_svm_is_not_told() -> None:
+    """Neither an egress rule, nor why a server hides its keys. An address that is lost already is listed once."""
+    refused = replace(watched(), refused=frozenset({"a.example"}))
+    assert [*server_items(refused, NODES, full=False)] == []
+    lost = watched(seen("a", stage="egress", reason="address_not_allowed"), away={"a": Away.NOT_RESPONDING})
+    (item,) = server_items(replace(lost, refused=frozenset({"a.example"})), NODES, full=True)
+    assert item.severity is Severity.CRITICAL
+    hidden = watched(seen("b", state=State.AVAILABLE, keys_visible=False), away={"b": Away.KEYS_HIDDEN})
+    (item,) = server_items(hidden, NODES, full=False)
+    assert (item.reason, item.advice) == ("It answers, and does not show the keys that were left there.", "")
+
+
+@pytest.mark.parametrize(
+    ("stage", "reason", "shown_stage", "shown"),
+    [
+        ("egress", "address_not_allowed", "resolve", ()),
+        ("tls", "server_certificate_expired", "tls", (SHOWN,)),
+        ("tls", "server_certificate_issuer_not_found", "tls", ()),
+    ],
+)
+def test_what_could_tell_about_our_network_is_left_out(
+    stage: str, reason: str, shown_stage: str, shown: tuple[Any, ...]
+) -> None:
+    """Reasons, times of requests, and certificates that no CA of the key manager proved."""
+    lost = seen("a", stage=stage, reason=reason, certificates=(SHOWN,), latency_ms=3, keys_visible=False)
+    left = without_network(replace(watched(lost), refused=frozenset({"a.example"})))
+    assert left.refused == frozenset()
+    assert left.observations == [seen("a", stage=shown_stage, certificates=shown)]
+
+
+def test_a_command_can_be_pasted_whatever_the_svm_is_called() -> None:
+    """Its name is quoted for a shell."""
+    named = replace(SVM, name="v x;id")
+    (item, *_) = key_items(watched(groups=[group("a", 1)], svm=named))
+    assert item.command == "keystead security key-manager external replicate --vserver 'v x;id'"
 
 
 def test_an_address_that_would_be_refused_now() -> None:

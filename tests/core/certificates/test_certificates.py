@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keystead.core import errors
-from keystead.core.certificates.certificates import NewCertificate, check_install
+from keystead.core.certificates.certificates import NewCertificate, check_install, is_self_signed
 from keystead.core.errors import ErrorKind, OntapError
 from keystead.core.secret import Secret
 from tests.core import hostile_keys as hostile
@@ -164,6 +164,17 @@ def test_client_is_described() -> None:
     assert stored.expiry_time == NOW + dt.timedelta(1)
     assert stored.intermediates == (CA.public_certificate,)
     assert stored.sealed_private_key is None
+
+
+def test_what_is_self_signed() -> None:
+    """A name that signs itself is not enough, nor is another name with the same key; DSA cannot be checked."""
+    assert is_self_signed(pem())
+    assert not is_self_signed(pem(issuer="another"))
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "leaf")])
+    for signer in (OTHER_KEY, dsa.generate_private_key(1024)):
+        made = x509.CertificateBuilder(name, name, KEY.public_key(), 1, NOW, NOW + dt.timedelta(1))
+        text = made.sign(signer, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
+        assert not is_self_signed(text)
 
 
 def test_names_given() -> None:

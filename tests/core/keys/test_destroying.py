@@ -21,12 +21,14 @@ from keystead.core.keys.destroying import (
     is_due,
     is_past_recovery,
     is_purged,
+    is_recoverable,
     may_arrive,
     may_destroy,
     not_written,
     ownership,
     plan_recover,
     plan_retire,
+    recovery_ends,
     steps,
 )
 from keystead.core.keys.model import (
@@ -83,6 +85,24 @@ def refused(plan: Callable[[], Key]) -> bool:
     with pytest.raises(OntapError) as raised:
         plan()
     return (raised.value.kind, raised.value.target) == (errors.ENTRY_NOT_FOUND, "key_id")
+
+
+@pytest.mark.parametrize(
+    ("found", "recoverable", "ends"),
+    [
+        (key(), False, None),
+        (key(KeyState.RETIRED, NOW), True, NOW + WINDOW),
+        (replace(key(KeyState.RETIRED, NOW), overdue=True), False, NOW + WINDOW),
+        (key(KeyState.RETIRED, NOW, by=EARLIER), True, None),
+        (replace(key(KeyState.RETIRED, NOW, by=EARLIER), overdue=True), True, None),
+        (key(KeyState.PURGING, NOW), False, NOW + WINDOW),
+    ],
+)
+def test_until_when_a_key_can_be_recovered(found: Key, recoverable: bool, ends: datetime | None) -> None:
+    """As :func:`plan_recover` decides. What an earlier incarnation retired has no end."""
+    assert (is_recoverable(found, HERE), recovery_ends(found, HERE)) == (recoverable, ends)
+    if recoverable:
+        assert plan_recover(found, HERE).state is KeyState.COMMITTED
 
 
 COMMITTED, RETIRED = KeyState.COMMITTED, KeyState.RETIRED

@@ -105,6 +105,17 @@ def test_a_proof_counts_copies_and_domains_and_lists_what_is_not_proven() -> Non
     ]
 
 
+@pytest.mark.parametrize("kind", ReportKind)
+def test_counts_that_a_job_stored_go_on(kind: ReportKind) -> None:
+    """After each key the counts can be written as JSON, and another process counts on."""
+    whole, resumed = found(kind), found(kind)
+    for number, each in enumerate(MIXED):
+        whole.add(key(number), each)
+        resumed.add(key(number), each)
+        resumed = ReportFindings.resumed(kind, DOMAIN_OF, SERVERS, json.loads(json.dumps(resumed.as_json())))
+    assert resumed == whole
+
+
 def test_a_proof_counts_what_a_shared_secondary_has_as_lost_with_either() -> None:
     """A copy on a shared secondary adds no domain to a copy on one of its primaries, but one to a copy elsewhere."""
     shared = [replace(each, secondary_key_servers=("x",)) for each in SERVERS[1:]]

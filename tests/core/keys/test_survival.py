@@ -19,6 +19,7 @@ from keystead.core.keys.survival import (
     KeyName,
     Loss,
     Survival,
+    copy_mark,
     has_shared_addresses,
     survival,
 )
@@ -300,3 +301,21 @@ def test_keys_that_are_counted_one_by_one() -> None:
     assert {"".join(loss.domains): loss.oldest_proof for loss in found.losses if len(loss.domains) == 1} == {
         "a": NEW, "b": NEW, "c": OLD,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("presences", "away", "mark"),
+    [
+        ([], "", CopyMark.MISSING),
+        ([Presence.MISSING, Presence.PRESENT], "", CopyMark.PROVEN),
+        ([Presence.PRESENT], "a", CopyMark.PROVEN_AWAY),
+        ([Presence.PRESENT], "b", CopyMark.PROVEN),
+        ([Presence.DIFFERENT], "a", CopyMark.DIFFERENT),
+        ([Presence.SENT], "", CopyMark.UNKNOWN),
+    ],
+)
+def test_the_mark_of_one_key(presences: list[Presence], away: str, mark: CopyMark) -> None:
+    """The best copy on the server counts, and whether it can be read now."""
+    copies = [Copy("k", number, "a", presence) for number, presence in enumerate(presences)]
+    copies.append(Copy("k", 9, "b", Presence.PRESENT))
+    assert copy_mark(servers("a")[0], copies, away) is mark

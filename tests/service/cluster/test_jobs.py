@@ -13,19 +13,18 @@ from keystead.core import errors, jobs
 from keystead.core.errors import OntapError
 from keystead.core.jobs import JobOutcome
 from keystead.core.model import Cluster, Job, JobState, Node, Release, Role, Svm
-from keystead.service.audit.log import AuditLog
 from keystead.service.cluster import jobs as service
-from keystead.service.cluster.jobs import Jobs
 from keystead.service.cluster.svms import about_svm
 from keystead.service.context import Call, Caller
 from keystead.service.ports.page import Page
 from keystead.service.ports.store import StoreError
-from tests.service.worlds.basics import KEYRING, HandClock
+from tests.service.worlds.basics import HandClock
+from tests.service.worlds.jobs import jobs_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from keystead.service.cluster.jobs import Progress
+    from keystead.service.cluster.jobs import Jobs, Progress
     from keystead.service.ports.store import Store, Transaction
     from keystead.store import SqlStore
 
@@ -42,7 +41,7 @@ def of(svm: Svm) -> Call:
 
 def made(store: Store[Transaction], clock: HandClock) -> Jobs:
     """Return the jobs of a process of node-1."""
-    return Jobs(store, AuditLog(store, KEYRING, clock, NODE.uuid), clock, NODE.uuid)
+    return jobs_of(store, clock, NODE.uuid)
 
 
 @pytest.fixture
@@ -159,7 +158,7 @@ async def test_a_fault_is_262145_without_its_text(running: Jobs, capsys: pytest.
 async def test_a_restart_fails_what_was_under_way(store: SqlStore, running: Jobs, clock: HandClock) -> None:
     """A process that starts says of its node's unfinished jobs that they were interrupted; of no other node's."""
     mine = (await running.run(CALL, idle, svm=None)).job
-    other = Jobs(store, AuditLog(store, KEYRING, clock, "node-2"), clock, "node-2")
+    other = jobs_of(store, clock, "node-2")
     theirs = (await other.run(CALL, idle, svm=None)).job
     restarted = made(store, clock)
     clock.advance(5)
@@ -172,6 +171,7 @@ async def test_a_restart_fails_what_was_under_way(store: SqlStore, running: Jobs
     )
     assert found.end_time == clock.now()
     assert (await restarted.get(CALL, theirs.uuid)).state is JobState.RUNNING
+    await restarted.close()
     await other.close()
 
 
@@ -257,6 +257,29 @@ async def test_other_svms_see_no_job(running: Jobs) -> None:
             with pytest.raises(OntapError) as caught:
                 await read(call, uuid)
             assert (caught.value.kind, caught.value.target) == (errors.ENTRY_NOT_FOUND, "uuid")
+
+
+async def test_who_is_told_the_arguments_of_an_error(store: SqlStore, running: Jobs) -> None:
+    """Accounts of the cluster, and the account that began the job; for another one of the SVM there are none."""
+    told = (("server", "ks1:5696"), ("stage", "connect"))
+
+    async def work(_: Progress) -> None:
+        raise OntapError(errors.NETWORK, arguments=told)
+
+    own = (await running.run(of(SVM), work, svm=SVM, return_timeout=10)).job
+    cluster = (await running.run(CALL, work, svm=SVM, return_timeout=10)).job
+    neighbour = Call(Caller("neighbour", Role.VSADMIN, "127.0.0.1", SVM), "GET", "/api/test", scope=SVM)
+    tunnelled = Call(CALL.caller, "GET", "/api/test", scope=SVM)
+    seen = {
+        (name, job.uuid): (await running.view(call, job.uuid)).arguments
+        for name, call in {"own": of(SVM), "neighbour": neighbour, "admin": CALL, "tunnelled": tunnelled}.items()
+        for job in (own, cluster)
+    }
+    for (name, uuid), arguments in seen.items():
+        shown = name in {"admin", "tunnelled"} or (name == "own" and uuid == own.uuid)
+        assert arguments == (told if shown else ()), (name, uuid)
+    assert {view.arguments for view in await running.page(neighbour, Page())} == {()}
+    assert await store.read(lambda tx: tx.job(own.uuid)) == own
 
 
 async def test_finished_jobs_are_removed_in_time(running: Jobs, clock: HandClock) -> None:

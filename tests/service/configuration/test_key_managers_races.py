@@ -14,6 +14,7 @@ from keystead.core.certificates.certificates import NewCertificate
 from keystead.core.errors import ErrorKind, OntapError
 from keystead.core.key_managers import CertificateName, KeyManagerChange, NewKeyManager
 from keystead.core.key_servers import AddRequest
+from keystead.service.cluster.info import ClusterChange
 from tests.peers import fault_servers as fault
 from tests.peers import kmip_answers as kmip
 from tests.peers.adding import CALL, new_key_server, opened
@@ -78,7 +79,7 @@ async def test_a_name_is_the_clusters_or_an_svms(home: Home) -> None:
         for number in range(ROUNDS):
             name = f"name-{number}"
             ended = await at_once(
-                services.cluster.rename(CALL, name),
+                services.cluster.change(CALL, ClusterChange(name=name)),
                 services.svms.create(CALL, name),
                 services.svms.change(CALL, svm.uuid, name, {}),
             )

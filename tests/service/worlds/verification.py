@@ -10,15 +10,15 @@ from keystead.core.model import JobState
 from keystead.keyservers.egress import EgressRules
 from keystead.keyservers.objects import Objects
 from keystead.sealing.signing import Signer, verify
-from keystead.service.cluster.jobs import Jobs
 from keystead.service.keys.reporting.jobs import VerificationJobs
 from keystead.service.keys.reporting.reports import KeyReports
+from tests.service.worlds.jobs import jobs_of
 from tests.service.worlds.keys import CALL
 
 if TYPE_CHECKING:
     from keystead.core.keys.report import KeyReport
     from keystead.core.model import Job
-    from keystead.service.cluster.jobs import JobRequest
+    from keystead.service.cluster.jobs import Jobs, StepRequest
     from keystead.service.context import Call
     from tests.service.worlds.keys import KeyNode, KeyWorld
 
@@ -33,9 +33,9 @@ class ProvingNode:
     reports: KeyReports
     prover: VerificationJobs
 
-    async def run(self, task: JobRequest, call: Call = CALL) -> Job:
+    async def run(self, task: StepRequest, call: Call = CALL) -> Job:
         """Run a job to its end."""
-        return (await self.jobs.run(call, task.work, svm=task.svm, return_timeout=30)).job
+        return (await self.jobs.run_in_steps(call, task, return_timeout=30)).job
 
     async def prove(self, key_manager: str, call: Call = CALL) -> dict[str, Any]:
         """Prove, and return what the report says."""
@@ -66,7 +66,8 @@ async def proving(world: KeyWorld, **options: int) -> ProvingNode:
     prover = VerificationJobs(
         node.store, lambda: Objects(rules), node.endpoints, reports, node.audit, world.clock, node.uuid, **options
     )
-    return ProvingNode(node, signer, Jobs(node.store, node.audit, world.clock, node.uuid), reports, prover)
+    jobs = jobs_of(node.store, world.clock, node.uuid, prover.works, node.audit)
+    return ProvingNode(node, signer, jobs, reports, prover)
 
 
 def results(said: dict[str, Any]) -> list[dict[str, int]]:

@@ -55,6 +55,7 @@ _SUCCESSES = {
         _JOB_RUNS,
     ),
     Form.SET: (_Success(200, "Changed.", ("empty",)),),
+    Form.STEER: (_Success(200, "It is asked for.", ("empty",)),),
     Form.ACT: (_Success(200, "The object.", ("*",)),),
     Form.TRY: (_Success(200, "The findings.", ()),),
     Form.COMMAND: (_Success(201, "Done.", ("empty",)),),

@@ -253,6 +253,12 @@ EXAMPLES: Final = (
             "uuid": KEY_MANAGER,
             "scope": "svm",
             "external": {"servers": [{"server": _server(number), **_server_link(number)} for number in (1, 2)]},
+            "configuration": {
+                "name": "default",
+                "uuid": KEY_MANAGER,
+                **_self(f"/api/security/key-stores/{KEY_MANAGER}"),
+            },
+            "enabled": True,
             **_self(f"{_KEY_MANAGERS}/{KEY_MANAGER}"),
         },
     ),

@@ -58,6 +58,7 @@ _KINDS = {
     Form.CHANGE_MANY: _Kind("Change {plural}, by query or records", "collection_modify", _MANY, codes.MANY),
     Form.REMOVE_MANY: _Kind("Delete {plural}, by query or records", "collection_delete", _MANY, codes.MANY_GONE),
     Form.SET: _Kind("Change {one}", "modify", ("write",), codes.BODY),
+    Form.STEER: _Kind("", "modify", ("write",), codes.DELETE),
     Form.ACT: _Kind("", "create", ("write",), codes.POST),
     Form.TRY: _Kind("", "create", ("write",), codes.POST),
     Form.COMMAND: _Kind("", "create", ("write",), codes.POST),

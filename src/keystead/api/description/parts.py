@@ -66,7 +66,9 @@ _PATH_PARAMETERS = {
     "key_id": Parameter(TEXT, "The key's id: 80 hexadecimal digits."),
     "node_uuid": Parameter(UUID, "The node's identifier."),
     "report_uuid": Parameter(UUID, "The report's identifier."),
-    "index": Parameter(integer(1, 2**63 - 1), "The event's number."),
+    "index": Parameter(integer(1, 2**63 - 1), "The event's number; of a rule, its place in the filter."),
+    "address": Parameter(TEXT, "The destination's host name or IP address."),
+    "port": Parameter(integer(1, 65535), "The destination's port."),
 }
 
 HEADERS: dict[str, Any] = {

@@ -4,11 +4,15 @@ from keystead.api.resources import (
     accounts,
     attention,
     audit,
+    audit_destinations,
     auth_keys,
     certificates,
     certificates_signing,
+    cli_certificates,
     cluster,
     detached_key_servers,
+    ems_destinations,
+    ems_filters,
     ems_messages,
     events,
     incarnation,
@@ -27,6 +31,7 @@ from keystead.api.resources import (
     login_messages,
     retrievals,
     roles,
+    security,
     svms,
     unclaimed_objects,
     volume_keys,
@@ -42,11 +47,15 @@ PATHS = (
     | accounts.PATHS
     | attention.PATHS
     | audit.PATHS
+    | audit_destinations.PATHS
     | auth_keys.PATHS
     | certificates.PATHS
     | certificates_signing.PATHS
+    | cli_certificates.PATHS
     | cluster.PATHS
     | detached_key_servers.PATHS
+    | ems_destinations.PATHS
+    | ems_filters.PATHS
     | ems_messages.PATHS
     | events.PATHS
     | incarnation.PATHS
@@ -62,6 +71,7 @@ PATHS = (
     | login.PATHS
     | login_messages.PATHS
     | roles.PATHS
+    | security.PATHS
     | svms.PATHS
     | unclaimed_objects.PATHS
     | waiting.PATHS
@@ -92,10 +102,14 @@ RESOURCES = (
     certificates.CERTIFICATES,
     certificates_signing.SIGNINGS,
     certificates_signing.SIGNING_REQUESTS,
+    cli_certificates.CLI_CERTIFICATES,
     svms.SVMS,
     cluster.CLUSTER,
     cluster.NODES,
     jobs.JOBS,
+    ems_destinations.DESTINATIONS,
+    ems_filters.FILTERS,
+    ems_filters.RULES,
     ems_messages.MESSAGES,
     events.EVENTS,
     accounts.ACCOUNTS,
@@ -104,6 +118,8 @@ RESOURCES = (
     roles.PRIVILEGES,
     login.WHOAMI,
     login_messages.LOGIN_MESSAGES,
+    security.SECURITY,
     audit.SETTINGS,
     audit.MESSAGES,
+    audit_destinations.DESTINATIONS,
 )

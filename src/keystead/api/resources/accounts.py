@@ -13,7 +13,7 @@ from keystead.api.collections import Collection
 from keystead.api.declared import Form, Paths
 from keystead.api.hal import Reply, segment
 from keystead.api.operations import acting, deleting, patching, showing
-from keystead.api.resource import Field, Group, Resource, always
+from keystead.api.resource import Field, Group, Resource, always, itself
 from keystead.api.resources.svms import svm_link
 from keystead.api.values import BOOLEAN, SECRET, TEXT, UUID, one_of, text
 from keystead.core import errors
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from keystead.service.ports.page import Page
 
 COLLECTION = "/api/security/accounts"
+ROLES_PATH = "/api/security/roles"
 PASSWORD_PATH = "/api/security/authentication/password"  # noqa: S105 - a path
 CLUSTER_PATH = "/api/cluster"
 
@@ -39,6 +40,11 @@ CLUSTER_PATH = "/api/cluster"
 def owner_link(owner: Svm | Cluster) -> str:
     """Return the path of an owner."""
     return svm_link(owner) if isinstance(owner, Svm) else CLUSTER_PATH
+
+
+def role_path(owner: Svm | Cluster, role: str) -> str:
+    """Return the path of a role of an owner."""
+    return f"{ROLES_PATH}/{segment(owner.uuid)}/{segment(role)}"
 
 
 _OWNER = Group(name="owner", help="The SVM or cluster that owns the account.", get=attrgetter("owner"), link=owner_link)
@@ -92,6 +98,12 @@ ACCOUNTS = Resource(
             help="``svm`` if the account belongs to an SVM, else ``cluster``.",
             get=lambda view: "svm" if view.account.svm else "cluster",
             column="scope",
+        ),
+        Group(
+            name="role",
+            help="The role, which says what the account may do.",
+            get=itself,
+            link=lambda view: role_path(view.owner, view.account.role.value),
         ),
         Field(
             name="role.name",
@@ -259,7 +271,7 @@ _CHANGE_CODES = (
 _NAME_CODES = (errors.NAME_CHARACTERS, errors.NAME_LENGTH, errors.NAME_RESERVED)
 _CODES = {
     "POST": (errors.DUPLICATE_ENTRY, *_NAME_CODES, *_CHANGE_CODES, errors.SVM_NOT_FOUND),
-    "PATCH": _CHANGE_CODES,
+    "PATCH": (*_CHANGE_CODES, errors.PASSWORD_REPEATED),
     "DELETE": (errors.LAST_ADMIN,),
 }
 _ALL = Collection(resource=ACCOUNTS, page=_page, show=_show, create=_create, patch=_patch, delete=_delete, codes=_CODES)
@@ -267,7 +279,7 @@ _ALL = Collection(resource=ACCOUNTS, page=_page, show=_show, create=_create, pat
 PATHS: Paths = {
     COLLECTION: _ALL.operations(),
     f"{COLLECTION}/{{owner}}/{{name}}": {
-        "GET": showing(ACCOUNTS, _show),
+        "GET": showing(ACCOUNTS, _show, key_again=True),
         "PATCH": patching(ACCOUNTS, _patch, codes=_CODES["PATCH"]),
         "DELETE": deleting(ACCOUNTS, _delete, codes=_CODES["DELETE"]),
     },
@@ -277,7 +289,7 @@ PATHS: Paths = {
             _set_password,
             Form.COMMAND,
             "Set an account's password",
-            (errors.USER_NOT_FOUND, errors.SVM_NOT_FOUND, *_PASSWORD_CODES),
+            (errors.USER_NOT_FOUND, errors.SVM_NOT_FOUND, errors.PASSWORD_REPEATED, *_PASSWORD_CODES),
         )
     },
 }

@@ -15,13 +15,13 @@ from keystead.api.operations import listing, setting, showing
 from keystead.api.resource import Field, Group, Resource, itself
 from keystead.api.resources.cluster import NODES_PATH
 from keystead.api.values import BOOLEAN, TEXT, TIME, UUID, integer, one_of, place_in_list
-from keystead.core.audit import place
+from keystead.core.audit import application_of, call_of, place
 from keystead.core.query.query import Read
 
 if TYPE_CHECKING:
     from keystead.api.declared import Paths
     from keystead.api.request import Request
-    from keystead.core.model import AuditRecord, Options
+    from keystead.core.model import Options
     from keystead.core.query.query import Wanted
     from keystead.service.audit.messages import AuditMessage
 
@@ -93,7 +93,7 @@ MESSAGES = Resource(
             name="application",
             type=one_of(*_APPLICATIONS),
             help="``http`` for API calls and logins; ``internal`` for actions of the service itself.",
-            get=lambda view: "http" if view.record.method or view.record.account else "internal",
+            get=lambda view: application_of(view.record),
             read=Read.KEY,
         ),
         Field(
@@ -113,13 +113,18 @@ MESSAGES = Resource(
             read=Read.KEY,
         ),
         Field(
-            name="role", type=TEXT, help="The account's role.", get=lambda view: view.record.role or None, column="role"
+            name="role",
+            type=TEXT,
+            help="The account's role.",
+            get=lambda view: view.record.role or None,
+            column="role",
+            read=Read.KEY,
         ),
         Field(
             name="input",
             type=TEXT,
             help="Method, path and body, with secrets masked.",
-            get=lambda view: _input(view.record) or None,
+            get=lambda view: call_of(view.record) or None,
             read=Read.KEY,
         ),
         Field(
@@ -162,12 +167,6 @@ MESSAGES = Resource(
     link=lambda _: MESSAGES_PATH,
     order=("key", _PLACE, lambda view: place(view.record)),
 )
-
-
-def _input(record: AuditRecord) -> str:
-    """Return the call in ONTAP's form: ``POST /api/svm/svms : {"name":"vs0"}``."""
-    call = f"{record.method} {record.path}".strip()
-    return f"{call} : {record.input}" if record.input else call
 
 
 async def _settings(request: Request, _: Wanted) -> Options:

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 from keystead.api.hal import segment
 from keystead.api.operations import listing, setting, showing
 from keystead.api.resource import Field, Group, Resource
-from keystead.api.values import TEXT, UUID, integer, name, one_of
+from keystead.api.values import TEXT, UUID, integer, name, one_of, text
 from keystead.core import errors
 from keystead.core.model import ONTAP_LEVEL
 from keystead.core.query.query import Read
+from keystead.service.cluster.info import ClusterChange
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,8 +55,12 @@ CLUSTER = Resource(
     ontap="Cluster",
     help="The cluster: all nodes on one database.",
     declared=(
-        Field(name="name", type=name(44), help="The cluster's name.", get=attrgetter("name"), patch=True),
-        Field(name="uuid", type=UUID, help="The cluster's identifier.", get=attrgetter("uuid")),
+        Field(name="name", type=name(44), help="The cluster's name.", get=attrgetter("cluster.name"), patch=True),
+        Field(name="uuid", type=UUID, help="The cluster's identifier.", get=attrgetter("cluster.uuid")),
+        *(
+            Field(name=each, type=text(255), help=f"{help_} Kept and shown.", get=attrgetter(each), patch=True)
+            for each, help_ in (("contact", "Who looks after the cluster."), ("location", "Where it is."))
+        ),
         *_version(lambda _: ONTAP_LEVEL),
     ),
     link=lambda _: CLUSTER_PATH,
@@ -94,14 +99,14 @@ NODES = Resource(
 )
 
 
-async def _rename(request: Request, values: dict[str, Any]) -> None:
-    await request.services.cluster.rename(request.call, values["name"])
+async def _change(request: Request, values: dict[str, Any]) -> None:
+    await request.services.cluster.change(request.call, ClusterChange(**values))
 
 
 PATHS: Paths = {
     CLUSTER_PATH: {
         "GET": showing(CLUSTER, lambda request, _: request.services.cluster.get(request.call)),
-        "PATCH": setting(CLUSTER, _rename, codes=(errors.DUPLICATE_ENTRY,)),
+        "PATCH": setting(CLUSTER, _change, codes=(errors.DUPLICATE_ENTRY,)),
     },
     NODES_PATH: {"GET": listing(NODES, lambda request, page: request.services.cluster.nodes(request.call, page))},
     f"{NODES_PATH}/{{uuid}}": {

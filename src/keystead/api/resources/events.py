@@ -46,6 +46,7 @@ EVENTS = Resource(
             type=UUID,
             help="The node's identifier.",
             get=attrgetter("uuid"),
+            read=Read.KEY,
             column="node",
         ),
         Field(name="node.name", type=TEXT, help="The node's name.", get=attrgetter("name"), read=Read.KEY),
@@ -67,9 +68,10 @@ EVENTS = Resource(
         Field(
             name="message.name",
             type=TEXT,
-            help="The event's name.",
+            help="The event's name. In filters a comma separates names.",
             get=attrgetter("event.name"),
             column="name",
+            listed=True,
         ),
         Field(
             name="message.severity",

@@ -113,7 +113,12 @@ def key_manager_fields(uuid_of: Callable[[Any], str]) -> tuple[Group, Field]:
     return (
         Group(name=group, help="The key manager.", get=uuid_of, link=key_manager_path),
         Field(
-            name=f"{group}.uuid", type=UUID, help="The key manager's identifier, as in the path.", get=str, since="9.12"
+            name=f"{group}.uuid",
+            type=UUID,
+            help="The key manager's identifier, as in the path.",
+            get=str,
+            read=Read.KEY,
+            since="9.12",
         ),
     )
 

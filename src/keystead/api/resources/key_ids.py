@@ -26,6 +26,7 @@ from keystead.api.resources.volume_keys import ENCRYPTION
 from keystead.api.values import BOOLEAN, SERVER, TEXT, UUID, one_of
 from keystead.core import errors
 from keystead.core.keys.model import KeyType
+from keystead.core.query.query import Read
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,6 +64,7 @@ KEY_IDS = Resource(
             SERVER,
             "The first primary that holds a proven copy; left out for accounts that do not see key servers.",
             lambda view: view.id.server or None,
+            read=Read.KEY,
         ),
         _shown("key_manager", TEXT, "The configuration's name.", attrgetter("key_manager.configuration_name")),
         _shown("key_store", one_of("onboard", "external"), "Always ``external``.", always("external")),

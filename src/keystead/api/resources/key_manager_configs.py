@@ -11,7 +11,7 @@ from keystead.api.resource import OURS, Field, Resource, always
 from keystead.api.resources.key_stores import TYPES
 from keystead.api.values import BOOLEAN, SECRET, integer
 from keystead.core import errors
-from keystead.core.key_manager_configs import MOST_RECOVERY_DAYS, ConfigsChange
+from keystead.core.key_manager_configs import MOST_RECOVERY_DAYS, ConfigsChange, health_policy
 from keystead.core.query.query import Read
 
 if TYPE_CHECKING:
@@ -26,19 +26,16 @@ PATH = "/api/security/key-manager-configs"
 
 
 def _health_monitor_policy() -> Iterator[Field]:
-    """Yield the policy fields for each type of key store.
-
-    The watch of external servers is always on, and it never takes volumes offline.
-    """
+    """Yield the policy fields for each type of key store. A body may state what they always are."""
     for type_ in TYPES:
-        for field, value in (("enabled", type_ == "kmip"), ("manage_volume_offline", False)):
+        for field, value in health_policy(type_).items():
             yield Field(
                 name=f"health_monitor_policy.{type_}.{field}",
                 type=BOOLEAN,
                 help=f"Always {str(value).lower()}.",
                 get=always(value),
+                patch=True,
                 since="9.15",
-                refusal=errors.HEALTH_POLICY,
             )
 
 

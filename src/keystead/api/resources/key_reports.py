@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from keystead.api.values import Type
     from keystead.core.keys.report import KeyReport
     from keystead.core.query.query import Wanted
-    from keystead.service.cluster.jobs import JobRequest
+    from keystead.service.cluster.jobs import StepRequest
     from keystead.service.ports.page import Page
 
 COLLECTION = f"{ONE_KEY_MANAGER}/key-reports"
@@ -106,8 +106,8 @@ async def _drill(request: Request, _: dict[str, Any], query: WriteQuery) -> Repl
     return await _run(request, await request.services.verification_jobs.drill(request.call, request.path_uuid()), query)
 
 
-async def _run(request: Request, task: JobRequest, query: WriteQuery) -> Reply:
-    ran = await request.services.jobs.run(request.call, task.work, svm=task.svm, return_timeout=query.patience)
+async def _run(request: Request, task: StepRequest, query: WriteQuery) -> Reply:
+    ran = await request.services.jobs.run_in_steps(request.call, task, return_timeout=query.patience)
     return job_reply(ran, done=DONE)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from keystead.api.codes import NEW_SERVERS
 from keystead.api.collections import Collection
 from keystead.api.hal import segment
-from keystead.api.resource import Field, Group, Resource, itself
+from keystead.api.resource import Field, Group, Resource, always, itself
 from keystead.api.resources.owner import owner_fields
 from keystead.api.values import BOOLEAN, UUID, one_of, text
 from keystead.core import errors
@@ -62,6 +62,13 @@ KEY_STORES = Resource(
             type=one_of(*STATES),
             help="``active``; left out if the configuration is not enabled.",
             get=lambda key_manager: "active" if key_manager.enabled else None,
+            since="9.16",
+        ),
+        Field(
+            name="is_svm_kek",
+            type=BOOLEAN,
+            help="Always false: no SVM's key encryption key is kept here.",
+            get=always(value=False),
             since="9.16",
         ),
         *owner_fields(attrgetter("svm")),

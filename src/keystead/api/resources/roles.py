@@ -10,7 +10,7 @@ from keystead.api.collections import Collection
 from keystead.api.hal import segment
 from keystead.api.operations import deleting, patching, showing
 from keystead.api.resource import Field, Group, Resource, always
-from keystead.api.resources.accounts import owner_link
+from keystead.api.resources.accounts import ROLES_PATH, owner_link, role_path
 from keystead.api.values import BOOLEAN, TEXT, UUID, Type, one_of, place_in_list, text
 from keystead.core import errors
 from keystead.core.errors import OntapError
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from keystead.service.accounts.roles import RoleView
     from keystead.service.ports.page import Page
 
-COLLECTION = "/api/security/roles"
+COLLECTION = ROLES_PATH
 _ONE = f"{COLLECTION}/{{owner}}/{{name}}"
 _ACCESS = one_of(*Access)
 _PATH = Type("<path>", lambda value: "/" + TEXT.parse(value).lstrip("/"), textual=True)
@@ -44,7 +44,7 @@ class PrivilegeView:
 
 def role_link(view: RoleView) -> str:
     """Return the path of a role."""
-    return f"{COLLECTION}/{segment(view.owner.uuid)}/{segment(view.role.value)}"
+    return role_path(view.owner, view.role.value)
 
 
 def privilege_link(view: PrivilegeView) -> str:
@@ -244,7 +244,10 @@ _ALL_PRIVILEGES = Collection(
 
 PATHS: Paths = {
     COLLECTION: _ALL_ROLES,
-    _ONE: {"GET": showing(ROLES, _show), "DELETE": deleting(ROLES, _delete, codes=_ROLE_CODES["DELETE"])},
+    _ONE: {
+        "GET": showing(ROLES, _show, key_again=True),
+        "DELETE": deleting(ROLES, _delete, codes=_ROLE_CODES["DELETE"]),
+    },
     f"{_ONE}/privileges": _ALL_PRIVILEGES,
     f"{_ONE}/privileges/{{path:path}}": {
         "GET": showing(PRIVILEGES, _privilege),

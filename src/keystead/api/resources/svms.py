@@ -70,7 +70,14 @@ SVMS = Resource(
             required=True,
             column="name",
         ),
-        Field(name="state", type=one_of(*_STATES), help="Always ``running``.", get=lambda _: "running"),
+        Field(
+            name="state",
+            type=one_of(*_STATES),
+            help="Always ``running``.",
+            get=lambda _: "running",
+            given=one_of("running"),
+            patch=True,
+        ),
         Field(
             name="subtype",
             type=one_of(*_SUBTYPES),
@@ -117,7 +124,7 @@ async def _patch(request: Request, key: str, values: dict[str, Any], _: WriteQue
 
 def _about_storage(values: dict[str, Any]) -> Stated:
     """Return what a body states about the SVM's storage."""
-    return {name: value for name, value in values.items() if name not in {"name", "subtype"}}
+    return {name: value for name, value in values.items() if name not in {"name", "state", "subtype"}}
 
 
 async def _delete(request: Request, key: str, _: WriteQuery) -> None:

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import shlex
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from keystead.core.attention.items import Item, Severity, Subject, scoped
 from keystead.core.availability import SERVER, silent_nodes
+from keystead.core.forwarding.destinations import Log
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from datetime import datetime
 
     from keystead.core.availability import UsedCertificate
+    from keystead.core.forwarding.destinations import Destination
     from keystead.core.keys.model import Incarnation
     from keystead.core.model import Node
 
 BACKUP_DUE: Final = timedelta(days=7)
 """How old the last backup may be."""
+
+DROPPED_SHOWN: Final = timedelta(days=1)
+"""For how long it is listed that messages were dropped."""
 
 DISK_FREE: Final = 0.05
 """The part of the data directory's file system that must be free."""
@@ -106,6 +112,38 @@ def spool_items(*, is_waiting: bool) -> Iterator[Item]:
         )
 
 
+_OF_DESTINATIONS: Final = {
+    Log.AUDIT: "keystead security audit destination show",
+    Log.EVENTS: "keystead event destination show",
+}
+
+
+def destination_items(destinations: Iterable[Destination], now: datetime) -> Iterator[Item]:
+    """Yield the destinations that take no messages, and those for which some were dropped."""
+    for each in destinations:
+        progress, command = each.progress, _OF_DESTINATIONS[each.log]
+        if progress.failing_since is not None:
+            yield Item(
+                Subject.DESTINATION,
+                each.address,
+                Severity.WARNING,
+                reason=f"It takes no messages of the log {each.log}: {progress.reason}.",
+                advice="Bring it back, or correct the destination. What waits is sent then.",
+                command=command,
+                since=progress.failing_since,
+            )
+        if progress.dropped_at is not None and now - progress.dropped_at < DROPPED_SHOWN:
+            yield Item(
+                Subject.DESTINATION,
+                each.address,
+                Severity.WARNING,
+                reason=f"{progress.dropped} messages of the log {each.log} were dropped, because too many waited.",
+                advice="Audit records are still in the audit log here: read those that it lacks there.",
+                command="keystead security audit show" if each.log is Log.AUDIT else "keystead event log show",
+                since=progress.dropped_at,
+            )
+
+
 def disk_items(folder: str, free: int, size: int) -> Iterator[Item]:
     """Yield an item if the file system of the data directory is nearly full. Sizes are in bytes."""
     if free < size * DISK_FREE:
@@ -115,7 +153,7 @@ def disk_items(folder: str, free: int, size: int) -> Iterator[Item]:
             Severity.WARNING,
             reason=f"The disk of the data directory is nearly full: {free // 2**20} MiB are free.",
             advice="Make room. Without it neither changes nor reads of keys can be recorded, and they are refused.",
-            command=f"df -h {folder}",
+            command=f"df -h {shlex.quote(folder)}",
         )
 
 

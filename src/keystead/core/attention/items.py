@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -27,6 +28,7 @@ class Subject(StrEnum):
     KEY_SERVER = "key_server"
     DESTRUCTION = "destruction"
     AUDIT = "audit"
+    DESTINATION = "destination"
     DISK = "disk"
     CERTIFICATE = "certificate"
     NODE = "node"
@@ -57,8 +59,11 @@ class Item:
 
 
 def scoped(command: str, svm: Svm | None) -> str:
-    """Return a command with the option that names the SVM. ``svm`` is None for the cluster, which needs no option."""
-    return f"{command} --vserver {svm.name}" if svm else command
+    """Return a command with the option that names the SVM, quoted for a shell.
+
+    ``svm`` is None for the cluster, which needs no option.
+    """
+    return f"{command} --vserver {shlex.quote(svm.name)}" if svm else command
 
 
 def worst_first(items: Iterable[Item]) -> list[Item]:

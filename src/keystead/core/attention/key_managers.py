@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from keystead.core.keys.survival import KeyName, Pattern, Survival
     from keystead.core.model import Certificate, KeyManager, KeyServer, Node, Observation
 
+HIDDEN: Final = "It answers, and does not show the keys that were left there"
+
 NAMED: Final = 3
 """How many keys a sentence names."""
 
@@ -153,12 +155,12 @@ def server_items(watched: Watched, nodes: Sequence[Node], *, full: bool) -> Iter
                 watched,
                 server,
                 Severity.CRITICAL,
-                reason="It answers, and does not show the keys that were left there: reason canary_not_seen.",
-                advice=WORDS["canary_not_seen"].advice,
+                reason=HIDDEN + (": reason canary_not_seen." if full else "."),
+                advice=WORDS["canary_not_seen"].advice if full else "",
                 since=min(hidden, default=None),
                 command="show-status",
             )
-        if server.address.host in watched.refused:
+        if full and server.address.host in watched.refused and server.uuid not in watched.survival.now.away:
             yield _server_item(
                 watched,
                 server,

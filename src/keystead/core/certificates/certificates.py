@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
@@ -179,6 +180,16 @@ def _hash_function(leaf: x509.Certificate) -> str:
     except Exception:  # noqa: BLE001 - an algorithm that the library does not know
         return ""
     return algorithm.name.replace("-", "") if algorithm else ""
+
+
+def is_self_signed(pem: str) -> bool:
+    """Return True if a certificate's own key signed it. False also for a signature that cannot be checked here."""
+    certificate = x509.load_pem_x509_certificate(pem.encode())
+    try:
+        certificate.verify_directly_issued_by(certificate)
+    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
+        return False
+    return True
 
 
 def _hex_with_colons(digest: bytes | None) -> str:

@@ -12,6 +12,7 @@ from keystead.core.errors.administration import *
 from keystead.core.errors.advice import ADVICE as ADVICE
 from keystead.core.errors.certificates import *
 from keystead.core.errors.common import *
+from keystead.core.errors.forwarding import *
 from keystead.core.errors.key_managers import *
 from keystead.core.errors.keys import *
 from keystead.core.errors.not_raised import NOT_RAISED as NOT_RAISED

@@ -10,6 +10,21 @@ JOB_INTERRUPTED = row(
     "The job was interrupted: its node stopped. What it had done by then stays done.",
     "The service was stopped, or ended abruptly, while a job ran.",
 )
+JOB_CANCELLED = row(
+    262145,
+    409,
+    "The job was cancelled. What it had done by then stays done.",
+    "A PATCH of the job with `action=cancel`.",
+)
+JOB_ENDED = row(458762, 400, "Job is already in a terminal state.", "The job has succeeded or failed.")
+JOB_IS_RUNNING = row(458771, 400, "The specified job is running.", "Only a paused job can be resumed.")
+JOB_NOT_RUNNING = row(
+    458776, 400, "The specified job is not currently running.", "The job is paused, or is being cancelled."
+)
+JOB_WITHOUT_PAUSE = row(
+    458783, 400, "This job does not support pause.", "Its work has no steps from which another process could go on."
+)
+JOB_WITHOUT_CANCEL = row(458784, 400, "This job does not support cancel.", "As above.")
 ROLE_BUILT_IN = row(1263347, 400, "Cannot modify pre-defined roles.", "A built-in role is neither changed nor deleted.")
 ROLE_NOT_FOUND = row(1261215, 400, "The role was not found.", "No role has this name.")
 USER_NOT_FOUND = row(1261218, 400, "The user was not found.", "The account whose password is to be set does not exist.")
@@ -96,6 +111,12 @@ PASSWORD_TOO_SHORT = row(
 )
 PASSWORD_TOO_SIMPLE = row(
     7077920, 400, "The new password must have both letters and numbers.", "A password lacks a letter or a digit."
+)
+PASSWORD_REPEATED = row(
+    7077925,
+    400,
+    "New password must be different from the old password.",
+    "The account has this password already. Earlier passwords are not compared.",
 )
 PASSWORD_TOO_LONG = row(
     7077940, 400, "The password exceeds the maximum supported length.", "A password has at most 128 characters."

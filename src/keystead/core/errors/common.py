@@ -93,6 +93,12 @@ QUERY_REQUIRED = row(
     "{method} of a collection requires at least one field in the query, or records in the body.",
     "A PATCH or DELETE would have changed all objects.",
 )
+ALL_FIELDS_OF_CLI = row(
+    262220,
+    400,
+    "A call of a path below /private/cli must name the fields: * is not allowed.",
+    "`fields` is `*` or `**` at `/private/cli/security/certificate`.",
+)
 VALUE_TWICE = row(
     262222, 400, 'Value "{value}" for field "{field}" is listed more than once.', "A list names the same thing twice."
 )

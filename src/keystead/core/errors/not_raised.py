@@ -16,6 +16,7 @@ _AZURE = "no certificate is fetched from an Azure Key Vault"
 _NO_SSL = "deletion has no SSL configuration to remove"
 
 NOT_RAISED: dict[int, str] = {
+    458773: "there is no Job Manager: each node runs jobs while it serves calls",
     5636125: "there are no system accounts",
     5636146: "there is no console",
     5636168: "no role is of commands, so none is mapped to one of paths",
@@ -24,6 +25,7 @@ NOT_RAISED: dict[int, str] = {
     13434892: "262212 is raised for a role without a name or privileges",
     **dict.fromkeys((5636173, 5636184, 5636186), "every release here has all of custom roles"),
     **dict.fromkeys((13434890, 13434891, 13434893), "2621462 is raised for an owner that does not exist, 4 in a path"),
+    7077924: "only the present password is compared, with 7077925",
     7077921: "no special characters are asked for in a password",
     262291: "a records job has no time-out: the size of its body bounds it",
     65536600: "nodes need no quorum of their own: they keep their state in one database",

@@ -102,6 +102,20 @@ def plan_recover(key: Key | None, incarnation: Incarnation) -> Key:
     )
 
 
+def is_recoverable(key: Key, incarnation: Incarnation) -> bool:
+    """Return True if a deleted key can be recovered. Called to show a key."""
+    return key.state is KeyState.RETIRED and not _is_overdue(key, incarnation)
+
+
+def recovery_ends(key: Key, incarnation: Incarnation) -> datetime | None:
+    """Return when the recovery window of a deleted key ends, None if it has no end.
+
+    It has none if an earlier incarnation retired the key: this one destroys the key only if it is deleted again. Called
+    to show a key.
+    """
+    return key.purge_after if _retired_in(key, incarnation) else None
+
+
 def is_due(key: Key, incarnation: Incarnation, now: datetime) -> bool:
     """Return True if the recovery window of a key that this incarnation retired has ended at ``now``.
 
@@ -159,7 +173,10 @@ def is_purged(attempts: Collection[Attempt], copies: Iterable[Copy], incarnation
 
 
 def aborted_elsewhere(attempt: Attempt, incarnation: Incarnation) -> bool:
-    """Return True if another incarnation aborted the attempt. Its objects may be in use there by now."""
+    """Return True if the attempt is aborted, and another incarnation began it. Its objects may be in use there by now.
+
+    Which incarnation aborted it does not matter. An attempt that was disowned names no incarnation, so it counts, too.
+    """
     return attempt.state is AttemptState.ABORTED and attempt.incarnation != incarnation.uuid
 
 

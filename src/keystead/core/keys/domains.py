@@ -3,7 +3,7 @@
 "k proven copies in k domains survive the loss of any k-1 domains." Two primaries are in one domain if the canary of one
 was found on the other, or if an operator declares it. A secondary is in its primary's domain. An address may be a
 secondary of several primaries. Then it is in the domain of each, and copies there count as lost if any of those domains
-fails.
+fails. An address that is also a primary itself is in its own domain only.
 """
 
 from __future__ import annotations
@@ -116,10 +116,14 @@ def domains_at(
 def _domains_of_secondary(
     servers: Mapping[str, KeyServer], uuid: str, host: str, domain_of: Mapping[str, str]
 ) -> DomainSet:
-    """Return the domains of the secondary ``host`` of a server (uuid), as :func:`domains_at` describes them."""
+    """Return the domains of the secondary ``host`` of a server (uuid), by the rules of :func:`domains_at`.
+
+    If the address is also the primary of one of the ``servers``, the copy is on that server. So only that server's
+    domain counts, and not the domain of ``uuid``.
+    """
     address = ServerAddress.parse_host(host, servers[uuid].address.port)
-    primary = next((other for other, server in servers.items() if server.address == address), None)
-    if primary is not None:
-        return frozenset({domain_of[primary]})
+    primary_of = next((other for other, server in servers.items() if server.address == address), None)
+    if primary_of is not None:
+        return frozenset({domain_of[primary_of]})
     share = {other for other, server in servers.items() if address in secondary_addresses(server)}
     return frozenset(domain_of[other] for other in share | {uuid})

@@ -7,6 +7,7 @@ counts, because its domain stays. Otherwise no member of a replicated cluster co
 
 from __future__ import annotations
 
+import shlex
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -144,23 +145,23 @@ class Departure:
     hosts: Collection[str] | None = None
     denied: Collection[CopyId] = ()
 
-    def may_remove_copy(self, copy: Copy) -> bool:
-        """Return True if the key may lose this copy by the removal.
+    def could_lose_copy(self, copy: Copy) -> bool:
+        """Return True if the removal could cost the key this copy. Called to collect the keys at risk.
 
         A copy that is certainly not on its server cannot be lost. A present copy is lost only with the address where it
         was written. Any other copy may be lost wherever it was written, because a removed secondary may be the last to
-        have it. A copy in :attr:`denied` cannot be lost, if :meth:`counts_unless_denied` is True for it.
+        have it. A copy in :attr:`denied` cannot be lost if its denial counts: see :meth:`denial_counts`.
         """
         if copy.key_server not in self.servers or not may_be_present(copy):
             return False
         may_be_lost = self.removes_address(copy.key_server, copy.host) or copy.presence is not Presence.PRESENT
-        return may_be_lost and not (self.counts_unless_denied(copy) and copy_id(copy) in self.denied)
+        return may_be_lost and not (self.denial_counts(copy) and copy_id(copy) in self.denied)
 
     def removes_address(self, key_server: str, host: str) -> bool:
         """Return True if the removal removes this address. ``host`` is empty for the primary."""
         return key_server in self.servers and (self.hosts is None or host in self.hosts)
 
-    def counts_unless_denied(self, copy: Copy) -> bool:
+    def denial_counts(self, copy: Copy) -> bool:
         """Return True if the copy no longer prevents the removal once all removed addresses have denied it.
 
         That is so for a copy in doubt that was written to a removed address. It is also so for each copy that is not
@@ -194,7 +195,7 @@ def key_at_risk(key: Key, copies: Iterable[Copy], departure: Departure) -> KeyAt
     when servers or secondaries are removed: before, and in the transaction that removes them.
     """
     copies = tuple(copies)
-    departing = tuple(filter(departure.may_remove_copy, copies))
+    departing = tuple(filter(departure.could_lose_copy, copies))
     if not departing:
         return None
     elsewhere = sorted(
@@ -248,7 +249,7 @@ def check_no_keys(
     if not active[KeyState.COMMITTED]:
         command = "key show" if active[KeyState.RETIRED] else "external waiting"
         arguments += [("waits_for", address) for address in away]
-    named = f" --vserver {vserver}" if vserver else ""
+    named = f" --vserver {shlex.quote(vserver)}" if vserver else ""
     raise OntapError(
         errors.KEYS_IN_USE, arguments=[*arguments, ("next", f"keystead security key-manager {command}{named}")]
     )

@@ -11,7 +11,7 @@ import base64
 import binascii
 import json
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
@@ -124,6 +124,37 @@ class ReportFindings:
         else:
             failed = [each for each in found or _NO_COPY if each.result is not Result.PROVEN]
             self._list_failures(key, failed, len(failed))
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the counts as a JSON object, for :meth:`resumed`: a job stores them after each page of keys."""
+        return {
+            "keys": self.keys,
+            "failed": self.failed,
+            "by_domains": [*map(list, self.by_domains.items())],
+            "results": [[*of, number] for of, number in self.results.items()],
+            "states": [[*of, number] for of, number in self.states.items()],
+            "listed": [[key_id, *astuple(finding)] for key_id, finding in self.listed],
+        }
+
+    @classmethod
+    def resumed(
+        cls, kind: ReportKind, domain_of: Mapping[str, str], servers: Sequence[KeyServer], said: Mapping[str, Any]
+    ) -> ReportFindings:
+        """Return the findings that :meth:`as_json` wrote, of the same servers."""
+        return cls(
+            kind,
+            domain_of,
+            servers,
+            keys=said["keys"],
+            failed=said["failed"],
+            by_domains=Counter(dict(said["by_domains"])),
+            results=Counter({(server, word): number for server, word, number in said["results"]}),
+            states=Counter({(server, word): number for server, word, number in said["states"]}),
+            listed=[
+                (key_id, Finding(server, host, Result(result), state, reason))
+                for key_id, server, host, result, state, reason in said["listed"]
+            ],
+        )
 
     def _list_failures(self, key: Key, failed: Sequence[Finding], number: int) -> None:
         """Add to the failures: ``number`` to their count, and findings to the list until the list is full."""

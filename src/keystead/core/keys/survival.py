@@ -157,6 +157,15 @@ def _mark(server: KeyServer, copies: Iterable[Copy]) -> CopyMark:
     return max(marks, key=MARKS.index, default=CopyMark.MISSING)
 
 
+def copy_mark(server: KeyServer, copies: Iterable[Copy], away: Collection[str]) -> CopyMark:
+    """Return the mark of a key's copies on a server. ``away`` are the servers (uuids) that cannot be read now.
+
+    Called to show one key's copies.
+    """
+    mark = _mark(server, copies)
+    return CopyMark.PROVEN_AWAY if mark is CopyMark.PROVEN and server.uuid in away else mark
+
+
 @dataclass(frozen=True, slots=True)
 class Domain:
     """A replication domain. ``uuid`` is that of its first server, which names it; ``servers`` are addresses."""

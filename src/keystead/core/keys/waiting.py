@@ -73,7 +73,7 @@ def destroying(
     A timed-out attempt may have been committed, so all its servers are asked first. ``destroys`` is False while
     destruction is held. ``arriving`` is True if the object may still be written.
     """
-    waits_for = _first(copy, away, destroys=destroys, arriving=arriving)
+    waits_for = _hindrance(copy, away, destroys=destroys, arriving=arriving)
     if destroys and copy.key_server not in away and attempt.expired and not set(others).isdisjoint(away):
         waits_for = WaitsFor.OTHER_SERVER
     return WaitingCopy(copy, key, Work.DESTROY, waits_for, attempt.began)
@@ -82,10 +82,14 @@ def destroying(
 def purging(copy: Copy, key: Key, away: Collection[str], *, destroys: bool, arriving: bool) -> WaitingCopy:
     """Return a copy of a key whose recovery window is over. The rest is as in :func:`destroying`."""
     since = key.purge_after or key.retired or key.created
-    return WaitingCopy(copy, key, Work.PURGE, _first(copy, away, destroys=destroys, arriving=arriving), since)
+    return WaitingCopy(copy, key, Work.PURGE, _hindrance(copy, away, destroys=destroys, arriving=arriving), since)
 
 
-def _first(copy: Copy, away: Collection[str], *, destroys: bool, arriving: bool) -> WaitsFor:
+def _hindrance(copy: Copy, away: Collection[str], *, destroys: bool, arriving: bool) -> WaitsFor:
+    """Return what hinders the destruction of a copy; of several hindrances the first in the order of this function.
+
+    The arguments are those of :func:`destroying`. Other servers of the attempt are not considered here.
+    """
     if not destroys:
         return WaitsFor.RELEASE
     if copy.key_server in away:

@@ -106,11 +106,15 @@ class Accounts:
         return await self._store.write(store)
 
     async def change(self, call: Call, owner: str | None, name: str, change: AccountChange) -> None:
-        """Change an account. Only a cluster administrator may change more than its own password, else 6 (403)."""
+        """Change an account. Only a cluster administrator may change more than its own password, else 6 (403).
+
+        Raises the rule that the change breaks, 7077925 if the password is the present one.
+        """
         before = await self._store.read_few(lambda tx: _require(tx, call, owner, name))
         with about_svm(before.account.svm):
             if not (name == call.caller.account and change.only_password):
                 _check_administers(call)
+            await self._check_new(before.account, change.password)
             hashed = await self._hash(change.password, name)
 
             def store(tx: Rows) -> None:
@@ -175,6 +179,13 @@ class Accounts:
     def _event(self, kind: EventKind, cluster: Cluster, account: Account, **more: str) -> Event:
         values = {"vserver": (account.svm or cluster).name, "account": account.name, **more}
         return kind.happened(self._node, self._clock.now(), account.svm, values)
+
+    async def _check_new(self, account: Account, password: Secret | None) -> None:
+        """Raise 7077925 if the account has this password already. Ansible takes it for a success without a change."""
+        if password is None or not account.password_hash:
+            return
+        if await self._hasher.verify(account.password_hash, password):
+            raise OntapError(errors.PASSWORD_REPEATED, target=PASSWORD)
 
     async def _hash(self, password: Secret | None, name: str) -> str:
         if password is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from itertools import chain
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from keystead.core import errors
 from keystead.core.errors import OntapError
@@ -80,7 +80,7 @@ class AuditMessages:
         This node applies the change at once, other nodes within seconds.
         """
         call.check_sees(None)
-        changed = {f"audit_{name}": value for name, value in values.items()}
+        changed: dict[str, Any] = {f"audit_{name}": value for name, value in values.items()}
 
         def change(tx: Rows) -> None:
             tx.cluster(lock=True)  # because options are read and written as a whole

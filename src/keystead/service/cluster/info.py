@@ -1,9 +1,9 @@
-"""Use cases of the cluster and its nodes: read, rename."""
+"""Use cases of the cluster and its nodes: read, change."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol
 
 from keystead.core import errors
 from keystead.core.availability import silent_nodes
@@ -29,6 +29,24 @@ class Rows(SvmRows, ListRows, ClusterRows, NodeRows, AuditRows, IncarnationRows,
     """The rows that this module reads and writes."""
 
 
+@dataclass(frozen=True, slots=True)
+class ClusterView:
+    """The cluster, and what is stored about it for people."""
+
+    cluster: Cluster
+    contact: str
+    location: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterChange:
+    """Changes of the cluster; None leaves a value as it is."""
+
+    name: str | None = None
+    contact: str | None = None
+    location: str | None = None
+
+
 class ClusterInfo:
     """The cluster of this database, and the nodes that serve it."""
 
@@ -36,20 +54,33 @@ class ClusterInfo:
         self._store = store
         self._audit = audit
 
-    async def get(self, _call: Call) -> Cluster:
+    async def get(self, _call: Call) -> ClusterView:
         """Return the cluster."""
-        return await self._store.read_few(require_cluster)
 
-    async def rename(self, call: Call, name: str) -> None:
-        """Rename the cluster. A name that an SVM has is code 1 (409). The nodes keep their names."""
+        def read(tx: Rows) -> ClusterView:
+            options = tx.options()
+            return ClusterView(require_cluster(tx), options.cluster_contact, options.cluster_location)
 
-        def rename(tx: Rows) -> None:
-            cluster = require_made_cluster(tx.cluster(lock=True))
-            check_free(tx, name, but=cluster.uuid)
-            tx.put_cluster(replace(cluster, name=name))
-            self._audit.succeed(tx, call, f"renamed the cluster from {cluster.name}")
+        return await self._store.read_few(read)
 
-        await self._store.write(rename)
+    async def change(self, call: Call, change: ClusterChange) -> None:
+        """Change the cluster. A name that an SVM has is code 1 (409). The nodes keep their names."""
+
+        def work(tx: Rows) -> None:
+            cluster = require_made_cluster(tx.cluster(lock=True))  # also because options are written as a whole
+            said = []
+            if change.name is not None:
+                check_free(tx, change.name, but=cluster.uuid)
+                tx.put_cluster(replace(cluster, name=change.name))
+                said.append(f"renamed the cluster from {cluster.name}")
+            stated = {"cluster_contact": change.contact, "cluster_location": change.location}
+            options: dict[str, Any] = {name: value for name, value in stated.items() if value is not None}
+            if options:
+                tx.put_options(replace(tx.options(), **options))
+                said.append("changed the cluster's contact or location")
+            self._audit.succeed(tx, call, " and ".join(said))
+
+        await self._store.write(work)
 
     async def nodes(self, _call: Call, page: Page) -> tuple[Node, ...]:
         """Return a slice of the nodes, by uuid."""

@@ -1,18 +1,19 @@
 """Jobs: work that goes on after its call was answered. A row keeps each job from its beginning to its end.
 
-The work runs as a task of this process. A stop or a crash ends the work. The job then says so (262145), at once or when
-the node starts again, so that no job runs for ever. The use case that a job runs records its changes in the audit log.
-A failure is recorded here.
+Most work runs as a task of this process. A stop or a crash ends it. The job then says so (262145), at once or when the
+node starts again, so that no job runs for ever. The work of a resumable job goes on: see job_runner.py. The use case
+that a job runs records its changes in the audit log. A failure is recorded here.
 """
 
 from __future__ import annotations
 
 import asyncio
-import traceback
+import json
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from uuid import uuid4
 
 import structlog
@@ -21,8 +22,12 @@ from keystead.core import errors, jobs
 from keystead.core.errors import OntapError
 from keystead.core.jobs import JobOutcome
 from keystead.core.model import Job, JobState
-from keystead.service.cluster.svms import svm_of
-from keystead.service.ports.cluster import JobRows, NodeRows
+from keystead.core.resumable import Resumable
+from keystead.service.cluster.job_answers import JobAnswer, failure_of, record_failure
+from keystead.service.cluster.job_origin import origin_of
+from keystead.service.cluster.job_runner import lease_of
+from keystead.service.cluster.svms import about_svm
+from keystead.service.ports.cluster import AuditRows, JobRows, LeaseRows, NodeRows
 from keystead.service.ports.configuration import ListRows
 from keystead.service.ports.store import StoreError
 
@@ -31,6 +36,8 @@ if TYPE_CHECKING:
 
     from keystead.core.model import Node, Svm
     from keystead.service.audit.log import AuditLog
+    from keystead.service.cluster.job_runner import JobRunner
+    from keystead.service.cluster.leases import HeldLease
     from keystead.service.context import Call
     from keystead.service.ports.page import Page
     from keystead.service.ports.process import Clock
@@ -51,29 +58,24 @@ Work = Callable[[Progress], Awaitable[JobOutcome | None]]
 """The work of a job. None means success. An OntapError that the work raises is the job's failure."""
 
 
-class Rows(ListRows, NodeRows, JobRows, Protocol):
+class Rows(ListRows, NodeRows, JobRows, LeaseRows, AuditRows, Protocol):
     """The rows that this module reads and writes."""
 
 
-class JobAnswer(NamedTuple):
-    """A job as it is when its call is answered, and its error if it has failed by then."""
-
-    job: Job
-    error: OntapError | None
-
-
 class JobView(NamedTuple):
-    """A job and the node that runs it; None if that node is gone."""
+    """A job, the node that runs it (None if that node is gone), and what the call may see of its error's arguments."""
 
     job: Job
     node: Node | None
+    arguments: tuple[tuple[str, str], ...] = ()
 
 
 class Jobs:
     """The jobs of the cluster. The jobs of this node are tasks of this process."""
 
-    def __init__(self, store: Store[Rows], audit: AuditLog, clock: Clock, node: str) -> None:
+    def __init__(self, store: Store[Rows], audit: AuditLog, clock: Clock, node: str, runner: JobRunner) -> None:
         self._store = store
+        self._runner = runner
         self._audit = audit
         self._clock = clock
         self._node = node
@@ -86,16 +88,21 @@ class Jobs:
     @property
     def running(self) -> int:
         """The number of jobs that run on this node."""
-        return len(self._running)
+        return len(self._running) + self._runner.running
 
     async def start(self) -> None:
-        """Mark the jobs as failed that an earlier process of this node left unfinished."""
+        """Mark the jobs as failed that an earlier process of this node left unfinished. Go on with resumable ones."""
 
-        def end_all(tx: JobRows) -> None:
+        def end_all(tx: Rows) -> None:
             for job in tx.unfinished_jobs(self._node):
-                tx.update_job(jobs.ended(job, jobs.interrupted(), self._clock.now()))
+                if job.resumable is None:
+                    tx.update_job(jobs.ended(job, jobs.interrupted(), self._clock.now()))
+                else:
+                    self._runner.leases.inherit(tx, lease_of(job.uuid))
 
         await self._store.write(end_all)
+        await self._runner.look()
+        self._runner.start()
 
     async def run(self, call: Call, work: Work, *, svm: Svm | None, return_timeout: int = 0) -> JobAnswer:
         """Store a job, begin its work, and wait for its end up to ``return_timeout`` seconds.
@@ -103,21 +110,44 @@ class Jobs:
         ``svm`` owns the job: other SVMs never see it. Raises 262160 when the account has too many jobs, SHUTTING_DOWN
         once the jobs were stopped.
         """
-        if self._closed:
-            raise OntapError(errors.SHUTTING_DOWN, retry_after=RETRY_AFTER_S)
-        account = call.caller.account
-        if self._accounts[account] >= PER_ACCOUNT:
-            raise OntapError(errors.TOO_MANY_REQUESTS, retry_after=RETRY_AFTER_S)
-        self._accounts[account] += 1
-        try:
-            job = self._new(call, svm)
+        job = self._new(call, svm)
+        async with self._place(call.caller.account):
             await self._store.write(lambda tx: self._add(tx, job))
-        except BaseException:
-            self._leave(account)
-            raise
-        task = self._begin(job, call, work)
-        done, _ = await asyncio.wait([task], timeout=return_timeout)
-        return task.result() if done else JobAnswer(job, None)
+            task = self._begin(job, call, work)
+        return await _waited(job, task, return_timeout)
+
+    async def run_in_steps(self, call: Call, request: StepRequest, *, return_timeout: int = 0) -> JobAnswer:
+        """Store a resumable job, begin its work, and wait until it ends or pauses, up to ``return_timeout`` seconds.
+
+        Raises as :meth:`run`.
+        """
+        steps = Resumable(request.kind, json.dumps(request.parameters), origin_of(call), total=request.total)
+        job = replace(self._new(call, request.svm), resumable=steps)
+
+        def add(tx: Rows) -> HeldLease:
+            self._add(tx, job)
+            return self._runner.leases.begin(tx, lease_of(job.uuid))
+
+        async with self._place(call.caller.account):
+            task = self._runner.run(job.uuid, await self._store.write(add))
+            task.add_done_callback(lambda _: self._leave(job.account))
+        return await _waited(job, task, return_timeout)
+
+    async def ask(self, call: Call, uuid: str, action: jobs.Action) -> None:
+        """Pause, resume or cancel a job. A running job obeys at the end of its step. The call is recorded.
+
+        Raises 4 (404), or the reason why the job cannot be asked for this.
+        """
+
+        def work(tx: Rows) -> None:
+            job = _seen(tx, call, uuid, lock=True)
+            with about_svm(job.svm):
+                tx.update_job(jobs.asked(job, action, self._clock.now()))
+            self._audit.succeed(tx, call, f"asked job {uuid} to {action}", svm=job.svm)
+
+        await self._store.write(work)
+        if action is jobs.Action.RESUME:
+            self._runner.run(uuid)
 
     async def get(self, call: Call, uuid: str) -> Job:
         """Return one job, or raise 4 (404)."""
@@ -125,21 +155,23 @@ class Jobs:
 
     async def view(self, call: Call, uuid: str) -> JobView:
         """Return one job and its node, or raise 4 (404)."""
-        return await self._store.read_few(lambda tx: _views(tx, [_seen(tx, call, uuid)])[0])
+        return await self._store.read_few(lambda tx: _views(tx, call, [_seen(tx, call, uuid)])[0])
 
     async def page(self, call: Call, page: Page) -> tuple[JobView, ...]:
         """Return a slice of the jobs, by uuid, with their nodes."""
-        return await self._store.read(lambda tx: _views(tx, tx.page(Job, call.within(page))))
+        return await self._store.read(lambda tx: _views(tx, call, tx.page(Job, call.within(page))))
 
     def stop(self) -> None:
         """Cancel all work. Each job says that it was interrupted."""
         self._closed = True
+        self._runner.stop()
         for work in self._running.values():
             work.cancel()
 
     async def close(self) -> None:
         """Cancel all work, and wait until the end of every job is stored."""
         self.stop()
+        await self._runner.close()
         if self._running:
             await asyncio.wait(self._running)
 
@@ -160,6 +192,20 @@ class Jobs:
     def _add(self, tx: JobRows, job: Job) -> None:
         tx.remove_jobs(self._node, before=job.start_time - jobs.KEPT_FOR, beyond=jobs.KEPT_PER_NODE)
         tx.add_job(job)
+
+    @asynccontextmanager
+    async def _place(self, account: str) -> AsyncIterator[None]:
+        """Take one of an account's places, and give it back if the job cannot begin. Its end gives it back, too."""
+        if self._closed:
+            raise OntapError(errors.SHUTTING_DOWN, retry_after=RETRY_AFTER_S)
+        if self._accounts[account] >= PER_ACCOUNT:
+            raise OntapError(errors.TOO_MANY_REQUESTS, retry_after=RETRY_AFTER_S)
+        self._accounts[account] += 1
+        try:
+            yield
+        except BaseException:
+            self._leave(account)
+            raise
 
     def _leave(self, account: str) -> None:
         self._accounts[account] -= 1
@@ -189,9 +235,7 @@ class Jobs:
         await asyncio.wait([working])
         outcome = _outcome(job, working)
         if outcome.error is not None:  # first, so that a failed job has its record
-            outcome.error.svm = outcome.error.svm or job.svm
-            await self._audit.refuse(call, outcome.error)
-            outcome.error.recorded = True
+            await record_failure(self._audit, call, job, outcome.error)
         done = jobs.ended(job, outcome, self._clock.now())
         try:
             await self._store.write(lambda tx: tx.update_job(done))
@@ -201,35 +245,53 @@ class Jobs:
         return JobAnswer(done, outcome.error)
 
 
-def _seen(tx: JobRows, call: Call, uuid: str) -> Job:
-    job = tx.job(uuid, within=call.within_svm)
+async def _waited(
+    job: Job, task: asyncio.Task[JobAnswer] | asyncio.Task[JobAnswer | None], timeout_s: int
+) -> JobAnswer:
+    """Wait for a job's task. Return the job as it was at first if the time is over, or if another process has it."""
+    done, _ = await asyncio.wait([task], timeout=timeout_s)
+    return (done and not task.cancelled() and task.result()) or JobAnswer(job, None)
+
+
+def _seen(tx: JobRows, call: Call, uuid: str, *, lock: bool = False) -> Job:
+    job = tx.job(uuid, within=call.within_svm, lock=lock)
     if job is None:
         raise OntapError(errors.ENTRY_NOT_FOUND, target="uuid")
     return job
 
 
-def _views(tx: NodeRows, found: Sequence[Job]) -> tuple[JobView, ...]:
+def tells(job: Job, call: Call) -> bool:
+    """Return True if the call may see what a job's errors tell besides code and text: arguments and results.
+
+    They were made for the account that began the job. So other accounts of its SVM do not see them: a call of theirs
+    would tell them less than one of the cluster's accounts.
+    """
+    return call.caller.svm is None or call.caller.account == job.account
+
+
+def _views(tx: NodeRows, call: Call, found: Sequence[Job]) -> tuple[JobView, ...]:
     nodes = {node.uuid: node for node in tx.nodes()}
-    return tuple(JobView(job, nodes.get(job.node)) for job in found)
+    return tuple(JobView(job, nodes.get(job.node), job.arguments if tells(job, call) else ()) for job in found)
 
 
 def _outcome(job: Job, working: asyncio.Task[JobOutcome | None]) -> JobOutcome:
-    """Return how the work ended. A stop of the service interrupts the work, wherever the stop is noticed first.
-
-    The text of an unexpected exception is neither stored nor logged, because it may quote data.
-    """
+    """Return how the work ended. A stop of the service interrupts the work, wherever the stop is noticed first."""
     if working.cancelled():
         return jobs.interrupted()
     error = working.exception()
-    if error is None:
-        return working.result() or JobOutcome()
-    if isinstance(error, OntapError):
-        return jobs.interrupted() if error.kind is errors.SHUTTING_DOWN else JobOutcome(error)
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    log.error("unexpected error in a job", job=job.uuid, kind=type(error).__name__, at=f"{frame.name}:{frame.lineno}")
-    fault = OntapError(errors.INTERNAL_ERROR)
-    fault.svm = svm_of(error)
-    return JobOutcome(fault)
+    return JobOutcome(failure_of(job, error)) if error is not None else working.result() or JobOutcome()
+
+
+class StepRequest(NamedTuple):
+    """Arguments of :meth:`Jobs.run_in_steps`: the kind of the work, its parameters without secrets, and the owner.
+
+    ``total`` is how much there is to do, as the work counts.
+    """
+
+    kind: str
+    parameters: Mapping[str, Any]
+    svm: Svm | None
+    total: int
 
 
 class JobRequest(NamedTuple):

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Final, Protocol
 from uuid import uuid4
 
 import structlog
+from cachetools import LRUCache
 
+from keystead.core.keys.model import Lease
 from keystead.core.leases import holds, take
 from keystead.service.cluster.trusted_clock import JUMP_S
 from keystead.service.ports.cluster import LeaseRows, NodeRows
@@ -24,7 +26,6 @@ from keystead.service.ports.store import StoreError
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from keystead.core.keys.model import Lease
     from keystead.service.ports.process import Clock
     from keystead.service.ports.store import Store
 
@@ -33,6 +34,9 @@ log = structlog.get_logger(__name__)
 LENGTH: Final = timedelta(seconds=60)
 RENEWALS: Final = 4
 """How often a lease is renewed within its length."""
+
+REMEMBERED: Final = 1024
+"""How many leases of others a process remembers at most."""
 
 
 class Rows(NodeRows, LeaseRows, Protocol):
@@ -70,9 +74,13 @@ class Holding:
         """See :meth:`Leases.check_time`."""
         self._leases.check_time(self.held)
 
+    def end(self, tx: LeaseRows) -> None:
+        """Remove the lease, because its work has ended with the transaction. Call :meth:`check` first."""
+        tx.remove_lease(self.held.name)
+
     async def renew(self) -> None:
         """Renew the lease. Raises LeaseLost if another process has held it meanwhile, or may have; StoreError."""
-        renewed = await self._leases.take(self.held.name)
+        renewed = await self._leases.take(self.held.name, only_renew=True)
         if renewed is None or renewed.token != self.held.token:
             self.held = replace(self.held, until=float("-inf"))
             raise LeaseLost(self.held.name)
@@ -82,34 +90,57 @@ class Holding:
 class Leases:
     """The leases of one process.
 
-    ``node`` begins the holder's name. Another process of the same node is another holder.
+    ``node`` begins the holder's name. Another process of the same node is another holder. ``rests``: leases may be
+    held by nobody for long, so that a late take says nothing about clocks.
     """
 
-    def __init__(self, store: Store[Rows], clock: Clock, node: str, length: timedelta = LENGTH) -> None:
+    def __init__(
+        self, store: Store[Rows], clock: Clock, node: str, length: timedelta = LENGTH, *, rests: bool = False
+    ) -> None:
         self._store = store
         self._clock = clock
         self._length = length
         self._node = node
+        self._rests = rests
         self._holder = f"{node}/{uuid4().hex[:8]}"
-        self._seen: dict[str, tuple[Lease | None, float]] = {}  # the row as last read, and since when (monotonic)
+        # the row of a lease as it was last read, and since when (monotonic)
+        self._seen: LRUCache[str, tuple[Lease | None, float]] = LRUCache(REMEMBERED)
 
-    async def take(self, name: str) -> HeldLease | None:
+    def begin(self, tx: LeaseRows, name: str) -> HeldLease:
+        """Take a lease that nobody else can know of yet, in the transaction that stores its work."""
+        began = self._clock.monotonic()
+        tx.put_lease(Lease(name, self._holder, 1, self._clock.now() + self._length))
+        return HeldLease(name, 1, began + self._length.total_seconds())
+
+    def inherit(self, tx: LeaseRows, name: str) -> None:
+        """Remove a lease that an earlier process of this node holds.
+
+        Only for work that checks its lease in each transaction, because that process may still run.
+        """
+        lease = tx.lease(name, lock=True)
+        if lease is not None and lease.holder.startswith(f"{self._node}/"):
+            tx.remove_lease(name)
+
+    async def take(self, name: str, *, only_renew: bool = False) -> HeldLease | None:
         """Take or renew a lease. Return None while another process holds it. Raises StoreError.
 
+        With ``only_renew``, return None also if there is no such lease, because its work has ended meanwhile.
         If it is taken minutes after it expired, or minutes before, by the clocks of both holders, this node's clock is
-        marked as doubted.
+        marked as doubted, unless ``rests``.
         """
         began = self._clock.monotonic()
 
         def work(tx: Rows) -> HeldLease | None:
             found, now = tx.lease(name, lock=True), self._clock.now()
+            if found is None and only_renew:
+                return None
             left = self._is_left(name, found)
             lease = take(found, name, self._holder, now, self._length, left=left)
             if lease is None:
                 return None
             tx.put_lease(lease)
             idle = timedelta() if found is None or found.token == lease.token else now - found.expires
-            if abs(idle.total_seconds()) > JUMP_S:
+            if abs(idle.total_seconds()) > JUMP_S and not self._rests:
                 tx.doubt_clock(self._node, doubted=True)
             return HeldLease(name, lease.token, began + self._length.total_seconds())
 
@@ -126,9 +157,12 @@ class Leases:
         return now - self._seen[name][1] >= self._length.total_seconds()
 
     @asynccontextmanager
-    async def holding(self, name: str) -> AsyncIterator[Holding | None]:
-        """Hold a lease, and renew it until the work under it has ended. Yield None while another process holds it."""
-        held = await self.take(name)
+    async def holding(self, name: str, held: HeldLease | None = None) -> AsyncIterator[Holding | None]:
+        """Hold a lease, and renew it until the work under it has ended. Yield None while another process holds it.
+
+        ``held`` is the lease if :meth:`begin` has taken it.
+        """
+        held = held or await self.take(name)
         if held is None:
             yield None
             return

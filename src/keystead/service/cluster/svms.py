@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -122,7 +123,9 @@ class Svms:
             with about_svm(svm):
                 if owned:
                     arguments = [(what, str(count)) for what, count in owned.items()]
-                    arguments.append(("next", next(_NEXT[what] for what in _NEXT if what in owned).format(svm.name)))
+                    arguments.append(
+                        ("next", next(_NEXT[what] for what in _NEXT if what in owned).format(shlex.quote(svm.name)))
+                    )
                     raise OntapError(errors.IN_USE, target="uuid", arguments=arguments)
                 tx.drop_keys_of_svm(uuid, TERMINAL_STATES)
                 tx.delete_svm(uuid)

@@ -13,6 +13,7 @@ from keystead.core.certificates import making, signing
 from keystead.core.certificates.certificates import check_install, described, pem_of
 from keystead.core.certificates.keys import written
 from keystead.core.errors import OntapError
+from keystead.core.key_managers import check_same_key_pair
 from keystead.core.model import Certificate, CertificateType
 from keystead.core.probing import TlsIdentity
 from keystead.service.cluster.svms import about_svm, named_svm
@@ -74,10 +75,15 @@ class Certificates:
         self._queue = queue
         self._gateway = gateway
 
-    async def install(self, call: Call, new: NewCertificate) -> Certificate:
-        """Check and store a certificate, with its private key sealed. A name taken in its scope is code 1 (409)."""
+    async def install(self, call: Call, new: NewCertificate, successor_of: Certificate | None = None) -> Certificate:
+        """Check and store a certificate, with its private key sealed. A name taken in its scope is code 1 (409).
+
+        ``successor_of`` is the client certificate that it shall replace: another key pair is 65536850.
+        """
         uuid = str(uuid4())
         checked, private_key = check_install(new, uuid, None, self._clock.now())
+        if successor_of is not None:
+            check_same_key_pair(successor_of, checked, "public_certificate")
         key = None if private_key is None else await self._proved(call, checked, private_key)
         return await self._add(call, new, self._with_key(checked, key), "installed")
 

@@ -110,9 +110,10 @@ def same_identity(then: ServerTopology, now: ServerTopology) -> bool:
 
 
 def still_configured(copies: Iterable[Copy], then: ServerTopology, now: ServerTopology) -> bool:
-    """Return True if :func:`same_identity` holds and each copy is at an address that is configured as it was.
+    """Return True if incarnation and client certificate are the same, and each copy's address is configured as it was.
 
-    Called before copies of an adopted or imported key are stored. They were read while the topology was ``then``.
+    See :func:`same_identity` and :func:`still_counts`. Called before copies of an adopted or imported key are stored.
+    They were read while the topology was ``then``.
     """
     before, after = ({server.uuid: server for server in topology.servers} for topology in (then, now))
     return same_identity(then, now) and all(still_counts(copy, before, after) for copy in copies)

@@ -1,8 +1,8 @@
-"""The process itself: its clock and its metrics."""
+"""The process itself: its clock, its metrics and its listener."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -23,3 +23,10 @@ class Clock(Protocol):
 
     def now(self) -> datetime: ...
     def monotonic(self) -> float: ...
+
+
+class ListenerTls(NamedTuple):
+    """The TLS that the listener offers: names of versions, the newest first, and IANA's names of suites."""
+
+    protocol_versions: tuple[str, ...]
+    cipher_suites: tuple[str, ...]

@@ -20,6 +20,7 @@ from keystead.service.ports.cluster import (
     SessionRows,
 )
 from keystead.service.ports.configuration import CertificateRows, KeyManagerRows, KeyServerRows, ListRows, SvmRows
+from keystead.service.ports.forwarding import DestinationRows, LogRows
 from keystead.service.ports.keys import (
     AttemptRows,
     CopyRows,
@@ -88,6 +89,8 @@ class Transaction(
     DigestKeyRows,
     DetachedRows,
     OrphanRows,
+    DestinationRows,
+    LogRows,
     Protocol,
 ):
     """One database transaction, used inside the function given to :meth:`Store.read` or :meth:`Store.write`.

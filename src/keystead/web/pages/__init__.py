@@ -1,7 +1,16 @@
 """The pages of the console: one module each, and the table of all."""
 
 from keystead.web.declaration import Page
-from keystead.web.pages import overview, sessions, survival
+from keystead.web.pages import certificates, keys, new_certificate, new_key, overview, sessions, successor, survival
 
-PAGES: tuple[Page, ...] = (*overview.PAGES, *survival.PAGES, *sessions.PAGES)
+PAGES: tuple[Page, ...] = (
+    *overview.PAGES,
+    *new_key.PAGES,
+    *keys.PAGES,
+    *new_certificate.PAGES,
+    *certificates.PAGES,
+    *successor.PAGES,
+    *survival.PAGES,
+    *sessions.PAGES,
+)
 """All pages. The login form is not among them: nobody is logged in there."""

@@ -20,7 +20,8 @@ ATTENTION: Final = "/api/support/attention"
 async def overview(request: PageRequest) -> Response:
     """Show the overview."""
     found = await request.services.attention.overview(request.call)
-    managers, ends = rows(found), timeline(found)
+    managers = rows(found, await request.services.attention.outages(request.call))
+    ends = timeline(found)
     context = {
         "found": found,
         "verdict": verdict(found),

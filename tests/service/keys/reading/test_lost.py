@@ -88,6 +88,12 @@ async def hiding(case: Case) -> None:
     case.second.responder.store.forget_all()
 
 
+async def unlearned(case: Case) -> None:
+    """Forget what was learned of it, its canary too."""
+    server = (await case.world.servers(case.key.key_manager))[1]
+    await case.world.store.write(lambda tx: tx.delete_profile(server.uuid))
+
+
 async def unanswered(case: Case) -> None:
     """Note that its Register was not answered."""
     await case.change_copy(presence=Presence.SENT, unique_identifiers=())
@@ -110,6 +116,7 @@ async def removed(case: Case) -> None:
         (closing, "connection_closed"),
         (refusing, "permission_denied"),
         (hiding, "canary_not_seen"),
+        (unlearned, "canary_not_seen"),
         (unanswered, "unsettled"),
         (removed, "detached"),
     ],

@@ -17,6 +17,7 @@ from keystead.core.secret import Secret
 from keystead.core.server_address import ServerAddress
 from keystead.kmip.testing.server import KeyServer, silence
 from keystead.kmip.ttlv.enums import Operation, ResultReason
+from keystead.service.cluster.job_runner import JobSteps
 from keystead.service.context import Call
 from keystead.service.keys.looking import look as key_looking
 from keystead.service.keys.reporting import proof as key_proof
@@ -303,20 +304,24 @@ async def test_a_change_that_came_between_stays(key_world: KeyWorld, monkeypatch
     assert await key_world.presences(key.uuid) == [Presence.DESTROYED]
 
 
-async def test_the_job_says_how_far_it_is(key_world: KeyWorld) -> None:
+async def test_the_job_says_how_far_it_is(key_world: KeyWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     """The job shows its progress after each page; a verification of no keys gives a report, too."""
     node = await proving(key_world, keys_per_read=2)
     manager = await learned(key_world, node, *await key_world.start(1))
     assert (await node.prove(manager))["keys"] == {"total": 0, "unreadable": 0, "by_domains": {}}
     for number in range(3):
         await node.of.create(manager, f"key {number}")
-    task, said = await node.prover.prove(CALL, manager), []
+    said, store = [], JobSteps.store
 
-    async def progress(error: OntapError) -> None:
-        said.append(error.message)
+    async def stored(steps: JobSteps, *step: Any) -> None:
+        await store(steps, *step)
+        said.append((await node.jobs.get(CALL, steps.job.uuid)).message)
 
-    assert await task.work(progress) is None
+    monkeypatch.setattr(JobSteps, "store", stored)
+    job = await node.run(await node.prover.prove(CALL, manager))
     assert said == [errors.RECORDS_DONE.text.format(done=done, all=3) for done in (2, 3)]
+    assert job.resumable is not None
+    assert (job.resumable.done, job.resumable.total, job.resumable.cursor) == (3, 3, "")
 
 
 @on_sqlite
@@ -420,7 +425,9 @@ async def test_a_dead_secondary_is_not_proven_by_its_primary(key_world: KeyWorld
 
     async def found() -> list[tuple[str, Result]]:
         proof = CopyVerification(kept.context, await key_world.topology(manager))
-        return sorted((each.host, each.result) for each in (await proof.prove([key]))[key.uuid])
+        page = await proof.prove([key])
+        await key_world.store.write(lambda tx: proof.store(tx, page))
+        return sorted((each.host, each.result) for each in page.found[key.uuid])
 
     assert await found() == [(SECONDARY, Result.PROVEN)]
     await secondary.__aexit__(None, None, None)

@@ -97,14 +97,15 @@ class EpochMarkers:
     def __init__(self, context: KeeperContext, on_cloned: Callable[[str], Awaitable[None]]) -> None:
         self._context = context
         self._on_cloned = on_cloned
-        self._due: dict[str, float] = {}  # by server (uuid), monotonic: when to replace its marker in any case
+        self._replace_at: dict[str, float] = {}  # by server (uuid), monotonic: when to replace its marker in any case
         self._failed: set[str] = set()  # servers (uuids) where replacing failed
 
     async def advance(self, holding: Holding, key_manager: str) -> frozenset[str]:
         """Replace the markers that are due. Return the servers (uuids) on which objects may be destroyed in this round.
 
         Called in each round of the keeper, before anything is destroyed. A marker is due if objects are to be destroyed
-        on its server, if a key was recovered, or if it is old.
+        on its server, if the database flags it because a key was recovered, or if its time (``_replace_at``) has come.
+        In the first round of a process that time has come for all markers.
 
         A server is returned if its marker was replaced now, or if it has none because it does not find objects by name.
         When a clone is found, a new incarnation begins and no server is returned. Raises StoreError, LeaseLost.
@@ -114,20 +115,21 @@ class EpochMarkers:
         if topology is None:
             return frozenset()
         sites = await read(lambda tx: sites_of(tx, topology))
-        fallen_due = await read(lambda tx: tx.due_epoch_markers(key_manager))
-        wanted = fallen_due | await read(lambda tx: servers_to_destroy_on(tx, topology, clock.now(), self._failed))
+        flagged = await read(lambda tx: tx.due_epoch_markers(key_manager))
+        # An attempt that timed out waits for all its servers, so it needs no marker while one of them fails.
+        wanted = flagged | await read(lambda tx: servers_to_destroy_on(tx, topology, clock.now(), self._failed))
         passed: set[str] = set()
         for uuid, site in sites.items():
             if site.profile is not None and not site.profile.locate_by_name:
                 passed.add(uuid)
-            elif uuid in wanted or self._due.get(uuid, 0.0) <= clock.monotonic():
-                self._due.pop(uuid, None)  # so the next round tries again if this one is cut off
+            elif uuid in wanted or self._replace_at.get(uuid, 0.0) <= clock.monotonic():
+                self._replace_at.pop(uuid, None)  # so the next round tries again if this one is cut off
                 try:
-                    if uuid in fallen_due:
+                    if uuid in flagged:
                         await self._context.store.write(lambda tx: tx.clear_epoch_marker_due(uuid))  # noqa: B023 - awaited
                     await self._replace(holding, topology, site)
                 except KeyServerFault as fault:
-                    self._due[uuid] = clock.monotonic() + RETRY_S
+                    self._replace_at[uuid] = clock.monotonic() + RETRY_S
                     self._failed.add(uuid)
                     log.info(
                         "nothing is destroyed: epoch marker not replaced",
@@ -139,7 +141,7 @@ class EpochMarkers:
                     await self._on_cloned(topology.incarnation.uuid)
                     return frozenset()
                 else:
-                    self._due[uuid] = clock.monotonic() + EVERY_S
+                    self._replace_at[uuid] = clock.monotonic() + EVERY_S
                     self._failed.discard(uuid)
                     passed.add(uuid)
         return frozenset(passed)

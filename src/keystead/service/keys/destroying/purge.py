@@ -308,7 +308,11 @@ def _finish_purge(tx: Rows, holding: Holding, uuid: str) -> None:
 
 
 def _servers_with_copies(tx: CopyRows, keys: Sequence[str]) -> set[str]:
-    """Return the servers (uuids) with copies of these keys that are not destroyed."""
+    """Return the servers (uuids) with copies of these keys that are not destroyed.
+
+    Called before a purge begins, and to find the servers whose epoch markers must be replaced before it. Whether a
+    purge is complete, :func:`is_purged` says.
+    """
     return {copy.key_server for copy in tx.copies(keys) if copy.presence is not Presence.DESTROYED}
 
 
@@ -361,7 +365,10 @@ def _aborted_batch(tx: Rows, topology: ServerTopology, after: str) -> tuple[str 
 
 
 def _purging_batch(tx: Rows, topology: ServerTopology, after: str) -> tuple[str | None, list[Tracked]]:
-    """Read one batch of copies to destroy: of purging keys, if not destroyed yet. See :data:`_ReadBatch`."""
+    """Read the next purging keys. Return the last of them (uuid; None at the end), and their undestroyed copies.
+
+    At most :data:`COPIES_PER_READ` keys are read, with all their copies. See :data:`_ReadBatch`.
+    """
     keys = tx.keys_in(topology.key_manager.uuid, (KeyState.PURGING,), after, COPIES_PER_READ)
     copies = tx.copies([key.uuid for key in keys]) if keys else ()
     left = [copy for copy in copies if copy.presence is not Presence.DESTROYED]

@@ -163,7 +163,10 @@ class RelocationGuard:
         that does not answer, and instead of 66060339 if ``target`` is not the client certificate. Raises 262145 (503)
         when time (``until``, loop time) is over. A caller for whose answer nobody waits gives a much later ``until``.
         """
-        topology, stored = await self._store.read(lambda tx: (load_topology(tx, after), _current_topology(tx, after)))
+        # ``stored`` has the certificates that are in use now, so that they can be tried, too.
+        topology, stored = await self._store.read(
+            lambda tx: (load_topology(tx, after), load_topology(tx, tx.key_manager(after.uuid) or after))
+        )
         if topology.servers != servers:
             return False
         if topology.sealed_digest_key is None:
@@ -262,7 +265,9 @@ class RelocationGuard:
     async def _read_new_copies(self, call: Call, routes: Routes, moving: Relocation, until: float) -> None:
         """Read the required copies that were stored since the first read. Called in each further try.
 
-        If there are none, something else has changed, and all required copies are checked again.
+        If there are none, something else has changed. Then all required copies are checked again, but those that were
+        read already are not read again. Copies that need not be read (``not_required``) are judged anew. Raises as
+        :meth:`prove_moved` does.
         """
         moving.read_copies.not_required.clear()  # because the address in use may have changed since
         new = await self._store.read(lambda tx: self._required_since(tx, routes.topology, moving))
@@ -391,9 +396,3 @@ def _make_copies_unknown(tx: Rows, key_server: str, read_copies: ReadCopies, beg
         read = (copy for copy in copies if copy_id(copy) in read_copies.proven[copy.key])
         there = [copy for copy in read if copy.presence is not Presence.DESTROYED]
         tx.put_copies([replace(copy, presence=Presence.PRESENT, proven=began) for copy in there], new=False)
-
-
-def _current_topology(tx: Rows, key_manager: KeyManager) -> ServerTopology:
-    """Return a key manager's topology with the certificates that are stored now, not those of ``key_manager``."""
-    stored = tx.key_manager(key_manager.uuid)
-    return load_topology(tx, stored or key_manager)

@@ -210,7 +210,7 @@ class RemovalGuard:
         before all were decided.
         """
         departure = _departure(topology, removal, found)
-        doubtful = [each for each in at_risk if all(map(departure.counts_unless_denied, each.departing))]
+        doubtful = [each for each in at_risk if all(map(departure.denial_counts, each.departing))]
         late = False
         if doubtful:
             endpoints = {

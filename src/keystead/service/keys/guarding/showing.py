@@ -121,18 +121,18 @@ class RelocationCheck:
         """Read copies from their endpoints after the change; return one result for each, in any order.
 
         A copy without an identifier is not asked for: its result is :data:`UNSETTLED`. An unreached address is not
-        asked: the result is :data:`UNREAD`.
+        asked: the result is :data:`UNREAD`. Called by each check of copies, see :meth:`check_copies`.
         """
         wanted: dict[AddressId, list[tuple[Key, Copy]]] = defaultdict(list)
-        unread = []
+        not_asked = []
         for key, copy in copies:
             where = copy.key_server, copy.host
             if where in unreached or not copy.unique_identifiers:
-                unread.append((routes.endpoints[where], copy, UNREAD if where in unreached else UNSETTLED))
+                not_asked.append((routes.endpoints[where], copy, UNREAD if where in unreached else UNSETTLED))
             else:
                 wanted[where].append((key, copy))
         if not wanted:
-            return unread
+            return not_asked
         digest_key = self._endpoints.digest_key(routes.topology)
         provings = {
             where: [WantedCopy(key.uuid, copy.unique_identifiers, key.digest) for key, copy in each]
@@ -144,7 +144,7 @@ class RelocationCheck:
                 for where, each in provings.items()
             )
         )
-        return unread + [
+        return not_asked + [
             (routes.endpoints[where], copy, outcome)
             for where, outcomes in zip(wanted, found, strict=True)
             for (_, copy), outcome in zip(wanted[where], outcomes, strict=True)

@@ -141,13 +141,5 @@ def _without_learned_server(topology: ServerTopology) -> list[str]:
 
 
 def _failure(call: Call, topology: ServerTopology, reasons: Mapping[str, str]) -> JobOutcome:
-    """Return the outcome of a job that failed, with the servers that failed.
-
-    ``reasons`` are by server (uuid). All who see the job read its detail. So the detail gives the reasons only for the
-    cluster's key manager.
-    """
-    told = topology.key_manager.svm is None
-    named = [server for server in topology.servers if server.uuid in reasons]
-    said = [f"{server.address} ({reasons[server.uuid]})" if told else str(server.address) for server in named]
-    error = OntapError(errors.TOO_FEW_COPIES, arguments=at_fault(call, topology, reasons))
-    return JobOutcome(error, detail=", ".join(said))
+    """Return the outcome of a job that failed, with the servers that failed. ``reasons`` are by server (uuid)."""
+    return JobOutcome(OntapError(errors.TOO_FEW_COPIES, arguments=at_fault(call, topology, reasons)))

@@ -115,7 +115,8 @@ class KeyRounds:
     async def enabled_key_managers(self) -> tuple[EnabledKeyManager, ...]:
         """Return the enabled key managers, each with its servers. The keeper makes rounds of these only.
 
-        Called before each round of all key managers, and before a round that a kick began. Raises StoreError.
+        Called before each round of all key managers. Called also before a round on demand (a kick): that is made soon
+        after keys or servers have changed. Raises StoreError.
         """
         found = await self._context.store.read(lambda tx: tx.watched())
         return tuple(EnabledKeyManager(each, servers) for each, servers in found)

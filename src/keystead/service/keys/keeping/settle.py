@@ -215,7 +215,7 @@ class AttemptSettlement:
         server: KeyServer,
         changes: Sequence[CopyChange],
     ) -> list[CopyChange]:
-        """Store what looks at copies changed. Add an event for each copy that has become ``different``.
+        """Store the changes that were found by looking at copies. Add an event for each that became ``different``.
 
         Return the changes that were stored: those of copies that nobody else has changed meanwhile.
         """

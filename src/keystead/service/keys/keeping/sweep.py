@@ -140,24 +140,31 @@ class CopySweep:
         return changes, canary
 
     async def _look_at(
-        self, topology: ServerTopology, server: KeyServer, host: str, rows: Sequence[Tracked], *, failed: bool = False
+        self,
+        topology: ServerTopology,
+        server: KeyServer,
+        host: str,
+        rows: Sequence[Tracked],
+        *,
+        secondary_failed: bool = False,
     ) -> tuple[Visit, list[tuple[Tracked, CopyObservation, datetime]]]:
         """Look at copies at one address. Return the visit, and for each copy the observation and its time.
 
-        If a secondary fails, its copies are looked at on the primary: that is the call with ``failed``. Raises
-        KeyServerFault if the primary does not answer.
+        The visit has ended then, but it still tells what the address showed. If a secondary does not answer, all its
+        copies are looked at on the primary: that is the call with ``secondary_failed``. Raises KeyServerFault if the
+        primary does not answer. Called by a sweep only.
         """
         looks: list[tuple[Tracked, CopyObservation, datetime]] = []
         try:
-            async with visit(self._context, topology, server, host, failed=failed) as at:
+            async with visit(self._context, topology, server, host, failed=secondary_failed) as at:
                 for batch in slices(rows, ASKED):
                     await self._context.turn()
                     now = self._context.clock.now()
                     looks += [(row, seen, now) for row, seen in zip(batch, await look_at_many(at, batch), strict=True)]
         except KeyServerFault:
-            if failed or not host:
+            if secondary_failed or not host:
                 raise
-            return await self._look_at(topology, server, host, rows, failed=True)
+            return await self._look_at(topology, server, host, rows, secondary_failed=True)
         return at, looks
 
     def _store(
@@ -168,7 +175,7 @@ class CopySweep:
         server: KeyServer,
         changes: Sequence[CopyChange],
     ) -> None:
-        """Store what looks at copies changed. Add an event for each copy that has become ``different``."""
+        """Store the changes that were found by looking at copies. Add an event for each that became ``different``."""
         stored = store_changes(tx, holding, changes, seen_in=topology)
         add_events(tx, different_copy_events(tx, self._context, topology, server, stored))
 

@@ -191,13 +191,17 @@ class ServerLearner:
         return stored
 
     async def _learn_profile(
-        self, topology: ServerTopology, identity: TlsIdentity, server: KeyServer, first: int
+        self, topology: ServerTopology, identity: TlsIdentity, server: KeyServer, canary: int
     ) -> ServerProfile:
-        """Write or find a canary on a server. Return the profile that was learned. Nothing is stored yet.
+        """Find a canary on a server, or write one there. Return the profile that was learned; the caller stores it.
 
-        The connection is fresh, because a resumed TLS session shows the public key from before.
+        ``canary`` is the number of the first canary to try. Called for a server without a profile, and for one that has
+        lost its canary. Raise KeyServerFault, TimeoutError or SealError.
+
+        The connection is fresh: in a resumed TLS session, the server's public key is the one it had in an earlier
+        session. The profile must hold the present one.
         """
-        subject = LearningTarget(server.uuid, topology.incarnation.uuid, self._endpoints.digest_key(topology), first)
+        subject = LearningTarget(server.uuid, topology.incarnation.uuid, self._endpoints.digest_key(topology), canary)
         endpoint = self._endpoints.primary(server, identity)
         async with self._turns, asyncio.timeout(SERVER_S), self._session(endpoint, fresh=True) as session:
             return await canaries.learn(session, subject, self._clock.now())

@@ -116,7 +116,7 @@ def store_recognized(tx: Rows, topology: ServerTopology, found: Mapping[str, Can
 
 
 def _is_unmoved(then: ServerTopology, now: ServerTopology, key_server: str) -> bool:
-    """Return True if the server has the same address and we are the same user there."""
+    """Return True if both topologies have the server, with the same address, TLS name and user name of ours."""
     before, after = then.server(key_server), now.server(key_server)
     return before is not None and after is not None and not is_elsewhere(before, after)
 

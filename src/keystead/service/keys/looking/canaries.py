@@ -295,16 +295,25 @@ async def _is_reassigned(session: ObjectSession, profile: ServerProfile) -> bool
 
 
 async def _is_name_absent(session: ObjectSession, profile: ServerProfile) -> bool:
-    """Return True if the server finds nothing under the canary's name. False also if it refuses Locate."""
+    """Return True if the server finds nothing under the canary's name. False also if it refuses Locate.
+
+    Called to tell a canary that is lost from one that is hidden. Raises KeyServerFault when there is no answer.
+    """
     name = parse(profile.canary_name)
-    for part in parts(name, profile.form) if name else ():
-        if await _answer_or_none(session.locate(part)) != ():  # either found, or unknown because Locate was refused
+    if name is None:
+        return False
+    for part in parts(name, profile.form):
+        found = await _answer_or_none(session.locate(part))
+        if found is None or found:  # None: Locate was refused, so the object may be there
             return False
-    return name is not None
+    return True
 
 
 async def _find_by_name(session: ObjectSession, profile: ServerProfile) -> tuple[str, ...]:
-    """Return the identifiers of a server's canary by its name; empty if it is not found."""
+    """Look for a server's canary by its name. Return its identifiers; empty if it is not found, or Locate is refused.
+
+    Called when the canary was not returned under its known identifiers. Raises KeyServerFault when there is no answer.
+    """
     name = parse(profile.canary_name)
     return () if name is None else await _find(session, name, profile.form)
 

@@ -108,28 +108,30 @@ async def visit_each(
     rows: Sequence[Tracked],
     work: Callable[[Visit, Tracked], Awaitable[None]],
 ) -> bool:
-    """Do ``work`` for each copy at one address; return False if the address does not answer.
+    """Do ``work`` for each copy at one address; return False if the address was given up because it is silent.
 
     Called to destroy copies, and before that to ask about attempts that timed out. ``rows`` have one host, and are not
     empty.
 
-    The address does not answer if no session opens, or if it is silent about several copies in a row. A silent address
-    makes ``work`` raise KeyServerFault. That copy is then skipped, and the other copies use a new connection.
+    The address is given up if no session opens, or if it is silent about several copies in a row. A silent address
+    makes ``work`` raise KeyServerFault. That copy is then skipped, and the other copies use a new connection. So True
+    does not mean that the work was done for every copy.
     """
-    waiting, host, silent = deque(rows), rows[0].copy.host, 0
+    waiting, host, silent_in_a_row = deque(rows), rows[0].copy.host, 0
     while waiting:
-        before = len(waiting)
+        opened = False
         try:
             async with visit(context, topology, site.server, host, site.profile, exact=True) as at:
+                opened = True
                 while waiting:
                     await context.turn()
                     await work(at, waiting.popleft())
-                    silent = 0
+                    silent_in_a_row = 0
         except KeyServerFault as fault:
             server = str(site.server.address)
             log.info("key server does not answer, the work there waits", address=server, host=host, why=fault.reason)
-            silent += 1
-            if len(waiting) == before or silent == MAX_SILENT_COPIES:
+            silent_in_a_row += 1
+            if not opened or silent_in_a_row == MAX_SILENT_COPIES:
                 return False
             await asyncio.sleep(RECONNECT_S)
     return True

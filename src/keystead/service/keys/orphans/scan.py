@@ -83,6 +83,9 @@ class OrphanScan:
     async def scan(self, holding: Holding, key_manager: str) -> None:
         """Scan a key manager's servers for objects that its catalogue does not list. Store the orphans among them.
 
+        Stored orphans that are none any more are deleted. A copy whose object should be destroyed, but was found,
+        becomes ``unknown`` again, and its purged key becomes purging again. So the keeper destroys it.
+
         Called by the keeper about once a day. The stored orphans of a server that cannot be asked, or that hides its
         canary, stay as they are. Raises StoreError, LeaseLost.
         """
@@ -262,14 +265,17 @@ def has_other_owner(tx: Rows, topology: ServerTopology, name: str) -> bool:
     """Return True if a key of another key manager accounts for the object with this name, or any key has adopted it.
 
     Only the name is compared, not the identifier. Return False for a name that is not one of ours. Called for each
-    object before a rebuild stores it as an orphan. If True, it is not stored.
+    object before a rebuild stores it as an orphan. If True, it is not stored. ``topology`` is that of the key manager
+    whose servers were read.
     """
     if tx.keys_adopting(whole_name(name)):
         return True
     parsed = parse(name)
     key = key_of(tx, parsed) if parsed else None
-    is_others = key is not None and key.key_manager != topology.key_manager.uuid
-    return is_others and _account_for(tx, topology, "", name).ownership is not Ownership.UNCLAIMED
+    if key is None or key.key_manager == topology.key_manager.uuid:
+        return False
+    unused_id = ""
+    return _account_for(tx, topology, unused_id, name).ownership is not Ownership.UNCLAIMED
 
 
 def _may_be_key(name: str) -> bool:

@@ -348,17 +348,18 @@ def _not_read(reasons: Sequence[tuple[str, str]]) -> OntapError:
 
 
 async def _get(session: ObjectSession, context: ReadContext, source: Source) -> Secret:
-    """Return the material of a copy. Raise KeyServerFault.
+    """Return the material of a copy. Raise KeyServerFault. Called for each source that a fetch asks.
 
-    It is ``not_found`` only from a server that shows its canary in the same session. Another may hide its objects.
+    The fault is ``not_found`` only if the server shows its canary in the same session. If it does not, or has none yet,
+    the fault is ``refused``: the server may hide the copy as well.
     """
     try:
         return await session.get(source.copy.unique_identifiers)
     except KeyServerFault as fault:
         profile = context.topology.profiles.get(source.server.uuid)
-        if fault.fault is not Fault.NOT_FOUND or profile is None:
+        if fault.fault is not Fault.NOT_FOUND:
             raise
-        if not await returns_canary(session, profile, profile.canary, context.digest_key):
+        if profile is None or not await returns_canary(session, profile, profile.canary, context.digest_key):
             raise KeyServerFault(Fault.REFUSED, CANARY_NOT_SEEN) from fault
         raise
 

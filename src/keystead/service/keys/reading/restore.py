@@ -195,7 +195,7 @@ class KeyRestorer:
         Report the progress, and write an audit record at the end. A key that no server returns is in ``failed`` of the
         result, and raises nothing. This is the work of the restore job.
         """
-        topology, total = await self._store.read(lambda tx: _begin(tx, plan))
+        topology, total = await self._store.read(lambda tx: _topology_and_total(tx, plan))
         context = self._fetcher.read_context(topology)
         restored: list[Restored] = []
         failed: list[Key] = []
@@ -245,14 +245,15 @@ class KeyRestorer:
         """
         copies = await self._store.read(lambda tx: tx.copies_not_aborted([key.uuid for key in wanted]))
         chunks, unproven = _chunks(wanted, copies, self._together)
-        work = _Work(context, plan.names_servers, chunks, left=unproven)
+        work = _Work(context, plan.names_servers, chunks, left=unproven)  # unproven keys are in no chunk
         servers = [plan.server] if plan.server else self._healthy_servers(context)
         async with asyncio.TaskGroup() as group:
             for server in servers:
                 for _ in range(CONNECTIONS):
                     group.create_task(self._ask(work, server))
         if plan.server is not None:
-            # A connection that fails gives its chunk back. The others may have ended before that, without a chunk.
+            # A connection that failed last gave its chunk back when the others had ended already. Try such chunks once
+            # more, because no other server may be asked. Without a named server their keys are fetched singly below.
             await self._ask(work, plan.server)
         work.left += [key for chunk in work.chunks for key, _ in chunk.keys]
         if plan.server is None:
@@ -335,8 +336,11 @@ def _check_key(tx: KeyRows, call: Call, key_manager: str, key_id: str | None) ->
         raise OntapError(errors.ENTRY_NOT_FOUND, target="key_id")
 
 
-def _begin(tx: Rows, plan: RestorePlan) -> tuple[ServerTopology, int]:
-    """Return the topology, and the number of committed keys that the call sees, for the progress."""
+def _topology_and_total(tx: Rows, plan: RestorePlan) -> tuple[ServerTopology, int]:
+    """Return the topology, and the number of committed keys that the call sees, for the progress.
+
+    Called at the beginning of a restore. Nothing is stored.
+    """
     counts = tx.key_counts(plan.key_manager.uuid, within=plan.call.within_svm)
     return load_topology(tx, plan.key_manager), counts.get(KeyState.COMMITTED, 0)
 

@@ -42,6 +42,9 @@ if TYPE_CHECKING:
 KEYS_AT_ONCE: Final = 200
 """How many keys one transaction stores."""
 
+NO_SVM: Final = ""
+"""Instead of the uuid of an SVM: the key is the cluster's own."""
+
 CALL: Final = Call(Caller("", Role.ADMIN, ""), "", "keystead key-manager rebuild")
 """The caller for the audit record: nobody logs in to a data directory."""
 
@@ -173,9 +176,11 @@ class KeyImporter:
     def _complete(
         self, tx: Rows, topology: ServerTopology, part: Sequence[CertainKey], seen: _ObjectDetails
     ) -> tuple[int, list[Doubt]]:
-        """Add to known keys the attempts, with their copies, that the database lacks.
+        """Add to known keys the attempts, with their copies, that the database lacks or has not seen committed.
 
-        Return how many keys were completed, and why others were not.
+        Return how many keys were completed, and a doubt for each key that must wait: its attempt is under way, or the
+        configuration has changed. A key that is gone, in another state or with another digest is skipped without a
+        doubt: it is not, or not any more, the key that was found. Store an audit record if a key was completed.
         """
         now = _locked_topology(tx, topology)
         completed, doubts = 0, list[Doubt]()
@@ -185,7 +190,7 @@ class KeyImporter:
             if key is None or key.state not in KEPT_STATES or key.digest != each.descriptor.digest:
                 continue
             new = self._missing_attempts(tx, key, attempts)
-            if new is None:
+            if new is None:  # an attempt of this key has not expired yet
                 doubts.append(Doubt.UNDER_WAY)
                 continue
             if new and (now is None or not still_configured(copies, topology, now)):
@@ -283,7 +288,7 @@ def known_of(tx: Rows, topology: ServerTopology, now: datetime) -> Known:
     """Return what the database knows of a key manager's keys, read in one transaction.
 
     A pending or aborted key without an attempt of this incarnation is not in ``keys``. So its objects can become
-    orphans. Called by a rebuild before it makes the inventory.
+    orphans. Called by a rebuild before it makes the inventory, which says which of the found keys are certain.
     """
     keys: list[Key] = []
     under_way, ended = set[str](), set[str]()
@@ -299,8 +304,8 @@ def known_of(tx: Rows, topology: ServerTopology, now: datetime) -> Known:
     return Known(
         key_manager=topology.key_manager.uuid,
         domain_of=topology.domain_of,
-        svms={svm.uuid for svm in svms} | ({""} if owner is None else set()),
-        keys={key.uuid: key.svm.uuid if key.svm else "" for key in keys},
+        svms={svm.uuid for svm in svms} | ({NO_SVM} if owner is None else set()),
+        keys={key.uuid: key.svm.uuid if key.svm else NO_SVM for key in keys},
         names={key.name for key in keys if key.state in HOLD_NAMES and key.uuid not in ended},
         under_way=under_way,
         ended=ended,
@@ -308,15 +313,20 @@ def known_of(tx: Rows, topology: ServerTopology, now: datetime) -> Known:
 
 
 def _uncommitted(tx: Rows, keys: Iterable[Key], now: datetime) -> _Uncommitted:
-    """Return three sets of these keys (uuids) that this database has not seen committed: see :class:`_Uncommitted`.
+    """Return those of these keys (uuids) that this database has not seen committed, by :class:`_Uncommitted`.
 
-    A descriptor is written after the commit. So a descriptor of such a key proves that this database lost the commit.
+    Each of them is in ``under_way`` or in ``ended``. A descriptor is written after the commit. So a descriptor of such
+    a key proves that this database lost the commit. Called when a rebuild reads what is known, and before it stores.
     """
     current = incarnation_of(tx).uuid
     uuids = {key.uuid for key in keys if key.state in {KeyState.PENDING, KeyState.ABORTED}}
     own = [each for each in tx.attempts(uuids) if each.incarnation == current]
     under_way = {each.key for each in own if not is_expired(each, now)}
-    return _Uncommitted(under_way, uuids - under_way, uuids - {each.key for each in own})
+    return _Uncommitted(
+        under_way=under_way,
+        ended=uuids - under_way,
+        of_other_incarnations=uuids - {each.key for each in own},
+    )
 
 
 def _is_uncommitted(known: Attempt | None, found: Attempt) -> bool:

@@ -50,8 +50,8 @@ class Rows(TopologyRows, KeyManagerRows, ClusterRows, EventRows, LeaseRows, KeyR
 
 
 @dataclass(slots=True)
-class _Page:
-    """The findings about some keys, by uuid, and the changes of their copies."""
+class VerifiedPage:
+    """The findings about some keys, by uuid, and the changes of their copies, which are not stored yet."""
 
     found: dict[str, list[Finding]]
     changes: list[CopyChange] = field(default_factory=list)
@@ -64,12 +64,12 @@ class CopyVerification:
         self._context = context
         self._topology = topology
 
-    async def prove(self, keys: Sequence[Key]) -> dict[str, list[Finding]]:
-        """Read every copy of these keys, and store what was seen; return the findings by key (uuid).
+    async def prove(self, keys: Sequence[Key]) -> VerifiedPage:
+        """Read every copy of these keys. Return what was seen, for :meth:`store`.
 
         Called for each page of keys by the job of the verification. Raises StoreError.
         """
-        page = _Page({key.uuid: [] for key in keys})
+        page = VerifiedPage({key.uuid: [] for key in keys})
         rows = await self._context.store.read(lambda tx: tracked(tx, tx.copies(page.found)))
         held: dict[str, list[Tracked]] = {key.uuid: [] for key in keys}
         for row in rows:
@@ -82,10 +82,9 @@ class CopyVerification:
                 for host, some in by_host(row for row in asked if row.copy.key_server == server.uuid).items()
             )
         )
-        await self._context.store.write(lambda tx: self._store(tx, page))
-        return page.found
+        return page
 
-    def _copies_to_ask(self, page: _Page, key: Key, rows: Sequence[Tracked]) -> list[Tracked]:
+    def _copies_to_ask(self, page: VerifiedPage, key: Key, rows: Sequence[Tracked]) -> list[Tracked]:
         """Return the copies of a key to ask servers about; note at once what is known without asking."""
         topology, found = self._topology, page.found[key.uuid]
         rows = [row for row in rows if not self._is_same_as_primary(row)]
@@ -111,7 +110,7 @@ class CopyVerification:
             return False
         return (primary.presence, primary.unique_identifiers) == (Presence.PRESENT, row.copy.unique_identifiers)
 
-    async def _prove_at(self, page: _Page, server: KeyServer, host: str, rows: Sequence[Tracked]) -> None:
+    async def _prove_at(self, page: VerifiedPage, server: KeyServer, host: str, rows: Sequence[Tracked]) -> None:
         """Prove copies at one address, on a new connection. Add the findings and the changes to ``page``.
 
         ``host`` is a secondary, or empty for the primary. If that secondary is not configured any more, ask the primary
@@ -132,7 +131,7 @@ class CopyVerification:
                 page.found[row.key.uuid].append(Finding(server.uuid, host, Result.UNREACHABLE, reason=fault.reason))
 
     def _note_findings(
-        self, page: _Page, server: KeyServer, at: Visit, looks: Sequence[tuple[Tracked, CopyObservation, str]]
+        self, page: VerifiedPage, server: KeyServer, at: Visit, looks: Sequence[tuple[Tracked, CopyObservation, str]]
     ) -> None:
         """Add to the page the findings of looks at one address, and what the looks change in the copies."""
         now = self._context.clock.now()
@@ -142,8 +141,11 @@ class CopyVerification:
             page.found[row.key.uuid].append(Finding(server.uuid, at.host, result, state))
             page.changes += changes_of(at, row, CopyObservation(seen.look, seen.unique_identifiers, state), now)
 
-    def _store(self, tx: Rows, page: _Page) -> None:
-        """Store the changes of copies, and add an event for each copy that has become ``different``."""
+    def store(self, tx: Rows, page: VerifiedPage) -> None:
+        """Store the changes of copies, and add an event for each copy that has become ``different``.
+
+        Called in the transaction that stores the job's step. It may store the same page again.
+        """
         stored = put_changes(tx, page.changes, seen_in=self._topology)
         for server in self._topology.servers:
             here = [change for change in stored if change[0].key_server == server.uuid]
@@ -151,9 +153,10 @@ class CopyVerification:
 
 
 async def _state(at: Visit, seen: CopyObservation) -> str:
-    """Return the State of a copy that was read, as the server tells it now; empty if the server does not tell it.
+    """Return the State of a copy that was just looked at, as the server tells it now; empty if it does not tell it.
 
-    Raises KeyServerFault.
+    For a copy that agrees, the look gives the stored State only (see :func:`look_at_many`), so the server is asked. For
+    any other copy the look has just asked. Raises KeyServerFault.
     """
     if seen.look is not CopyAnswer.AGREES:
         return seen.state

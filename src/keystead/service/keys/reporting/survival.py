@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
-from keystead.core.keys.away import away, readable_hosts
+from keystead.core.keys.away import Away, away, readable_hosts
 from keystead.core.keys.creating import why_no_key
 from keystead.core.keys.guarding import without_aborted
 from keystead.core.keys.keeping import KEPT_STATES
@@ -22,7 +22,7 @@ from keystead.service.ports.configuration import KeyManagerRows
 from keystead.service.ports.keys import AttemptRows, CopyRows, KeyRows, ReportRows, TopologyRows
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from datetime import datetime
 
     from keystead.core.errors import ErrorKind
@@ -135,10 +135,18 @@ class KeySurvival:
 
 
 def survival_of(
-    tx: CountedRows, topology: ServerTopology, observations: Sequence[Observation], nodes: Sequence[Node]
+    tx: CountedRows,
+    topology: ServerTopology,
+    observations: Sequence[Observation],
+    nodes: Sequence[Node],
+    *,
+    lost: Collection[str] = (),
 ) -> Survival:
-    """Return what the keys on these servers survive, by stored proofs and by what the nodes observed of the servers."""
-    now_away = away(topology.servers, observations, nodes)
+    """Return what the keys on these servers survive, by stored proofs and by what the nodes observed of the servers.
+
+    ``lost`` are servers (uuids) that count as away as well.
+    """
+    now_away = away(topology.servers, observations, nodes) | dict.fromkeys(lost, Away.NOT_RESPONDING)
     return survival(topology.servers, topology.domain_of, _key_groups(tx, topology), now_away)
 
 

@@ -141,7 +141,8 @@ class AttemptRunner:
     ) -> Writing:
         """Store an attempt's intent: the attempt and the rows of its copies. Return the data to write.
 
-        Called in the caller's transaction. Nothing may be sent before it has committed.
+        Called in the caller's transaction. Nothing may be sent before it has committed. The data include the
+        descriptor and the key manager's digest key, which must exist already. Raises SealError or ValueError.
         """
         servers = [target.server.uuid for target in targets]
         node, now = self._context.node, self._context.clock.now()

@@ -131,8 +131,9 @@ class AttemptCopies:
     async def finish(self, until: float, stopping: asyncio.Event) -> None:
         """Activate every proven copy and write its descriptor, all at once.
 
-        Called once, after the attempt is committed. End at ``until`` (loop time) or at a stop of the service. Never
-        raise. A copy that fails does not delay another copy.
+        Called once, after the attempt is committed. End at ``until`` (loop time) or at a stop of the service. Steps
+        that are not done then are cancelled; the keeper makes them later. Never raise. A copy that fails does not delay
+        another copy.
         """
         tasks = {
             asyncio.create_task(self._finish(target, endpoint, step))
@@ -141,7 +142,7 @@ class AttemptCopies:
             if self._is_present(endpoint)
             for step in self._steps(target)
         }
-        await _wait_for(tasks, until, 0.0, lambda: False, stopping)
+        await _wait_for(tasks, until, grace_s=0.0, enough=lambda: False, stopping=stopping)
 
     # --- one server ---
 

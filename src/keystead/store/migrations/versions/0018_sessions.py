@@ -8,7 +8,7 @@ from alembic import op
 from keystead.store.tables import Bytewise, UtcTimestamp
 
 revision = "0018"
-down_revision = "0015"
+down_revision = "0017"
 
 
 def upgrade() -> None:

@@ -1,0 +1,1 @@
+"""Forwarding of audit records and events: its configuration, and the delivery."""
