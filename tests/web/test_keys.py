@@ -335,7 +335,7 @@ def test_a_proven_copy_on_a_server_that_is_away() -> None:
     view = KeyView(listed().key, tuple(CopyView(each, f"k{each.key_server}", detached=False) for each in of))
     marks = (("ks1", CopyMark.PROVEN), ("ks2", CopyMark.PROVEN_AWAY), ("ks3", CopyMark.UNKNOWN))
     shown = words.copies(view, listed(copies=Copies(marks, 2, 3, NOON)))
-    assert [mark for *_, mark in shown] == ["proven", "proven, cannot be read now", "sent, no answer yet"]
+    assert [mark for *_, mark in shown] == ["proven", "proven, away", "sent, no answer yet"]
 
 
 def test_what_waits() -> None:

@@ -20,9 +20,8 @@ Need = tuple[str, str]
 class Page:
     """A page, or what a form on a page does (``POST``).
 
-    ``needs`` are calls of the API: who may not make them may not open the page. So one table decides for both. A name
-    in braces there stands for the value that it has in the page's path. Before what ``destroys``, the password is asked
-    again unless it was shown lately.
+    ``needs`` are calls of the API: who may not make them may not open the page. So one table decides for both. Before
+    what ``destroys``, the password is asked again unless it was shown lately.
     """
 
     path: str

@@ -43,17 +43,17 @@ STATES: Final = {
 
 MARKS: Final = {
     CopyMark.PROVEN: (Tone.OK, "proven"),
-    CopyMark.PROVEN_AWAY: (Tone.WARN, "proven, cannot be read now"),
+    CopyMark.PROVEN_AWAY: (Tone.WARN, "proven, away"),
     CopyMark.MISSING: (Tone.BAD, "missing"),
-    CopyMark.DIFFERENT: (Tone.BAD, "other bytes"),
+    CopyMark.DIFFERENT: (Tone.BAD, "different"),
     CopyMark.UNKNOWN: (Tone.UNKNOWN, "not known"),
 }
-"""The tone and the words of each mark."""
+"""The tone and the words of each mark. ``away``: the key server cannot be read now."""
 
 PRESENCES: Final = {
     Presence.PRESENT: (Tone.OK, "proven"),
     Presence.MISSING: (Tone.BAD, "missing"),
-    Presence.DIFFERENT: (Tone.BAD, "other bytes"),
+    Presence.DIFFERENT: (Tone.BAD, "different"),
     Presence.SENT: (Tone.UNKNOWN, "sent, no answer yet"),
     Presence.UNKNOWN: (Tone.UNKNOWN, "not known"),
     Presence.DESTROYED: (Tone.UNKNOWN, "destroyed"),

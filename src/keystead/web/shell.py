@@ -41,7 +41,7 @@ PLACES: Final = (
         ("GET", "/api/security/certificates"),
         frozenset({Subject.CERTIFICATE}),
     ),
-    Place("/survival", "Survival", "shield", ("GET", "/api/security/key-managers")),
+    Place("/survival", "Survival", "shield", ("GET", "/api/security/key-managers/-/key-survival")),
     Place("/sessions", "Sessions", "who", ("GET", "/api/cluster")),
 )
 """The navigation. ``subjects`` None counts every item."""

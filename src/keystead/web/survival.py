@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode
 
-from keystead.core import errors
 from keystead.core.availability import PRIMARY
 from keystead.core.keys.away import Away
 from keystead.core.keys.domains import domains_at, min_hitting_set, wanted_copies
@@ -41,13 +40,6 @@ AWAY: Final = {
 }
 """How a server stands that is away, and in which words."""
 
-REFUSALS: Final = {
-    errors.NOT_ENABLED: "the key manager is not enabled",
-    errors.CERTIFICATE_NOT_INSTALLED: "a certificate of the key manager is not installed",
-    errors.NO_KEY_SERVERS: "the key manager has no key server",
-}
-"""Why no key can be created, whatever the servers do."""
-
 
 # --- what fails ---
 
@@ -66,11 +58,6 @@ class Choice:
     is_now: bool
     strangers: tuple[str, ...] = ()
 
-    @property
-    def query(self) -> str:
-        """The query of the page with this choice, empty for the present."""
-        return "" if self.is_now else query_of(self.domains)
-
 
 def query_of(failing: Iterable[str]) -> str:
     """Return the query of the page where just these domains (uuids) fail. Its fields are those of the form."""
@@ -80,24 +67,17 @@ def query_of(failing: Iterable[str]) -> str:
 def choose(outlook: Outlook, asked: Sequence[str] | None) -> Choice:
     """Return what fails. ``asked`` are domains (uuids), or None for what cannot be read now.
 
-    A server that is away in a domain that answers has failed in any case.
+    A server that is away has failed in any case, unless all of its domain is away: then its checkbox decides.
     """
-    found = outlook.survival
-    known = {domain.uuid for domain in found.domains}
-    gone = _gone(outlook)
+    of, away = outlook.domain_of, outlook.survival.now.away
+    known = {domain.uuid for domain in outlook.survival.domains}
+    gone = known.difference(outlook.survival.now.domains)
     failing = gone if asked is None else known.intersection(asked)
-    away = {uuid for uuid in found.now.away if outlook.domain_of[uuid] not in gone | failing}
-    chosen = {uuid for uuid, domain in outlook.domain_of.items() if domain in failing}
     is_now = failing == gone
-    unsure = {uuid for uuid in (away | chosen if is_now else away) if found.now.away.get(uuid) is Away.UNKNOWN}
+    servers = {uuid for uuid in of if of[uuid] in failing or (uuid in away and of[uuid] not in gone)}
+    unsure = {uuid for uuid in servers if away.get(uuid) is Away.UNKNOWN and (is_now or of[uuid] not in failing)}
     strangers = tuple(dict.fromkeys(each for each in asked or () if each not in known))
-    return Choice(frozenset(failing), frozenset(away | chosen), frozenset(unsure), is_now, strangers)
-
-
-def _gone(outlook: Outlook) -> set[str]:
-    """Return the domains (uuids) of which no server can be read now."""
-    found = outlook.survival
-    return {domain.uuid for domain in found.domains}.difference(found.now.domains)
+    return Choice(frozenset(failing), frozenset(servers), frozenset(unsure), is_now, strangers)
 
 
 # --- the picture ---
@@ -167,13 +147,13 @@ def _is_held(marks: Iterable[tuple[str, CopyMark]], servers: set[str]) -> bool:
 
 def _card_state(outlook: Outlook, choice: Choice, domain: Domain, servers: set[str]) -> tuple[Tone, str]:
     """Return how a domain stands in this choice. ``servers`` are its servers (uuids)."""
-    away = servers & outlook.survival.now.away.keys()
-    fails, is_gone = domain.uuid in choice.domains, away == servers
-    if fails and is_gone and servers <= choice.unsure:
-        return Tone.UNKNOWN, "not known"
-    if fails:
-        reasons = {outlook.survival.now.away.get(uuid) for uuid in servers}
-        return Tone.BAD, "lost now" if is_gone and reasons != {Away.UNKNOWN} else "fails"
+    now = outlook.survival.now.away
+    away = [now[uuid] for uuid in servers if uuid in now]
+    is_gone = len(away) == len(servers)
+    if domain.uuid in choice.domains:
+        if servers <= choice.unsure:
+            return Tone.UNKNOWN, "not known"
+        return Tone.BAD, "lost now" if is_gone and set(away) != {Away.UNKNOWN} else "fails"
     if is_gone:
         return Tone.OK, "as if it were back"
     if away:
@@ -220,10 +200,10 @@ def percent(part: float, whole: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class NamedKeys:
-    """Keys that a page names, and how many ``more`` there are."""
+    """The first of some keys, and how many ``more`` there are."""
 
     title: str
-    names: tuple[str, ...]
+    keys: tuple[KeyName, ...]
     more: int
 
 
@@ -292,8 +272,8 @@ def _lost(surely: Loss, lost: Loss) -> Iterable[NamedKeys]:
 
 def named_keys(title: str, named: Sequence[KeyName], number: int, most: int = NAMED) -> NamedKeys:
     """Return the first of ``number`` keys by name."""
-    names = tuple(key.name for key in named[:most])
-    return NamedKeys(title, names, number - len(names))
+    keys = tuple(named[:most])
+    return NamedKeys(title, keys, number - len(keys))
 
 
 def _notes(outlook: Outlook, lost: Loss) -> Iterable[str]:
@@ -315,7 +295,7 @@ def new_keys(outlook: Outlook, choice: Choice) -> Sentence:
     """
     will = "are" if choice.is_now else "would be"
     if outlook.refusal is not None:
-        return Sentence(Tone.BAD, f"New keys {will} refused: {REFUSALS[outlook.refusal]}.", outlook.refusal.code)
+        return Sentence(Tone.BAD, f"New keys {will} refused. {outlook.refusal.message}", outlook.refusal.kind.code)
     certain = _reachable(outlook, choice.servers | outlook.unlearned)
     possible = _reachable(outlook, choice.servers - choice.unsure)
     policy, of = outlook.manager.min_copies, outlook.domain_of

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
+from keystead.core.jobs import UNFINISHED
 from keystead.core.keys.away import Away
 from keystead.core.keys.report import ReportKind
 from keystead.core.keys.survival import CopyMark
 from keystead.core.model import JobState
+from keystead.web.keys import MARKS
 from keystead.web.rendering import counted
 from keystead.web.survival import NamedKeys, Sentence, domain_names, named_keys, percent, query_of, server_name
 from keystead.web.tones import Tone
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
     from keystead.core.attention.key_managers import Watched
     from keystead.core.keys.survival import Loss, Pattern, Survival
-    from keystead.core.model import Job
+    from keystead.service.cluster.jobs import JobView
     from keystead.service.keys.reporting.survival import Outlook
 
 ROWS: Final = 25
@@ -115,13 +117,10 @@ class Mark:
     word: str
 
 
-MARKS: Final = {
-    CopyMark.PROVEN: Mark("ok", Tone.OK, "proven"),
-    CopyMark.PROVEN_AWAY: Mark("away", Tone.WARN, "proven, away"),
-    CopyMark.MISSING: Mark("bad", Tone.BAD, "missing"),
-    CopyMark.DIFFERENT: Mark("different", Tone.BAD, "different"),
-    CopyMark.UNKNOWN: Mark("unknown", Tone.UNKNOWN, "not known"),
-}
+SHAPES: Final = {CopyMark.PROVEN_AWAY: "away", CopyMark.DIFFERENT: "different"}
+"""The icons of marks that share their tone with another mark. The icon of any other mark is that of its tone."""
+
+COPIES: Final = {mark: Mark(SHAPES.get(mark, tone), tone, word) for mark, (tone, word) in MARKS.items()}
 """The mark of each kind of copy."""
 
 IN_DOMAIN: Final = Mark("none", Tone.OK, "in its domain")
@@ -153,7 +152,7 @@ def _key_row(outlook: Outlook, pattern: Pattern) -> KeyRow:
         keys=pattern.keys,
         share=percent(pattern.keys, outlook.survival.keys),
         marks=tuple(
-            IN_DOMAIN if mark is CopyMark.MISSING and of[uuid] in held else MARKS[mark] for uuid, mark in pattern.marks
+            IN_DOMAIN if mark is CopyMark.MISSING and of[uuid] in held else COPIES[mark] for uuid, mark in pattern.marks
         ),
         domains=pattern.domains,
         tone=Tone.OK if pattern.domains > 1 else Tone.WARN if pattern.domains else Tone.BAD,
@@ -165,7 +164,7 @@ def _key_row(outlook: Outlook, pattern: Pattern) -> KeyRow:
 def legend(outlook: Outlook) -> list[Mark]:
     """Return the marks that the table explains."""
     several = len(outlook.servers) > len(outlook.survival.domains)
-    return [*MARKS.values(), *[IN_DOMAIN] * several]
+    return [*COPIES.values(), *[IN_DOMAIN] * several]
 
 
 # --- jobs and reports ---
@@ -177,25 +176,49 @@ KINDS: Final = {ReportKind.PROOF: "Proof of every copy", ReportKind.REBOOT_DRILL
 
 @dataclass(frozen=True, slots=True)
 class JobLine:
-    """A job that was started here or by the API: what it does, and how far it is."""
+    """A job that was started here or by the API: what it does, and how far it is.
 
-    uuid: str
+    ``done`` is in percent, None if it is not known. ``facts`` are the arguments of its error.
+    """
+
     what: str
     tone: Tone
     state: str
     message: str
     code: int
+    done: float | None
+    is_running: bool
+    facts: tuple[tuple[str, str], ...]
     begin: datetime
 
 
-_STATES: Final = {JobState.SUCCESS: (Tone.OK, "done"), JobState.FAILURE: (Tone.BAD, "failed")}
+JOB_STATES: Final = {
+    JobState.QUEUED: (Tone.UNKNOWN, "waits"),
+    JobState.RUNNING: (Tone.UNKNOWN, "runs"),
+    JobState.PAUSED: (Tone.UNKNOWN, "paused"),
+    JobState.SUCCESS: (Tone.OK, "done"),
+    JobState.FAILURE: (Tone.BAD, "failed"),
+}
+"""The tone and the word of each state."""
 
 
-def job_line(job: Job, what: str) -> JobLine:
+def job_line(view: JobView, what: str) -> JobLine:
     """Return a job in words."""
-    tone, state = _STATES.get(job.state, (Tone.UNKNOWN, "runs"))
-    message = "" if job.state is JobState.SUCCESS and job.message == "success" else job.message
-    return JobLine(job.uuid, what, tone, state, message, job.code, job.start_time)
+    job = view.job
+    tone, state = JOB_STATES[job.state]
+    is_running = job.state in UNFINISHED
+    steps = job.resumable if is_running else None
+    return JobLine(
+        what=what,
+        tone=tone,
+        state=state,
+        message="" if job.message == "success" else job.message,
+        code=job.code,
+        done=percent(steps.done, steps.total) if steps else None,
+        is_running=is_running,
+        facts=view.arguments,
+        begin=job.start_time,
+    )
 
 
 # --- all key managers ---

@@ -18,7 +18,6 @@ from keystead.core.keys.creating import (
     halves_differ,
     owner_of,
     plan_create,
-    why_no_key,
 )
 from keystead.core.keys.model import Key, KeyState, KeyType
 from keystead.core.model import CertificateType, Svm
@@ -171,24 +170,6 @@ def test_the_first_broken_rule_is_told(first: int) -> None:
         fields |= more_fields
     error = refused(replace(OF_SVM, **facts), replace(NEW, **fields))
     assert (error.kind, error.target) == BROKEN[first][:2]
-
-
-@pytest.mark.parametrize(
-    "facts",
-    [
-        {},
-        {"key_manager": key_manager(enabled=False)},
-        {"certificates": {}},
-        {"servers": ()},
-        {"key_manager": key_manager(enabled=False), "certificates": {}, "servers": ()},
-    ],
-    ids=lambda facts: "-".join(facts) or "sound",
-)
-def test_why_a_key_manager_takes_no_key(facts: dict[str, Any]) -> None:
-    """It is the rule by which the creation of any key is refused."""
-    state = replace(OF_SVM, **facts)
-    why = why_no_key(state.key_manager, state.certificates, state.servers)
-    assert why == (refused(state, NEW).kind if facts else None)
 
 
 def test_at_most_128_authentication_keys() -> None:

@@ -17,10 +17,9 @@ from keystead.core.keys.model import Key, KeyState, KeyType
 from keystead.core.keys.names import key_id
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Mapping
     from datetime import datetime
 
-    from keystead.core.errors import ErrorKind
     from keystead.core.model import Certificate, KeyManager, KeyServer, Svm
     from keystead.core.secret import Secret
 
@@ -91,23 +90,6 @@ def owner_of(key_manager: KeyManager, scope: Svm | None, request: NewKey) -> Svm
     if confined is not None and asked is not None and asked.uuid != confined.uuid:
         raise _invalid("svm", "the key manager, or the call, is another SVM's.")
     return asked
-
-
-def why_no_key(
-    key_manager: KeyManager, certificates: Mapping[str, Certificate], servers: Collection[KeyServer]
-) -> ErrorKind | None:
-    """Return why a key manager takes no new key, whoever asks and whatever its servers do; None if it may take one.
-
-    These are the rules of :func:`plan_create` that do not depend on the key. Called when a user asks whether new keys
-    would be accepted.
-    """
-    if not key_manager.enabled:
-        return errors.NOT_ENABLED
-    try:
-        check_certificates(key_manager, certificates)
-    except OntapError as error:
-        return error.kind
-    return None if servers else errors.NO_KEY_SERVERS
 
 
 def plan_create(state: CreateState, request: NewKey, uuid: str, now: datetime) -> Key:

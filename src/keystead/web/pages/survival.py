@@ -12,11 +12,12 @@ from keystead.core.keys.report import ReportKind
 from keystead.core.query.where import Condition, Op, Order
 from keystead.service.ports.page import Page as Slice
 from keystead.web.declaration import Page
+from keystead.web.keys import key_path
 from keystead.web.refusing import refusal
 from keystead.web.rendering import page, redirect
 from keystead.web.security import HEADERS, NO_STORE
 from keystead.web.shell import ATTENTION, shell
-from keystead.web.survival import answer, cards, choose, query_of, server_name
+from keystead.web.survival import answer, cards, choose, server_name
 from keystead.web.survival_tables import (
     KINDS,
     ROWS,
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from keystead.core.model import KeyManager
-    from keystead.service.cluster.jobs import JobRequest
+    from keystead.service.context import Call
     from keystead.service.services import Services
     from keystead.web.request import PageRequest
     from keystead.web.survival_tables import JobLine
@@ -46,20 +47,34 @@ JOBS_SHOWN: Final = 5
 REPORTS_SHOWN: Final = 10
 
 _JOBS: Final = "/api/cluster/jobs"
-_MANAGER: Final = "/api/security/key-managers/{uuid}"
+_MANAGERS: Final = "/api/security/key-managers"
+_ANY: Final = f"{_MANAGERS}/-"
 _PAGE: Final = "/key-managers/{uuid}/survival"
+
+
+async def _replicate(services: Services, call: Call, key_manager: str) -> None:
+    task = await services.key_replicator.replicate(call, key_manager)
+    await services.jobs.run(call, task.work, svm=task.svm)
+
+
+async def _prove(services: Services, call: Call, key_manager: str) -> None:
+    await services.jobs.run_in_steps(call, await services.verification_jobs.prove(call, key_manager))
+
+
+async def _drill(services: Services, call: Call, key_manager: str) -> None:
+    await services.jobs.run_in_steps(call, await services.verification_jobs.drill(call, key_manager))
 
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """A job that the page starts. ``name`` ends its path, here and in the API."""
+    """A job that the page starts. ``name`` ends its path, here and in the API. ``words`` are those of its command."""
 
     name: str
     title: str
     button: str
     help: str
     words: tuple[str, ...]
-    begin: Callable[[Services], Callable[..., Awaitable[JobRequest]]]
+    start: Callable[[Services, Call, str], Awaitable[None]]
 
 
 ACTIONS: Final = (
@@ -69,7 +84,7 @@ ACTIONS: Final = (
         "Write missing copies",
         "Writes each key to the replication domains that lack it. The service also does this by itself.",
         ("security", "key-manager", "external", "replicate"),
-        lambda services: services.key_replicator.replicate,
+        _replicate,
     ),
     Action(
         "prove",
@@ -77,7 +92,7 @@ ACTIONS: Final = (
         "Prove all copies",
         "Reads every copy of every key on new connections, and signs a report. Nothing is changed.",
         ("report", "prove"),
-        lambda services: services.verification_jobs.prove,
+        _prove,
     ),
     Action(
         "reboot-drill",
@@ -85,7 +100,7 @@ ACTIONS: Final = (
         "Start the drill",
         "Reads every key in use as this node would after a restart, and signs a report. Nothing is changed.",
         ("report", "reboot-drill"),
-        lambda services: services.verification_jobs.drill,
+        _drill,
     ),
 )
 
@@ -130,17 +145,13 @@ def _starting(action: Action) -> Callable[[PageRequest], Awaitable[Response]]:
     """Return the function that starts a job and shows the page with its progress."""
 
     async def start(request: PageRequest) -> Response:
-        services, uuid = request.services, request.value("uuid")
-        failing = request.form["fail"].split("\n") if "fail" in request.form else []
-        chosen = {"chosen", "fail"} & request.form.keys()
+        uuid = request.value("uuid")
+        call = replace(request.call, path=f"{_MANAGERS}/{uuid}/{action.name}")  # a job is named by its call of the API
         try:
-            task = await action.begin(services)(request.call, uuid)
-            call = replace(request.call, path=f"{_MANAGER.format(uuid=uuid)}/{action.name}")
-            await services.jobs.run(call, task.work, svm=task.svm)
+            await action.start(request.services, call, uuid)
         except OntapError as error:
-            return await _shown(request, failing if chosen else None, error)
-        query = f"?{query_of(failing)}" if chosen else ""
-        return redirect(f"{_PAGE.format(uuid=uuid)}{query}#work")
+            return await _shown(request, None, error)
+        return redirect(f"{_PAGE.format(uuid=uuid)}#work")
 
     return start
 
@@ -156,6 +167,8 @@ async def _shown(request: PageRequest, asked: list[str] | None, error: OntapErro
     rows = key_rows(outlook)
     context = {
         "outlook": outlook,
+        "key_path": key_path,
+        "sees_keys": request.may("GET", f"{_ANY}/volume-keys/-"),
         "page_path": _PAGE.format(uuid=uuid),
         "choice": choice,
         "cards": cards(outlook, choice),
@@ -175,8 +188,7 @@ async def _shown(request: PageRequest, asked: list[str] | None, error: OntapErro
 
 async def _work(request: PageRequest, uuid: str) -> dict[str, object]:
     """Return the newest jobs and reports of a key manager, as far as the account may see them."""
-    path = f"{_MANAGER.format(uuid=uuid)}/key-reports"
-    may_read = request.may("GET", path)
+    may_read = request.may("GET", f"{_ANY}/key-reports/-")
     reports = await request.services.key_reports.all(request.call, uuid) if may_read else ()
     return {
         "jobs": await _jobs(request, uuid) if request.may("GET", _JOBS) else [],
@@ -188,17 +200,18 @@ async def _work(request: PageRequest, uuid: str) -> dict[str, object]:
 
 async def _jobs(request: PageRequest, uuid: str) -> list[JobLine]:
     """Return the newest jobs of a key manager that this page, the API or a command started."""
-    titles = {f"POST {_MANAGER.format(uuid=uuid)}/{action.name}": action.title for action in ACTIONS}
+    titles = {f"POST {_MANAGERS}/{uuid}/{action.name}": action.title for action in ACTIONS}
     these = tuple(Condition("description", Op.EQUAL, description) for description in titles)
     wanted = Slice((these,), (Order("start_time", descending=True),), limit=JOBS_SHOWN)
-    return [job_line(job, titles[job.description]) for job, _ in await request.services.jobs.page(request.call, wanted)]
+    found = await request.services.jobs.page(request.call, wanted)
+    return [job_line(view, titles[view.job.description]) for view in found]
 
 
 def _offers(request: PageRequest, manager: KeyManager) -> list[Offer]:
     """Return the jobs that the account may start."""
     offers = []
     for action in ACTIONS:
-        path = f"{_MANAGER.format(uuid=manager.uuid)}/{action.name}"
+        path = f"{_MANAGERS}/{manager.uuid}/{action.name}"
         if request.may("POST", path):
             cli = command(*action.words, vserver=manager.svm.name if manager.svm else None)
             form = f"{_PAGE.format(uuid=manager.uuid)}/{action.name}"
@@ -207,11 +220,11 @@ def _offers(request: PageRequest, manager: KeyManager) -> list[Offer]:
 
 
 PAGES: Final = (
-    Page(SURVIVAL, managers, needs=(("GET", "/api/security/key-managers"), ("GET", "/api/security/key-managers/-/key-survival"))),
-    Page(_PAGE, survival, needs=(("GET", f"{_MANAGER}/key-survival"),)),
-    Page(f"{_PAGE}/reports/{{report}}", report, needs=(("GET", f"{_MANAGER}/key-reports/{{report}}"),)),
+    Page(SURVIVAL, managers, needs=(("GET", f"{_ANY}/key-survival"),)),
+    Page(_PAGE, survival, needs=(("GET", f"{_ANY}/key-survival"),)),
+    Page(f"{_PAGE}/reports/{{report}}", report, needs=(("GET", f"{_ANY}/key-reports/-"),)),
     *(
-        Page(f"{_PAGE}/{action.name}", _starting(action), needs=(("POST", f"{_MANAGER}/{action.name}"),), method="POST")
+        Page(f"{_PAGE}/{action.name}", _starting(action), needs=(("POST", f"{_ANY}/{action.name}"),), method="POST")
         for action in ACTIONS
     ),
 )

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
+from keystead.core.errors import OntapError
 from keystead.core.keys.away import Away, away, readable_hosts
-from keystead.core.keys.creating import why_no_key
+from keystead.core.keys.creating import CreateState, NewKey, plan_create
 from keystead.core.keys.guarding import without_aborted
 from keystead.core.keys.keeping import KEPT_STATES
 from keystead.core.keys.survival import MAX_NAMED, KeyGroupCounter, has_shared_addresses, survival
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
     from datetime import datetime
 
-    from keystead.core.errors import ErrorKind
     from keystead.core.keys.model import Copy
     from keystead.core.keys.survival import KeyGroup, Survival
     from keystead.core.model import KeyManager, KeyServer, Node, Observation
@@ -62,8 +62,8 @@ class Outlook:
 
     ``vserver`` is its SVM, or the cluster. ``domain_of`` is the replication domain of each server (uuid).
     ``readable_at`` is the host at which a server can be read now; servers that are away are left out. ``unlearned``
-    are the servers of which it is not known yet how they store keys: the next key has them learned. ``refusal`` is why
-    no key can be created, whatever the servers do; None if they decide.
+    are the servers of which it is not known yet how they store keys: the next key has them learned. ``refusal`` is the
+    error for every new key, whatever the servers do; None if they decide.
     """
 
     manager: KeyManager
@@ -73,7 +73,7 @@ class Outlook:
     survival: Survival
     readable_at: Mapping[str, str]
     unlearned: frozenset[str]
-    refusal: ErrorKind | None
+    refusal: OntapError | None
 
 
 class KeySurvival:
@@ -114,10 +114,20 @@ class KeySurvival:
                 survival=survival_of(tx, topology, seen, nodes),
                 readable_at=readable_hosts(servers, seen, nodes),
                 unlearned=frozenset(server.uuid for server in servers if server.uuid not in topology.profiles),
-                refusal=why_no_key(manager, topology.certificates, servers),
+                refusal=self._refusal(topology),
             )
 
         return await self._store.read(work)
+
+    def _refusal(self, topology: ServerTopology) -> OntapError | None:
+        """Return the error for any new key, by planning one with which nothing is wrong."""
+        manager = topology.key_manager
+        state = CreateState(manager, topology.certificates, topology.servers, serving=manager.uuid)
+        try:
+            plan_create(state, NewKey("any"), manager.uuid, self._clock.now())
+        except OntapError as error:
+            return error
+        return None
 
     async def of_all(self) -> tuple[CountedKeys, ...]:
         """Return the report of each enabled key manager. Called for the metrics. Raises StoreError."""
