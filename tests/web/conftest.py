@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from html.parser import HTMLParser
 from http.cookies import SimpleCookie
 from typing import TYPE_CHECKING
-from urllib.parse import urlencode, urljoin
+from urllib.parse import urldefrag, urlencode, urljoin
 from uuid import uuid4
 
 import pytest
@@ -96,7 +96,7 @@ class Browser:
 
     async def open(self, url: str, **headers: str | None) -> Response:
         """Open a page, and follow where it leads."""
-        answer = await self.send("GET", url, b"", **headers)
+        answer = await self.send("GET", urldefrag(url).url, b"", **headers)
         while answer.status == 303:
             answer = await self.send("GET", urljoin(url, answer.headers["location"]))
         self.page = answer

@@ -30,16 +30,16 @@ from tests.web.outlooks import DOWN, MANAGER, PAIRED, UNKNOWN, group, outlook
         pytest.param({"b": DOWN}, ["a"], "a", "ab", False, id="the domain fails with both"),
     ],
 )
-def test_what_fails(away: dict[str, Away], asked: list[str] | None, fails: str, servers: str, is_now: bool) -> None:  # noqa: FBT001
+def test_what_fails(away: dict[str, Away], asked: list[str] | None, fails: str, servers: str, is_now: bool) -> None:
     """Domains that cannot be read now have failed, until somebody chooses otherwise."""
     choice = choose(outlook("abc", group("abc", 1), domain_of=PAIRED, away=away), asked)
-    assert (choice.domains, choice.servers, choice.is_now) == (set(fails), set(servers), is_now)
+    assert (set(choice.domains), set(choice.servers), choice.is_now) == (set(fails), set(servers), is_now)
 
 
 def test_a_stranger_fails_nothing() -> None:
     """What is no domain is left out, and named once."""
     choice = choose(outlook("ab", group("ab", 1)), ["nobody", "a", "nobody"])
-    assert (choice.domains, choice.strangers) == ({"a"}, ("nobody",))
+    assert (set(choice.domains), choice.strangers) == ({"a"}, ("nobody",))
 
 
 # --- the answer ---

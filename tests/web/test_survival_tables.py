@@ -89,9 +89,7 @@ def test_unknown_servers_are_named_apart() -> None:
 
 def test_the_five_marks() -> None:
     """Each has a word and a shape of its own."""
-    found = outlook(
-        "abcd", group("ab", 1, c=CopyMark.DIFFERENT, d=CopyMark.UNKNOWN), group("a", 2), away={"b": DOWN}
-    )
+    found = outlook("abcd", group("ab", 1, c=CopyMark.DIFFERENT, d=CopyMark.UNKNOWN), group("a", 2), away={"b": DOWN})
     rows = key_rows(found)
     assert [[mark.word for mark in row.marks] for row in rows] == [
         ["proven", "missing", "missing", "missing"],
@@ -125,7 +123,10 @@ STEPS = Resumable("proof", "{}", "{}", done=1, total=4)
         ({"state": JobState.RUNNING, "message": "1 of 4"}, (Tone.UNKNOWN, "runs", "1 of 4", None, True)),
         ({"state": JobState.PAUSED, "resumable": STEPS}, (Tone.UNKNOWN, "paused", "", 25.0, True)),
         ({"state": JobState.SUCCESS, "message": "success", "resumable": STEPS}, (Tone.OK, "done", "", None, False)),
-        ({"state": JobState.SUCCESS, "message": "2 copies written"}, (Tone.OK, "done", "2 copies written", None, False)),
+        (
+            {"state": JobState.SUCCESS, "message": "2 copies written"},
+            (Tone.OK, "done", "2 copies written", None, False),
+        ),
         ({"state": JobState.FAILURE, "message": "Too few.", "code": 7}, (Tone.BAD, "failed", "Too few.", None, False)),
     ],
 )
