@@ -177,7 +177,11 @@ async def test_a_form_without_scripts(site: Site, browser: Browser, pki: Pki, py
     first, second = (server.address for server in pykmip_group.primaries[:2])
     assert f"{first} fails lost now" in words(page)
     assert "New keys are refused: 2 copies are needed, 1 server answers." in words(page)
-    assert await said(browser, of.page) == (1, {"nearly", MARKUP}, (await survival(site, of.uuid))["now"]["oldest_proof"])
+    assert await said(browser, of.page) == (
+        1,
+        {"nearly", MARKUP},
+        (await survival(site, of.uuid))["now"]["oldest_proof"],
+    )
     shown = await said(browser, f"{of.page}?chosen=1")
     assert (shown.readable, shown.lost) == (3, set())
     assert browser.page is not None
@@ -252,7 +256,8 @@ async def test_jobs_and_reports(
     assert len(links) == 2
     assert "Reboot drill" in words(reports)
 
-    key = CliRunner().invoke(cli, ["report", "public-key", "--data", str(installation.data)])
+    printing = ["report", "public-key", "--data", str(installation.data)]
+    key = await asyncio.to_thread(CliRunner().invoke, cli, printing)  # a loop of its own
     assert key.exit_code == 0, key.output
     (tmp_path / "cluster.pub").write_text(key.output)
     for at, link in enumerate(links):
@@ -291,7 +296,7 @@ async def test_a_job_that_fails_says_why(site: Site, browser: Browser, pki: Pki,
     assert job["state"] == "failure"
     assert shown.startswith(f"failed Replicate {job['message']}")
     assert f"Code {job['code']}." in shown
-    assert f"server {pykmip_group.primaries[1].address}" in shown
+    assert f"{pykmip_group.primaries[1].address} : connection refused" in shown
 
 
 async def test_a_job_that_is_refused(

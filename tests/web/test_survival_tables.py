@@ -133,9 +133,10 @@ STEPS = Resumable("proof", "{}", "{}", done=1, total=4)
 def test_jobs(job: dict[str, Any], shown: tuple[object, ...]) -> None:
     """How far a job is. One that ended has no bar."""
     made = replace(Job("j", "n", None, "admin", "POST /x", JobState.RUNNING, "", 0, "", NOON), **job)
-    line = job_line(JobView(made, None, (("server", "a"),)), "Prove")
+    line = job_line(JobView(made, None, (("server", "a"), ("reason", "not_reached"))), "Prove")
     assert (line.tone, line.state, line.message, line.done, line.is_running) == shown
-    assert (line.what, line.code, line.facts) == ("Prove", made.code, (("server", "a"),))
+    assert (line.what, line.code, len(line.arguments)) == ("Prove", made.code, 2)
+    assert [(each.server, each.reason) for each in line.servers] == [("a", "not reached")]
 
 
 def test_every_state_of_a_job_has_words() -> None:

@@ -11,6 +11,7 @@ from keystead.core.errors.probe_reasons import ADVICE as PROBE_ADVICE
 
 if TYPE_CHECKING:
     from keystead.core.errors import OntapError
+    from keystead.service.cluster.jobs import JobView
     from keystead.web.request import PageRequest
 
 _LINK: Final = re.compile(r"\[([^\]]*)\]\([^)]*\)")
@@ -39,8 +40,11 @@ def plain(advice: str) -> str:
     return _LINK.sub(r"\1", advice).replace("`", "")
 
 
-def refusing_servers(error: OntapError) -> list[RefusingServer]:
-    """Return the key servers that an error names, in its order. Their facts follow their name in its arguments."""
+def refusing_servers(error: OntapError | JobView) -> list[RefusingServer]:
+    """Return the key servers that an error, or that of a failed job, names, in its order.
+
+    In its arguments the facts of each server follow its name.
+    """
     found: list[dict[str, str]] = []
     for name, value in error.arguments:
         if name == "server":

@@ -12,6 +12,7 @@ from keystead.core.keys.report import ReportKind
 from keystead.core.keys.survival import CopyMark
 from keystead.core.model import JobState
 from keystead.web.keys import MARKS
+from keystead.web.refusing import refusing_servers
 from keystead.web.rendering import counted
 from keystead.web.survival import NamedKeys, Sentence, domain_names, named_keys, percent, query_of, server_name
 from keystead.web.tones import Tone
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from keystead.core.keys.survival import Loss, Pattern, Survival
     from keystead.service.cluster.jobs import JobView
     from keystead.service.keys.reporting.survival import Outlook
+    from keystead.web.refusing import RefusingServer
 
 ROWS: Final = 25
 """How many rows the table of keys has at most."""
@@ -178,7 +180,7 @@ KINDS: Final = {ReportKind.PROOF: "Proof of every copy", ReportKind.REBOOT_DRILL
 class JobLine:
     """A job that was started here or by the API: what it does, and how far it is.
 
-    ``done`` is in percent, None if it is not known. ``facts`` are the arguments of its error.
+    ``done`` is in percent, None if it is not known. ``arguments`` are those of its error; ``servers`` are in them.
     """
 
     what: str
@@ -188,7 +190,8 @@ class JobLine:
     code: int
     done: float | None
     is_running: bool
-    facts: tuple[tuple[str, str], ...]
+    servers: list[RefusingServer]
+    arguments: tuple[tuple[str, str], ...]
     begin: datetime
 
 
@@ -216,7 +219,8 @@ def job_line(view: JobView, what: str) -> JobLine:
         code=job.code,
         done=percent(steps.done, steps.total) if steps else None,
         is_running=is_running,
-        facts=view.arguments,
+        servers=refusing_servers(view),
+        arguments=view.arguments,
         begin=job.start_time,
     )
 

@@ -58,7 +58,7 @@
     request.onload = () => {
       if (request.responseURL && new URL(request.responseURL).pathname === "/login") location.reload();
       if (request.status === 200 && request.responseXML) {
-        if (tag) take(request.responseXML);
+        take(request.responseXML);
         tag = request.getResponseHeader("ETag") || "";
       }
       if (request.status === 200 || request.status === 304) last = Date.now();
