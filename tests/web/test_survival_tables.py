@@ -37,7 +37,7 @@ def test_one_server() -> None:
     (only,) = combinations(found)
     assert [(row.name, row.keys, row.more) for row in only.rows] == [("a.example", 2, 2)]
     assert survives(found.survival).text == "If one more replication domain fails, 2 keys could not be read."
-    assert (key_rows(found)[0].domains, key_rows(found)[0].tone) == (1, Tone.WARN)
+    assert (key_rows(found)[0].readable, key_rows(found)[0].tone) == (1, Tone.WARN)
 
 
 def test_every_further_failure() -> None:
@@ -95,9 +95,9 @@ def test_the_five_marks() -> None:
         ["proven", "missing", "missing", "missing"],
         ["proven", "proven, away", "different", "not known"],
     ]
-    assert [(row.keys, row.domains, row.tone, row.share) for row in rows] == [
+    assert [(row.keys, row.readable, row.tone, row.share) for row in rows] == [
         (2, 1, Tone.WARN, 66.7),
-        (1, 2, Tone.OK, 33.3),
+        (1, 1, Tone.WARN, 33.3),
     ]
     assert len({mark.icon for mark in legend(found)}) == len({mark.word for mark in legend(found)}) == 5
 

@@ -131,20 +131,20 @@ IN_DOMAIN: Final = Mark("none", Tone.OK, "in its domain")
 
 @dataclass(frozen=True, slots=True)
 class KeyRow:
-    """Keys whose copies lie alike. ``domains`` must fail before no proven copy is left. ``share`` is in percent."""
+    """Keys whose copies lie alike. In ``readable`` domains they can be read now. ``share`` is in percent."""
 
     keys: int
     share: float
     marks: tuple[Mark, ...]
-    domains: int
+    readable: int
     tone: Tone
     oldest_proof: datetime | None
     named: NamedKeys
 
 
 def key_rows(outlook: Outlook) -> list[KeyRow]:
-    """Return the keys, those whose copies lie alike in one row, those in the fewest domains first."""
-    return [_key_row(outlook, pattern) for pattern in outlook.survival.patterns]
+    """Return the keys, those whose copies lie alike in one row; those readable in the fewest domains first."""
+    return [_key_row(outlook, each) for each in sorted(outlook.survival.patterns, key=lambda each: each.readable)]
 
 
 def _key_row(outlook: Outlook, pattern: Pattern) -> KeyRow:
@@ -156,8 +156,8 @@ def _key_row(outlook: Outlook, pattern: Pattern) -> KeyRow:
         marks=tuple(
             IN_DOMAIN if mark is CopyMark.MISSING and of[uuid] in held else COPIES[mark] for uuid, mark in pattern.marks
         ),
-        domains=pattern.domains,
-        tone=Tone.OK if pattern.domains > 1 else Tone.WARN if pattern.domains else Tone.BAD,
+        readable=pattern.readable,
+        tone=Tone.OK if pattern.readable > 1 else Tone.WARN if pattern.readable else Tone.BAD,
         oldest_proof=pattern.oldest_proof,
         named=named_keys("", pattern.named, pattern.keys, NAMED_IN_ROW),
     )

@@ -210,13 +210,13 @@ class Now:
 class Pattern:
     """The keys whose copies lie alike. ``marks`` say what is known on each server (uuid), in the servers' order.
 
-    ``named`` are at most :data:`NAMED_IN_PATTERN`. ``domains`` is how many domains must fail before no proven copy is
-    left. ``oldest_proof`` is the oldest of all their proofs.
+    ``named`` are at most :data:`NAMED_IN_PATTERN`. ``readable`` is in how many domains a proven copy can be read now.
+    So many must fail before the keys are lost. ``oldest_proof`` is the oldest of all their proofs.
     """
 
     keys: int
     named: tuple[KeyName, ...]
-    domains: int
+    readable: int
     marks: tuple[tuple[str, CopyMark], ...]
     oldest_proof: datetime | None
 
@@ -267,10 +267,7 @@ def survival(
     for server in servers:
         members.setdefault(domain_of[server.uuid], []).append(server)
     uuids = {domain: frozenset(each.uuid for each in of) for domain, of in members.items()}
-    held = [
-        len(min_hitting_set(frozenset(domain_of[server] for server in place) for place in group.places))
-        for group in groups
-    ]
+    held = [_domain_count(group.places, domain_of) for group in groups]
     losses = _losses(uuids, groups, frozenset())
     sole = [group for domains, group in zip(held, groups, strict=True) if domains == 1]
     return Survival(
@@ -284,8 +281,8 @@ def survival(
         survives=_survives(losses),
         now=_now(uuids, groups, away),
         patterns=tuple(
-            _pattern(group, domains, servers, away)
-            for domains, group in sorted(zip(held, groups, strict=True), key=lambda each: (each[0], -each[1].keys))
+            _pattern(group, servers, domain_of, away)
+            for _, group in sorted(zip(held, groups, strict=True), key=lambda each: (each[0], -each[1].keys))
         ),
         groups=tuple(groups),
     )
@@ -306,15 +303,22 @@ def _now(members: Mapping[str, frozenset[str]], groups: Collection[KeyGroup], aw
     )
 
 
-def _pattern(group: KeyGroup, domains: int, servers: Sequence[KeyServer], away: Mapping[str, Away]) -> Pattern:
-    """Return how the copies of a group's keys lie on the servers. ``domains`` is how many must fail to lose them."""
+def _domain_count(places: Iterable[Holders], domain_of: Mapping[str, str]) -> int:
+    """Return how many domains must fail before the copies at these places are lost."""
+    return len(min_hitting_set(frozenset(domain_of[server] for server in place) for place in places))
+
+
+def _pattern(
+    group: KeyGroup, servers: Sequence[KeyServer], domain_of: Mapping[str, str], away: Mapping[str, Away]
+) -> Pattern:
+    """Return how the copies of a group's keys lie on the servers."""
     proven = {
         uuid: CopyMark.PROVEN_AWAY if uuid in away else CopyMark.PROVEN for uuid in (each.uuid for each in servers)
     }
     return Pattern(
         keys=group.keys,
         named=group.named[:NAMED_IN_PATTERN],
-        domains=domains,
+        readable=_domain_count([place for place in group.places if not place & away.keys()], domain_of),
         marks=tuple((each.uuid, group.unproven.get(each.uuid, proven[each.uuid])) for each in servers),
         oldest_proof=min(group.oldest.values(), default=None),
     )
