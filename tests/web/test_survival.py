@@ -204,6 +204,15 @@ def test_a_shared_secondary_is_one_place() -> None:
     assert cards(found, choose(found, None))[0].servers[0].word == "only its secondary s.example answers"
 
 
+def test_a_key_manager_that_is_not_enabled() -> None:
+    """The page says that nobody looks at its key servers."""
+    said = {}
+    for enabled in (True, False):
+        found = outlook("ab", group("ab", 1), manager=replace(MANAGER, enabled=enabled))
+        said[enabled] = " ".join(answer(found, choose(found, None)).notes)
+    assert said == {True: "", False: "This key manager is not enabled: no node looks at its key servers."}
+
+
 # --- the picture ---
 
 

@@ -77,10 +77,10 @@ def test_at_most_three_are_combined() -> None:
 
 def test_unknown_servers_are_named_apart() -> None:
     """Nobody has looked there, so they are not called lost."""
-    found = outlook("abc", group("abc", 1), away={"a": DOWN, "b": UNKNOWN, "c": UNKNOWN})
+    found = outlook("abcd", group("abcd", 1), away={"a": DOWN, "b": UNKNOWN, "c": UNKNOWN, "d": UNKNOWN})
     assert already(found) == (
         "a.example counts as failed in every row: no copy there can be read now."
-        " b.example and c.example count as failed in every row: no node has looked there."
+        " b.example, c.example and d.example count as failed in every row: no node has looked there."
     )
 
 

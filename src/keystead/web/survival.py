@@ -263,7 +263,7 @@ def _lost(surely: Loss, lost: Loss) -> Iterable[NamedKeys]:
     """Yield the keys that are lost for sure, and those of which it is not known."""
     doubtful = [key for key in lost.named if key not in set(surely.named)]
     for title, named, number in (
-        ("No proven copy is left of", surely.named, surely.keys),
+        ("No proven copy can be read of", surely.named, surely.keys),
         ("It is not known whether a copy can be read of", doubtful, lost.keys - surely.keys),
     ):
         if number:

@@ -104,7 +104,9 @@ def already(outlook: Outlook) -> str:
 
 
 def _counts(names: Sequence[str]) -> str:
-    return f"{' and '.join(names)} {'counts' if len(names) == 1 else 'count'} as failed"
+    *others, last = names
+    listed = f"{', '.join(others)} and {last}" if others else last
+    return f"{listed} {'count' if others else 'counts'} as failed"
 
 
 # --- keys by server ---
