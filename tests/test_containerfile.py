@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 import shutil
 import subprocess
 import sys
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[1]
 FILE = ROOT / "Containerfile"
+PAGE = ROOT / "docs" / "how-to" / "container.md"
 BUILD, FINAL = FILE.read_text().split("\nFROM ")[1:]
 HADOLINT = shutil.which("hadolint", path=str(Path(sys.executable).parent)) or shutil.which("hadolint")
 
@@ -48,8 +48,16 @@ def test_it_runs_as_nobody_in_particular() -> None:
     (data,) = re.findall(r"KEYSTEAD_DATA=(\S+)", FINAL)
     assert f"VOLUME {data}\n" in FINAL
     assert re.search(rf"install --directory --owner keystead .*--mode 0700 {data}$", FINAL, re.MULTILINE)
-    for line in re.findall(r"^#   .*keystead(?: +\\\n# +)?(.*)$", FILE.read_text(), re.MULTILINE):
-        assert shlex.split(line)[:1] in ([], ["init"], ["demo"], ["."]), line
+
+
+def test_the_page() -> None:
+    """It keeps the health check, starts nothing with a writable root, and names commands that there are."""
+    commands = re.findall(r"^\$ (podman .*)$", PAGE.read_text().replace(" \\\n", ""), re.MULTILINE)
+    assert "podman build --format docker -t keystead ." in commands
+    runs = [each for each in commands if each.startswith("podman run ")]
+    assert all(" --read-only --tmpfs /tmp " in each for each in runs)
+    started = {each.rpartition(" keystead")[2].split(" -")[0].strip() for each in runs}
+    assert started == {"", "init", "db upgrade", "demo"}
 
 
 def test_the_health_check(shared_service: Service) -> None:
