@@ -38,8 +38,9 @@ if TYPE_CHECKING:
 
 READER_PASSWORD = "the reader's, 1 of many"
 WITHIN_S = 120
-RUN_ELSEWHERE = {"ansible.md", "test-against-keystead.md"}
-"""Pages with tests of their own: ``tests/conformance/test_ansible_page.py`` and ``tests/testing/test_page.py``."""
+RUN_ELSEWHERE = {"ansible.md", "container.md", "test-against-keystead.md"}
+"""Pages with tests of their own: ``tests/conformance/test_ansible_page.py``, ``tests/test_containerfile.py`` and
+``tests/testing/test_page.py``."""
 
 
 @dataclass
