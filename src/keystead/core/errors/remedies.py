@@ -54,10 +54,12 @@ ABOUT_STAGES: Final[Mapping[str, str]] = {
 def remedy(reason: str) -> Remedy | None:
     """Return what to do about the reason of a failed probe or look. None for an unknown word."""
     if reason in WORDS:
-        word = WORDS[reason]
-        return Remedy(_sentence(word.meaning), _who(reason), _steps(word.advice))
-    happened, _, advice = ADVICE.get(reason, "").partition(": ")
-    return Remedy(f"{happened}.", _who(reason), _steps(advice)) if happened else None
+        happened, advice = WORDS[reason]
+    elif reason in ADVICE:
+        happened, _, advice = ADVICE[reason].partition(": ")
+    else:
+        return None
+    return Remedy(_sentence(happened), _who(reason), _steps(advice))
 
 
 def _who(reason: str) -> Who:
@@ -68,9 +70,10 @@ def _who(reason: str) -> Who:
 
 def _steps(advice: str) -> tuple[str, ...]:
     """Return an advice as steps: its sentences, and its clauses that a semicolon divides."""
-    clauses = advice.replace("`", "").replace("; ", ". ").split(". ")
-    return tuple(_sentence(clause) for clause in clauses)
+    return tuple(_sentence(clause) for clause in advice.replace("; ", ". ").split(". "))
 
 
 def _sentence(clause: str) -> str:
-    return f"{clause[:1].upper()}{clause[1:].removesuffix('.')}."
+    """Return a clause as a sentence. A command at its beginning (in backticks) stays as it is."""
+    begin = clause[:1].upper() + clause[1:]
+    return f"{begin.replace('`', '').removesuffix('.')}."
