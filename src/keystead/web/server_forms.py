@@ -21,6 +21,7 @@ from keystead.core.key_servers import (
 )
 from keystead.core.secret import Secret
 from keystead.core.server_address import ServerAddress, server_name
+from keystead.web.certificates import shown_again
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -53,18 +54,13 @@ def values_of(server: KeyServer) -> dict[str, str]:
     }
 
 
-def typed(form: Mapping[str, str], names: tuple[str, ...]) -> dict[str, str]:
-    """Return what was typed into fields, to show it again. No field of these has a secret."""
-    return {name: form.get(name, "").strip() for name in names}
-
-
 def change_of(server: KeyServer, form: Mapping[str, str]) -> ModifyRequest:
     """Return the change that a form asks for: only what differs from the server. Raises 262185 for a field that cannot
     be read, 65536880 if nothing differs.
 
     An empty password leaves the stored one.
     """
-    before, after = values_of(server), typed(form, CHANGES)
+    before, after = values_of(server), shown_again(form, CHANGES)
     after["secondary_key_servers"] = "\n".join(after["secondary_key_servers"].replace(",", " ").split())
     changed: dict[str, Any] = {
         name: _PARSERS[name](name, value) for name, value in after.items() if value != before[name]

@@ -2,6 +2,7 @@
 
 from keystead.web.declaration import Page
 from keystead.web.pages import (
+    add_key_manager,
     add_key_servers,
     certificates,
     change_key_server,
@@ -17,8 +18,9 @@ from keystead.web.pages import (
 
 PAGES: tuple[Page, ...] = (
     *overview.PAGES,
-    *key_servers.PAGES,
+    *add_key_manager.PAGES,
     *add_key_servers.PAGES,
+    *key_servers.PAGES,
     *change_key_server.PAGES,
     *remove_key_server.PAGES,
     *new_key.PAGES,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from keystead.core.errors import OntapError
 from keystead.core.key_servers import MAX_PRIMARIES
 from keystead.service.cluster.svms import about_svm
+from keystead.web.certificates import shown_again
 from keystead.web.declaration import Page
 from keystead.web.diagnosis import diagnosis
 from keystead.web.independence import together
@@ -18,12 +19,12 @@ from keystead.web.links import KEY_SERVERS, key_manager_path
 from keystead.web.pages.key_servers import API, API_SERVERS, EXTERNAL, vserver
 from keystead.web.refusing import refusal
 from keystead.web.rendering import page, redirect
-from keystead.web.server_forms import NEW, addresses_of, new_servers, typed
+from keystead.web.server_forms import NEW, addresses_of, new_servers
 from keystead.web.shell import shell
 from keystead.web.ways import command, ways
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from starlette.responses import Response
 
@@ -70,7 +71,7 @@ async def _form(
     error: OntapError | None = None,
 ) -> Response:
     manager = state.key_manager
-    path = f"{key_manager_path(manager.uuid)}/key-servers/add"
+    path, values = f"{key_manager_path(manager.uuid)}/key-servers/add", shown_again(request.form, NEW)
     found = None
     if wanted is not None:
         found = diagnosis(results, await _together(request, state, wanted, results), datetime.now(UTC))
@@ -80,11 +81,11 @@ async def _form(
         "vserver": manager.svm.name if manager.svm else state.cluster.name,
         "present": [str(each.address) for each in state.servers],
         "free": MAX_PRIMARIES - len(state.servers),
-        "typed": typed(request.form, NEW),
+        "typed": values,
         "form": request.form,
         "has_password": bool(request.form.get("password")),
         "diagnosis": found,
-        "ways": _ways(request, state),
+        "ways": _ways(request, state, values),
         **await refusal(request, error),
     }
     status = error.kind.status if error else 200
@@ -103,9 +104,9 @@ async def _together(
     return together(state.servers, domains, results, declared)
 
 
-def _ways(request: PageRequest, state: ServersState) -> Ways:
-    addresses = addresses_of(request.form) or ("ks5.example.com",)
-    name = request.form.get("tls_server_name", "").strip()
+def _ways(request: PageRequest, state: ServersState, values: Mapping[str, str]) -> Ways:
+    addresses = addresses_of(values) or ("ks5.example.com",)
+    name = values["tls_server_name"]
     cli = command(
         *(*EXTERNAL, "add-servers"),
         vserver=vserver(state.key_manager.svm),

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from keystead.core.errors import OntapError
 from keystead.service.cluster.svms import about_svm
+from keystead.web.certificates import shown_again
 from keystead.web.declaration import Page
 from keystead.web.links import KEY_SERVERS, key_server_path
 from keystead.web.pages.key_servers import API_SERVER, EXTERNAL, ONE, about, details, vserver
 from keystead.web.refusing import refusal
 from keystead.web.rendering import page, redirect
-from keystead.web.server_forms import CHANGES, NUMBERS, change_of, typed, values_of
+from keystead.web.server_forms import CHANGES, NUMBERS, change_of, values_of
 from keystead.web.shell import shell
 from keystead.web.tracks import tracks_of
 from keystead.web.ways import command, ways
@@ -43,7 +44,7 @@ async def change_form(request: PageRequest) -> Response:
 async def change(request: PageRequest) -> Response:
     """Store the change and show the server, or only try it; or show the form again, with the reason."""
     found = await details(request)
-    values = typed(request.form, CHANGES)
+    values = shown_again(request.form, CHANGES)
     try:
         wanted = change_of(found.server, request.form)
         if request.form.get("do") == TRY:
