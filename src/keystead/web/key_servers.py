@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from keystead.core.availability import PRIMARY, silent_nodes
 from keystead.core.certificates.shown import chain_of
+from keystead.core.errors.remedies import remedy
 from keystead.core.key_servers import secondary_addresses
+from keystead.core.keys.away import Away
 from keystead.core.keys.model import KeyForm
 from keystead.core.keys.survival import CopyMark
 from keystead.core.model import State
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from keystead.core.attention.key_managers import Watched
+    from keystead.core.errors.remedies import Remedy
     from keystead.core.keys.model import ServerProfile
     from keystead.core.keys.survival import Survival
     from keystead.core.model import KeyServer, Node, Observation
@@ -35,6 +38,7 @@ PAGE: Final = 100
 
 HISTORY: Final = timedelta(days=30)
 SHOWN_OUTAGES: Final = 10
+CANARY_NOT_SEEN: Final = "canary_not_seen"
 
 _FORMS: Final = {
     KeyForm.SECRET_DATA: "one Secret Data object",
@@ -207,6 +211,7 @@ class ServerView:
     keys: tuple[tuple[Tone, str, int], ...]
     abilities: tuple[tuple[str, str], ...]
     domain: tuple[str, ...]
+    hides_keys: Remedy | None
 
 
 def server_view(found: KeyServerDetails) -> ServerView:
@@ -233,7 +238,17 @@ def server_view(found: KeyServerDetails) -> ServerView:
         keys=tuple(_keys_on(found.survival, found.server.uuid)),
         abilities=abilities(found.profile),
         domain=_same_domain(found),
+        hides_keys=_hides_keys(found),
     )
+
+
+def _hides_keys(found: KeyServerDetails) -> Remedy | None:
+    """Return what to do about a server that answers and does not show our keys. None if it shows them.
+
+    Accounts of SVMs are not told what it shows.
+    """
+    is_hidden = found.survival.now.away.get(found.server.uuid) is Away.KEYS_HIDDEN
+    return remedy(CANARY_NOT_SEEN) if is_hidden and found.profile is not None else None
 
 
 def _headline(tone: Tone, note: str) -> str:

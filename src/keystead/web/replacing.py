@@ -6,8 +6,10 @@ Only a removal itself proves that no key is lost: it reads the keys elsewhere. H
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
+from keystead.core.attention.items import scoped
+from keystead.core.keys.domains import wanted_copies
 from keystead.core.keys.survival import CopyMark
 from keystead.web.key_servers import marks_on
 from keystead.web.overview import SLOTS
@@ -19,16 +21,20 @@ if TYPE_CHECKING:
     from keystead.core.keys.survival import Survival
     from keystead.service.configuration.key_server_details import KeyServerDetails
 
-READABLE = frozenset({CopyMark.PROVEN})
-SENT = frozenset({CopyMark.PROVEN, CopyMark.PROVEN_AWAY, CopyMark.UNKNOWN, CopyMark.DIFFERENT})
+READABLE: Final = frozenset({CopyMark.PROVEN})
+SENT: Final = frozenset({CopyMark.PROVEN, CopyMark.PROVEN_AWAY, CopyMark.UNKNOWN, CopyMark.DIFFERENT})
+
+_EXTERNAL: Final = "keystead security key-manager external"
+_IS: Final = {True: "is", False: "are"}
 
 
 class Against(NamedTuple):
-    """What stands against a removal, and the next step: a sentence, and the keys that it is about."""
+    """What stands against a removal: a sentence, what to do and the command for it, and the keys that it is about."""
 
     sentence: str
     next: str
-    keys: tuple[str, ...]
+    command: str
+    keys: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,20 +55,32 @@ class Step:
 
 def against(found: KeyServerDetails) -> list[Against]:
     """Return what stands against the removal of a server, by what is known now."""
+    svm = found.key_manager.svm
+    replicate, add = (scoped(f"{_EXTERNAL} {words}", svm) for words in ("replicate", "add-servers --key-servers HOST"))
     only_here, named = _only_on(found.survival, found.server.uuid)
     said = []
     if only_here:
+        has = "has" if only_here == 1 else "have"
         said.append(
             Against(
-                f"{counted(only_here, 'key')} {_have(only_here)} no proven copy on another key server that answers.",
+                f"{counted(only_here, 'key')} {has} no proven copy on another key server that answers.",
                 "Bring the other key servers back, or add one and wait until it has its copies.",
+                replicate,
                 named,
             )
         )
-    if len(found.servers) == 1:
+    left = {found.domain_of[uuid] for uuid in candidates(found)}
+    needed = wanted_copies(found.key_manager.min_copies, len(left))
+    if not left:
         said.append(
-            Against("It is the last key server of its key manager.", "New keys need at least one: add another.", ())
+            Against("It is the last key server of its key manager.", "Without one, no key can be created.", add)
         )
+    elif needed > len(left):
+        sentence = (
+            f"New keys would be refused: {needed} copies are needed, and {counted(len(left), 'replication domain')}"
+            f" {_IS[len(left) == 1]} left."
+        )
+        said.append(Against(sentence, "Add a key server first, or lower min_copies.", add))
     return said
 
 
@@ -113,7 +131,3 @@ def steps(found: KeyServerDetails, new: str) -> list[Step]:
         )
         for at, title in enumerate(titles)
     ]
-
-
-def _have(number: int) -> str:
-    return "has" if number == 1 else "have"

@@ -58,12 +58,16 @@ class Stop:
 
 
 class Link(NamedTuple):
-    """A certificate in a chain. ``note`` says what is wrong with it, empty if nothing is."""
+    """A certificate in a chain. ``note`` says what is wrong with it, empty if nothing is.
+
+    ``is_valid`` says that now is between its dates.
+    """
 
     certificate: PeerCertificate
     tone: Tone
     ends: str
     note: str
+    is_valid: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,10 +273,9 @@ def links(chain: Sequence[PeerCertificate], fault: AtFault | None, reason: str, 
 
 
 def _link(of: PeerCertificate, reason: str, now: datetime, *, at_fault: bool) -> Link:
-    if at_fault:
-        note = "its issuer is not known" if reason in NO_ISSUER else "at fault"
-        return Link(of, Tone.BAD, _ends(of, now), note)
-    return Link(of, Tone.BAD if of.not_after <= now else Tone.OK, _ends(of, now), "")
+    is_valid = of.not_after > now and (of.not_before is None or of.not_before <= now)
+    note = ("its issuer is not known" if reason in NO_ISSUER else "at fault") if at_fault else ""
+    return Link(of, Tone.BAD if at_fault or not is_valid else Tone.OK, _ends(of, now), note, is_valid)
 
 
 def _ends(of: PeerCertificate, now: datetime) -> str:
