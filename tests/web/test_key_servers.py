@@ -103,6 +103,26 @@ async def test_our_chain_is_at_fault(site: Site, browser: Browser, machines: Key
     assert "its issuer is not known" in page
 
 
+async def test_a_server_that_hides_our_keys(site: Site, browser: Browser, machines: KeyServers) -> None:
+    """It answers, so the look passed; the page says all the same that it is lost, and what to do."""
+    manager = await site.key_manager_of(machines, 0)
+
+    def store(tx: Transaction) -> None:
+        (node,) = tx.nodes()
+        (server,) = tx.key_servers(manager)
+        tx.put_observations(
+            [Observation(node.uuid, server.uuid, "", State.AVAILABLE, NOON, keys_visible=False)], new=False
+        )
+
+    answer = await site.admin.post(f"/api/security/key-managers/{manager}/volume-keys", {"name": "vol1"})
+    assert answer.status == 201  # the server is learned now
+    await site.open_.store.write(store)
+    page = (await browser.log_in(url=path_of(manager, machines[0].address))).content.decode()
+    assert "It is lost: does not show our keys." in page
+    assert "The server does not show the canary" in page
+    assert "Or remove it and add it again." in page
+
+
 async def test_a_probe_that_passes(site: Site, browser: Browser, machines: KeyServers) -> None:
     """Each stage has its time and the fact that it told; the call is recorded."""
     manager = await site.key_manager_of(machines, 0)
@@ -168,6 +188,9 @@ async def test_what_an_account_of_an_svm_sees(site: Site, browser: Browser, mach
     assert "An account of the cluster sees the reason." in page
     for hidden in ("client_certificate_untrusted", "client certificate untrusted", "Issuing CA", "What it can do"):
         assert hidden not in page
+    await see(site, own, "server_certificate_expired")  # proved, and shown by the API to accounts of the cluster only
+    page = (await browser.open(path)).content.decode()
+    assert "Issuing CA" not in page
     machines[0].break_("client_ca")
     page = (await browser.submit(path)).content.decode()
     for hidden in ("client_certificate_untrusted", "What we showed it", "TLSv1", " ms<"):

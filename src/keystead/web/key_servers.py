@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -248,7 +248,7 @@ def _hides_keys(found: KeyServerDetails) -> Remedy | None:
     Accounts of SVMs are not told what it shows.
     """
     is_hidden = found.survival.now.away.get(found.server.uuid) is Away.KEYS_HIDDEN
-    return remedy(CANARY_NOT_SEEN) if is_hidden and found.profile is not None else None
+    return remedy(CANARY_NOT_SEEN) if is_hidden and found.full else None
 
 
 def _headline(tone: Tone, note: str) -> str:
@@ -259,7 +259,10 @@ def _headline(tone: Tone, note: str) -> str:
 
 
 def _tracks(found: KeyServerDetails, seen: Sequence[Observation]) -> Iterable[Track]:
-    """Yield the last look at the primary, then at each secondary, as the node saw it that is worst off."""
+    """Yield the last look at the primary, then at each secondary, as the node saw it that is worst off.
+
+    The API shows certificates of single servers to accounts of the cluster only, and so does the page.
+    """
     ours = chain_of(found.client_certificate) if found.client_certificate else ()
     hosts = (PRIMARY, *found.server.secondary_key_servers)
     addresses = (found.server.address, *secondary_addresses(found.server))
@@ -267,7 +270,8 @@ def _tracks(found: KeyServerDetails, seen: Sequence[Observation]) -> Iterable[Tr
         of_host = [each for each in seen if each.host == host]
         if of_host:
             worst = min(of_host, key=lambda each: (_ORDER.index(each.state), each.since))
-            yield track_of(worst, address, ours, found.time)
+            shown = worst if found.full else replace(worst, certificates=())
+            yield track_of(shown, address, ours, found.time)
 
 
 _ORDER: Final = (State.NOT_RESPONDING, State.UNKNOWN, State.AVAILABLE)

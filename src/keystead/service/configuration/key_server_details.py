@@ -65,9 +65,11 @@ class KeyServerDetails:
 
     ``observations`` are those of the server and its secondaries. ``outages`` are those within :data:`HISTORY`, the
     oldest first. ``domain_of`` maps each server (uuid) to its replication domain. ``profile`` is None before the server
-    was learned, and for accounts of SVMs. ``client_certificate`` is None if it was deleted, and for those accounts.
+    was learned. ``client_certificate`` is None if it was deleted. ``full`` is False for an account of an SVM: then both
+    are None, and the observations say nothing about our network.
     """
 
+    full: bool
     key_manager: KeyManager
     vserver: str
     server: KeyServer
@@ -109,6 +111,7 @@ class KeyServerReports:
             of_server = tuple(each for each in seen if each.key_server == server.uuid)
             vserver = manager.svm.name if manager.svm else require_cluster(tx).name
             return KeyServerDetails(
+                full=full,
                 key_manager=manager,
                 vserver=vserver,
                 server=server,

@@ -12,7 +12,6 @@ from keystead.service.cluster.svms import about_svm
 from keystead.web.declaration import Page
 from keystead.web.key_servers import PAGE, SHOWN_OUTAGES, in_words, manager_rows, server_rows, server_view
 from keystead.web.links import KEY_SERVERS, key_manager_path
-from keystead.web.refusing import refusal
 from keystead.web.rendering import page
 from keystead.web.shell import shell
 from keystead.web.tracks import tracks_of
@@ -68,10 +67,7 @@ async def key_server(request: PageRequest) -> Response:
 async def probe(request: PageRequest) -> Response:
     """Probe the key server as it is stored, and show what was found above everything else."""
     found = await details(request)
-    try:
-        results = await _probe(request, found)
-    except OntapError as error:
-        return await _shown(request, found, error=error)
+    results = await _probe(request, found)
     return await _shown(request, await details(request), results)
 
 
@@ -108,18 +104,15 @@ def about(found: KeyServerDetails) -> dict[str, Any]:
 async def _shown(
     request: PageRequest,
     found: KeyServerDetails,
-    results: Sequence[ProbeResult] | None = None,
-    error: OntapError | None = None,
+    results: Sequence[ProbeResult] = (),
 ) -> Response:
     now = datetime.now(UTC)
     context = about(found) | {
-        "probed": [track for result in results or () for track in tracks_of(result, now)],
+        "probed": [track for result in results for track in tracks_of(result, now)],
         "shown_outages": SHOWN_OUTAGES,
         "ways": _ways(request, found),
-        **await refusal(request, error),
     }
-    status = error.kind.status if error else 200
-    return page("key_server.html", await shell(request, KEY_SERVERS) | context, status)
+    return page("key_server.html", await shell(request, KEY_SERVERS) | context)
 
 
 def vserver(svm: Svm | None) -> str | None:
