@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import pytest
 
@@ -192,7 +193,14 @@ async def test_a_replacement(site: Site, browser: Browser, machines: KeyServers)
     path = path_of(manager, old, "replace")
     text = (await browser.log_in(url=path)).content.decode()
     assert 'id="step-1" aria-current="step"' in text
-    assert f"/key-managers/{manager}/key-servers/add" in text
+    add = f"/key-managers/{manager}/key-servers/add"
+    assert f"{add}?replaces={quote(old)}" in text
+    await browser.open(f"{add}?replaces={old}")
+    await browser.submit(add, {"servers": machines[2].address})
+    text = (await browser.submit(add, {"servers": machines[2].address, "do": "add"})).content.decode()
+    assert f"{machines[2].address} is the new server." in text
+    assert "0 of 1 key" in text
+    assert 'id="step-2" aria-current="step"' in text
     uuids = text.split('<option value="')
     (new,) = [each.split('"')[0] for each in uuids[1:] if machines[1].address in each]
     text = (await browser.open(f"{path}?new={new}")).content.decode()

@@ -120,7 +120,7 @@ async def test_a_server_that_hides_our_keys(site: Site, browser: Browser, machin
     page = (await browser.log_in(url=path_of(manager, machines[0].address))).content.decode()
     assert "It is lost: does not show our keys." in page
     assert "The server does not show the canary" in page
-    assert "Or remove it and add it again." in page
+    assert "Otherwise use external confirm-server, or remove it and add it again." in page
 
 
 async def test_a_probe_that_passes(site: Site, browser: Browser, machines: KeyServers) -> None:

@@ -56,7 +56,7 @@ MARKS: Final = {
     CopyMark.PROVEN: (Tone.OK, "proven there"),
     CopyMark.PROVEN_AWAY: (Tone.WARN, "proven there, and it cannot be read now"),
     CopyMark.DIFFERENT: (Tone.BAD, "it returned other bytes"),
-    CopyMark.UNKNOWN: (Tone.UNKNOWN, "sent, not proven yet"),
+    CopyMark.UNKNOWN: (Tone.UNKNOWN, "sent, and not seen there yet or any more"),
     CopyMark.MISSING: (Tone.BAD, "no copy there"),
 }
 """What is known of the copies of keys on a server, in words."""

@@ -108,7 +108,7 @@ def steps(found: KeyServerDetails, new: str) -> list[Step]:
     sent = sum(number for mark, number in counts.items() if mark in SENT)
     proven = sum(number for mark, number in counts.items() if mark in READABLE)
     free = SLOTS - len(found.servers)
-    add_words = "Choose it below." if not new else f"{candidates(found)[new]} is the new server."
+    add_words = "Add it, or choose one that you added." if not new else f"{candidates(found)[new]} is the new server."
     if not new and not free:
         add_words = "All four places are taken. Remove a server that you can spare, or choose one of the others below."
     done = [bool(new), bool(new) and sent >= keys, bool(new) and proven >= keys, False]

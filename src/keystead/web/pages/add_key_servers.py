@@ -15,7 +15,7 @@ from keystead.web.certificates import shown_again
 from keystead.web.declaration import Page
 from keystead.web.diagnosis import diagnosis
 from keystead.web.independence import together
-from keystead.web.links import KEY_SERVERS, key_manager_path
+from keystead.web.links import KEY_SERVERS, key_manager_path, key_server_path
 from keystead.web.pages.key_servers import API, API_SERVERS, EXTERNAL, vserver
 from keystead.web.refusing import refusal
 from keystead.web.rendering import page, redirect
@@ -44,7 +44,10 @@ async def add_form(request: PageRequest) -> Response:
 
 
 async def add(request: PageRequest) -> Response:
-    """Diagnose the key servers, or add them and show the list; or show the form again, with the reason."""
+    """Diagnose the key servers, or add them; or show the form again, with the reason.
+
+    After an addition comes the list, or the replacement that the new server is for.
+    """
     state = await _state(request)
     try:
         wanted = new_servers(request.form)
@@ -52,10 +55,19 @@ async def add(request: PageRequest) -> Response:
             if request.form.get("do") != STORE:
                 results = await request.services.key_servers.dry_run(request.call, state, wanted)
                 return await _form(request, state, wanted=wanted, results=results)
-            await request.services.key_servers.add(request.call, state, wanted)
+            added = await request.services.key_servers.add(request.call, state, wanted)
     except OntapError as error:
         return await _form(request, state, error=error)
+    old = _replaced(request, state)
+    if old:
+        return redirect(f"{key_server_path(state.key_manager.uuid, old)}/replace?new={added[0].uuid}")
     return redirect(KEY_SERVERS)
+
+
+def _replaced(request: PageRequest, state: ServersState) -> str:
+    """Return the address of the server that is replaced by a new one, empty if none is."""
+    wanted = request.form.get("replaces") or request.http.query_params.get("replaces", "")
+    return wanted if wanted in {str(each.address) for each in state.servers} else ""
 
 
 async def _state(request: PageRequest) -> ServersState:
@@ -80,6 +92,7 @@ async def _form(
         "key_servers_path": KEY_SERVERS,
         "vserver": manager.svm.name if manager.svm else state.cluster.name,
         "present": [str(each.address) for each in state.servers],
+        "replaces": _replaced(request, state),
         "free": MAX_PRIMARIES - len(state.servers),
         "typed": values,
         "form": request.form,
