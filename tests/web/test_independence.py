@@ -43,6 +43,12 @@ def probed(address: str, reached: str = "") -> ProbeResult:
             {},
             [("192.0.2.1:1, 192.0.2.1:2", "they are on one host, 192.0.2.1")],
         ),
+        (
+            (),
+            [probed("192.0.2.1:1"), probed("192.0.2.1:2"), probed("ks2", "192.0.2.1:5696")],
+            {},
+            [("192.0.2.1:1, 192.0.2.1:2, ks2:5696", "they have one address, 192.0.2.1")],
+        ),
     ],
 )
 def test_which_fail_together(

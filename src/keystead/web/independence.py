@@ -39,9 +39,18 @@ def together(
     found += _groups({name: _host(address) for name, address in hosts.items()}, "they are on one host, {}")
     places = {name: _host(address) for name, address in hosts.items() if address.is_ip}
     resolved = places | {str(each.server): _resolved(each) for each in added}
-    same_place = _groups(resolved, "they have one address, {}")
-    known = {each.servers for each in found}
-    return found + [each for each in same_place if each.servers not in known]
+    found += _groups(resolved, "they have one address, {}")
+    return _without_parts(found)
+
+
+def _without_parts(found: Sequence[Together]) -> list[Together]:
+    """Return the groups without those that are a part of another, and each group once: for its first reason."""
+    sets = [frozenset(each.servers) for each in found]
+    return [
+        each
+        for at, each in enumerate(found)
+        if sets[at] not in sets[:at] and not any(sets[at] < other for other in sets)
+    ]
 
 
 def _groups(values: Mapping[str, str], why: str) -> list[Together]:

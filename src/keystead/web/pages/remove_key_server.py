@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Final
 from keystead.core.errors import OntapError
 from keystead.service.cluster.svms import about_svm
 from keystead.web.declaration import Page
-from keystead.web.key_servers import marks_on
 from keystead.web.links import KEY_SERVERS
 from keystead.web.pages.key_servers import API_SERVER, EXTERNAL, ONE, about, details, vserver
 from keystead.web.refusing import refusal
@@ -56,7 +55,6 @@ async def _remove(request: PageRequest, found: KeyServerDetails) -> None:
 async def _form(request: PageRequest, found: KeyServerDetails, error: OntapError | None = None) -> Response:
     context = about(found) | {
         "against": against(found),
-        "left": sum(marks_on(found.survival, found.server.uuid).values()),
         "ways": _ways(request, found),
         **await refusal(request, error),
     }
