@@ -38,7 +38,7 @@ def together(
     hosts = {str(each.address): each.address for each in present} | {str(each.server): each.server for each in added}
     found += _groups({name: _host(address) for name, address in hosts.items()}, "they are on one host, {}")
     places = {name: _host(address) for name, address in hosts.items() if address.is_ip}
-    resolved = places | {str(each.server): _resolved(each) for each in added}
+    resolved = {str(each.server): _resolved(each) for each in added} | places
     found += _groups(resolved, "they have one address, {}")
     return _without_parts(found)
 
