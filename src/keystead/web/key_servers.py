@@ -13,8 +13,8 @@ from keystead.core.errors.remedies import remedy
 from keystead.core.key_servers import secondary_addresses
 from keystead.core.keys.away import Away
 from keystead.core.keys.model import KeyForm
-from keystead.core.keys.survival import CopyMark
 from keystead.core.model import State
+from keystead.web.keys import MARKS
 from keystead.web.links import key_manager_path, key_server_path
 from keystead.web.overview import SLOTS, gaps, server_state, tone_of_end
 from keystead.web.tones import WORDS, Tone
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from keystead.core.attention.key_managers import Watched
     from keystead.core.errors.remedies import Remedy
     from keystead.core.keys.model import ServerProfile
-    from keystead.core.keys.survival import Survival
+    from keystead.core.keys.survival import CopyMark, Survival
     from keystead.core.model import KeyServer, Node, Observation
     from keystead.service.attention import Overview
     from keystead.service.configuration.key_server_details import KeyServerDetails
@@ -51,15 +51,6 @@ _SHOWS: Final = {
     None: (Tone.UNKNOWN, "has not shown our keys yet", "has not shown our keys yet"),
 }
 """Whether a server shows our keys: the tone, and the words for one that answers and for one that is silent."""
-
-MARKS: Final = {
-    CopyMark.PROVEN: (Tone.OK, "proven there"),
-    CopyMark.PROVEN_AWAY: (Tone.WARN, "proven there, and it cannot be read now"),
-    CopyMark.DIFFERENT: (Tone.BAD, "it returned other bytes"),
-    CopyMark.UNKNOWN: (Tone.UNKNOWN, "sent, and not seen there yet or any more"),
-    CopyMark.MISSING: (Tone.BAD, "no copy there"),
-}
-"""What is known of the copies of keys on a server, in words."""
 
 
 # --- the list ---
