@@ -11,6 +11,8 @@ from tests.web.conftest import SVM
 
 if TYPE_CHECKING:
     from keystead.testing.key_servers import KeyServers
+    from tests.peers.fixtures import Pki
+    from tests.peers.groups import Group
     from tests.web.conftest import Browser, Site
 
 PASSWORD = "kmip-Pass-w0rd"
@@ -46,6 +48,24 @@ async def test_several_are_diagnosed_and_added(site: Site, browser: Browser, mac
     assert await servers_of(site, manager) == [machines[number].address for number in (0, 1, 2)]
     answer = await site.admin.get(f"/api/security/key-managers/{manager}/key-servers/{machines[1].address}?fields=*")
     assert (answer.body["timeout"], answer.body["replication_domain"]) == (9, "east")
+
+
+async def test_servers_of_another_make(site: Site, browser: Browser, pki: Pki, pykmip_group: Group) -> None:
+    """PyKMIP's are diagnosed and added; what one can do is on its page once it was learned."""
+    first, second = (server.address for server in pykmip_group.primaries[:2])
+    manager = await site.key_manager(pki, [first])
+    path = path_of(manager)
+    await browser.log_in(url=path)
+    text = (await browser.submit(path, {"servers": second})).content.decode()
+    assert "1 key server can be added." in text
+    assert "KMIP 2.0" in text
+    await browser.submit(path, {"servers": second, "do": "add"})
+    assert await servers_of(site, manager) == [first, second]
+    answer = await site.admin.post(f"/api/security/key-managers/{manager}/volume-keys", {"name": "vol1"})
+    assert answer.status == 201, answer.content
+    text = (await browser.open(f"/key-managers/{manager}/key-servers/{second}")).content.decode()
+    assert "PyKMIP" in text
+    assert "Proven" in text
 
 
 @pytest.mark.parametrize(
