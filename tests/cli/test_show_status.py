@@ -91,7 +91,7 @@ def test_what_to_do_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
         ([said("not_responding", stage="credential")], "stage credential", "The server refuses our requests"),
         ([said("unknown", reason="look_failed")], "reason look_failed", "Look at the log of Keystead"),
         ([said("unknown")], "unknown", "The node has not looked at the server yet"),
-        ([said(keys_visible=False)], "stage keys, reason canary_not_seen", "Another server answers at the address"),
+        ([said(keys_visible=False)], "stage keys, reason canary_not_seen", "Check address, port and user"),
     ],
 )
 def test_what_is_wrong_in_words(

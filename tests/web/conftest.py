@@ -16,13 +16,14 @@ from keystead.api.app import create_app
 from keystead.app.wiring import running
 from keystead.core.model import Account, Observation, Role, State, Svm
 from keystead.settings import Settings
+from keystead.testing.key_servers import KeyServers
 from keystead.web.app import with_console
 from tests.peers.asgi import AsgiClient
 from tests.peers.documented import DocumentedClient
 from tests.peers.keystead import PASSWORD
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Iterator, Mapping
 
     from starlette.types import ASGIApp
 
@@ -156,6 +157,24 @@ class Site:
         assert answer.status == 201, answer.content
         return answer.headers["location"].rpartition("/")[2]
 
+    async def key_manager_of(self, machines: KeyServers, *numbers: int, **more: object) -> str:
+        """Create a key manager with these of the machines (from 0) by the API, and return its uuid."""
+        client, server_ca = await self.identity_of(machines)
+        external = {
+            "client_certificate": {"uuid": client},
+            "server_ca_certificates": [{"uuid": server_ca}],
+            "servers": [{"server": machines[number].address} for number in numbers],
+        }
+        answer = await self.admin.post("/api/security/key-managers", {"external": external, **more})
+        assert answer.status == 201, answer.content
+        return answer.headers["location"].rpartition("/")[2]
+
+    async def identity_of(self, machines: KeyServers) -> tuple[str, str]:
+        """Install the client certificate and the CA of the machines, and return their uuids."""
+        of = machines.client
+        client = await self.certificate("client", of.certificate_pem, private_key=of.key_pem)
+        return client, await self.certificate("server_ca", machines[0].ca)
+
     async def observe(self, key_manager: str, *states: tuple[State, str]) -> None:
         """Store what the node sees of each server, in their order: a state and a reason."""
 
@@ -191,6 +210,20 @@ async def site(installation: Installation) -> AsyncIterator[Site]:
         await open_.store.write(add)
         app = create_app(open_.services, pages=lambda api: with_console(api, open_.services))
         yield Site(app, open_)
+
+
+@pytest.fixture(scope="session")
+def _machines() -> Iterator[KeyServers]:
+    with KeyServers(4, one_ca=True) as found:
+        yield found
+
+
+@pytest.fixture
+def machines(_machines: KeyServers) -> Iterator[KeyServers]:
+    """Four key servers that can be broken in each way; healed afterwards."""
+    yield _machines
+    for each in _machines:
+        each.heal()
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 from keystead.core import errors
 from keystead.core.model import Observation, State
 from keystead.core.outages import Outage
-from keystead.web.overview import HORIZON, SOON, End, Row, folded, gaps, state_tone, tone_of_end
+from keystead.web.overview import HISTORY, HORIZON, SOON, End, Row, folded, gaps, state_tone, tone_of_end
 from keystead.web.rendering import environment
 from keystead.web.tones import Tone
 from tests.web.conftest import SVM
@@ -93,7 +93,7 @@ def test_the_worst_node_counts(states: list[State], tone: Tone) -> None:
 @pytest.mark.parametrize(("begin", "end", "gap"), [(24, 12, (0.0, 50.0)), (6, 0, (75.0, 25.0)), (0.01, 0, (99.2, 0.8))])
 def test_outages_are_places_in_a_day(begin: float, end: float, gap: tuple[float, float]) -> None:
     """In percent; a short one can still be seen, and stays inside."""
-    assert gaps([Outage(NOON - begin * HOUR, NOON - end * HOUR)], NOON) == (gap,)
+    assert gaps([Outage(NOON - begin * HOUR, NOON - end * HOUR)], NOON, HISTORY) == (gap,)
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,7 @@ from keystead.service.configuration.certificates import Certificates
 from keystead.service.configuration.context import ConfigurationContext
 from keystead.service.configuration.key_manager_configs import KeyManagerConfigs
 from keystead.service.configuration.key_managers import KeyManagers
+from keystead.service.configuration.key_server_details import KeyServerReports
 from keystead.service.configuration.key_server_views import NodeTraffic
 from keystead.service.configuration.key_servers import KeyServers
 from keystead.service.configuration.key_stores import KeyStores
@@ -171,6 +172,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             key_manager_configs=KeyManagerConfigs(store, audit, clock, node),
             key_managers=KeyManagers(configuration),
             detached_key_servers=keys.detached,
+            key_server_reports=KeyServerReports(configuration, clock),
             key_servers=KeyServers(configuration),
             key_stores=KeyStores(store, prover, audit),
             key_retirement=keys.ending,

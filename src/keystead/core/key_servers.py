@@ -30,6 +30,11 @@ SECONDARIES_SINCE = Release(9, 11, 1)
 PORT_SINCE = Release(9, 18, 1)
 DEFAULT_TIMEOUT_S = 25
 DEFAULT_CREATE_REMOVE_TIMEOUT_S = 10
+TIMEOUTS_S = range(-1, 61)
+PORTS = range(1, 65536)
+USERNAME_LIMIT = 256
+SECONDARY_LIMIT = 300
+DOMAIN_LIMIT = 255
 
 Target = Callable[[int, str], str]
 """A function from an index and a field to the place of that server's field in the request."""

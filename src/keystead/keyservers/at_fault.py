@@ -15,8 +15,8 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from keystead.core.certificates.shown import UNREADABLE, facts_of, from_der, from_pem
 from keystead.core.probing import AtFault, Whose
-from keystead.keyservers.learned import UNREADABLE, facts_of, from_der, from_pem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
-from keystead.keyservers.learned import clean
+from keystead.core.certificates.shown import clean
 from keystead.kmip.client.client import Client
 from keystead.kmip.messages.headers import username_credential
 from keystead.kmip.ttlv.enums import QueryFunction, ResultReason

@@ -13,27 +13,16 @@ from typing import TYPE_CHECKING, Final
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from cryptography.x509.oid import NameOID
 
-from keystead.core.model import PeerCertificate
+from keystead.core.certificates.shown import UNREADABLE, clean, facts, from_der, from_pem
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
+    from keystead.core.model import PeerCertificate
     from keystead.core.probing import TlsIdentity
 
-TEXT_LIMIT: Final = 256
 NAMES_LIMIT: Final = 32
-CHAIN_LIMIT: Final = 8
-UNREADABLE: Final = (ValueError, TypeError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
-"""Errors of a certificate that cannot be read."""
-
-
-def clean(text: str) -> str:
-    """Make a peer's text safe to show: one line, printable, at most 256 characters."""
-    return "".join(
-        character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text[:TEXT_LIMIT]
-    )
 
 
 def certificate_facts(certificate: bytes) -> dict[str, object]:
@@ -53,49 +42,12 @@ def certificate_facts(certificate: bytes) -> dict[str, object]:
 
 def peer_certificates(chain: Sequence[bytes]) -> tuple[PeerCertificate, ...]:
     """Return facts of the certificates (DER) that a key server showed; its own first. Unreadable ones are left out."""
-    return _facts(from_der(chain))
+    return facts(from_der(chain))
 
 
 def client_certificates(identity: TlsIdentity) -> tuple[PeerCertificate, ...]:
     """Return facts of the certificates that we show to key servers: the client certificate, then its issuers."""
-    return _facts(from_pem((identity.certificate, *identity.intermediates)))
-
-
-def from_der(chain: Sequence[bytes]) -> list[x509.Certificate]:
-    """Return the first certificates of a chain (DER). Unreadable ones are left out."""
-    return _read(x509.load_der_x509_certificate, chain[:CHAIN_LIMIT])
-
-
-def from_pem(texts: Sequence[str]) -> list[x509.Certificate]:
-    """Return certificates (PEM). Unreadable ones are left out."""
-    return _read(x509.load_pem_x509_certificate, [text.encode() for text in texts])
-
-
-def facts_of(certificate: x509.Certificate) -> PeerCertificate:
-    """Return the facts of a certificate. Raises one of :data:`UNREADABLE`."""
-    return PeerCertificate(
-        subject=clean(_common_name(certificate.subject)),
-        issuer=clean(_common_name(certificate.issuer)),
-        serial_number=f"{certificate.serial_number:X}",
-        not_after=certificate.not_valid_after_utc,
-        not_before=certificate.not_valid_before_utc,
-    )
-
-
-def _read(read: Callable[[bytes], x509.Certificate], encoded: Sequence[bytes]) -> list[x509.Certificate]:
-    found = []
-    for each in encoded:
-        with contextlib.suppress(*UNREADABLE):
-            found.append(read(each))
-    return found
-
-
-def _facts(certificates: Sequence[x509.Certificate]) -> tuple[PeerCertificate, ...]:
-    found = []
-    for certificate in certificates:
-        with contextlib.suppress(*UNREADABLE):
-            found.append(facts_of(certificate))
-    return tuple(found)
+    return facts(from_pem((identity.certificate, *identity.intermediates)))
 
 
 def public_key_digest(chain: Sequence[bytes]) -> str:
@@ -108,12 +60,6 @@ def public_key_digest(chain: Sequence[bytes]) -> str:
             key = x509.load_der_x509_certificate(certificate).public_key()
             return hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest()
     return ""
-
-
-def _common_name(name: x509.Name) -> str:
-    """Return the common name of a name, or the whole name if it has no common name."""
-    found = name.get_attributes_for_oid(NameOID.COMMON_NAME)
-    return str(found[0].value) if found else name.rfc4514_string()
 
 
 def _names(certificate: x509.Certificate) -> list[str]:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from keystead.core.certificates.shown import clean
 from keystead.core.secret import Secret
 from keystead.keyservers.forms import new_objects
-from keystead.keyservers.learned import clean, public_key_digest
+from keystead.keyservers.learned import public_key_digest
 from keystead.keyservers.material import joined, material_in, outcome, refused_as_a_whole
 from keystead.keyservers.objects_faults import malformed, unusable
 from keystead.keyservers.quirks import find_quirks

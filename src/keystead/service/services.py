@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from keystead.service.configuration.detached_servers import DetachedKeyServers
     from keystead.service.configuration.key_manager_configs import KeyManagerConfigs
     from keystead.service.configuration.key_managers import KeyManagers
+    from keystead.service.configuration.key_server_details import KeyServerReports
     from keystead.service.configuration.key_servers import KeyServers
     from keystead.service.configuration.key_stores import KeyStores
     from keystead.service.forwarding.destinations import Destinations
@@ -69,6 +70,7 @@ class Services:
     key_lists: KeyLists
     key_manager_configs: KeyManagerConfigs
     key_managers: KeyManagers
+    key_server_reports: KeyServerReports
     key_servers: KeyServers
     key_stores: KeyStores
     key_retirement: KeyRetirement

@@ -112,7 +112,7 @@ class Console:
             if wanted.method == "POST":
                 await request.read_form()
             for method, path in wanted.needs:
-                request.require(method, path)
+                request.require(method, path.format(**http.path_params))
             confirming = await confirmation(request) if wanted.destroys else None
             answer = confirming or await wanted.make(request)
         except (OntapError, StoreError) as failure:

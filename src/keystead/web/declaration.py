@@ -13,7 +13,10 @@ if TYPE_CHECKING:
     from keystead.web.request import PageRequest
 
 Need = tuple[str, str]
-"""A call of the API that an account must be allowed to make: method and path."""
+"""A call of the API that an account must be allowed to make: method and path.
+
+A name in braces stands for its value in the path of the page.
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from keystead.core.availability import PRIMARY, SERVER, silent_nodes
 from keystead.core.keys.away import Away
 from keystead.core.model import State
 from keystead.core.server_address import DEFAULT_PORT
+from keystead.web.links import key_server_path
 from keystead.web.rendering import counted, span
 from keystead.web.survival_tables import weakness
 from keystead.web.tones import WORDS, Tone
@@ -37,6 +38,9 @@ SLOTS: Final = 4
 ROWS: Final = 25
 """How many key managers a page shows. The others are folded into counts."""
 
+HISTORY: Final = timedelta(hours=24)
+"""How far back the bar below a key server goes."""
+
 HORIZON: Final = timedelta(days=200)
 """How far ahead the timeline of certificates looks."""
 
@@ -48,7 +52,10 @@ _TONE_OF: Final = {Severity.CRITICAL: Tone.BAD, Severity.WARNING: Tone.WARN}
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A primary key server in the matrix. ``gaps`` are its outages in 24 hours: begin and width, in percent."""
+    """A primary key server in the matrix. ``gaps`` are its outages in 24 hours: begin and width, in percent.
+
+    ``path`` is that of its page.
+    """
 
     name: str
     address: str
@@ -58,6 +65,7 @@ class Cell:
     latency_ms: int | None
     gaps: tuple[tuple[float, float], ...]
     secondaries: tuple[tuple[str, Tone], ...]
+    path: str
 
     @property
     def word(self) -> str:
@@ -202,7 +210,7 @@ def _cell(found: Overview, outages: Outages, watched: Watched, server: KeyServer
         for host in server.secondary_key_servers
     )
     away = watched.survival.now.away.get(server.uuid)
-    tone, note = _state(found, primary, away)
+    tone, note = server_state(primary, away, found.time)
     if tone is Tone.OK and any(each is not Tone.OK for _, each in secondaries):
         tone, note = Tone.WARN, "a secondary is lost"
     return Cell(
@@ -212,8 +220,9 @@ def _cell(found: Overview, outages: Outages, watched: Watched, server: KeyServer
         tone=tone,
         note=note,
         latency_ms=max((each.latency_ms for each in primary if each.latency_ms), default=None),
-        gaps=gaps(outages.get((watched.vserver, address), ()), found.time),
+        gaps=gaps(outages.get((watched.vserver, address), ()), found.time, HISTORY),
         secondaries=secondaries,
+        path=key_server_path(watched.of.uuid, address),
     )
 
 
@@ -225,8 +234,8 @@ def state_tone(seen: Iterable[Observation]) -> Tone:
     return Tone.OK if states == {State.AVAILABLE} else Tone.UNKNOWN
 
 
-def _state(found: Overview, primary: Sequence[Observation], away: Away | None) -> tuple[Tone, str]:
-    """Return the tone of a primary and the words below its name."""
+def server_state(primary: Sequence[Observation], away: Away | None, now: datetime) -> tuple[Tone, str]:
+    """Return the tone of a primary and the words below its name. ``primary`` is what nodes observed of it."""
     tone = state_tone(primary)
     if away is Away.KEYS_HIDDEN:
         return Tone.BAD, "does not show our keys"
@@ -240,14 +249,14 @@ def _state(found: Overview, primary: Sequence[Observation], away: Away | None) -
     own = [each.certificates[0] for each in primary if each.certificates]
     if not own:
         return tone, ""
-    left = min(each.not_after for each in own) - found.time
+    left = min(each.not_after for each in own) - now
     return (Tone.WARN if left < SOON else tone), end_words("certificate", left)
 
 
-def gaps(of_server: Iterable[Outage], now: datetime) -> tuple[tuple[float, float], ...]:
-    """Return outages of the last 24 hours as begin and width in percent; none is thinner than can be seen."""
-    day = timedelta(hours=24)
-    places = ((100 * (each.begin - (now - day)) / day, 100 * (each.end - each.begin) / day) for each in of_server)
+def gaps(of_server: Iterable[Outage], now: datetime, history: timedelta) -> tuple[tuple[float, float], ...]:
+    """Return outages within a time before now as begin and width in percent; none is thinner than can be seen."""
+    since = now - history
+    places = ((100 * (each.begin - since) / history, 100 * (each.end - each.begin) / history) for each in of_server)
     return tuple((round(min(begin, 99.2), 1), round(max(width, 0.8), 1)) for begin, width in places)
 
 

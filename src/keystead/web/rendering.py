@@ -13,6 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from starlette.responses import HTMLResponse, Response
 
+from keystead.web.links import item_path
 from keystead.web.security import HEADERS, NO_STORE
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ def environment() -> Environment:
         auto_reload=False,
     )
     made.filters.update(ago=ago, clock=clock, moment=moment, counted=counted, span=span, volatile=volatile)
+    made.filters["item_path"] = item_path
     made.globals["asset"] = asset
     return made
 

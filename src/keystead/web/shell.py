@@ -33,6 +33,13 @@ class Place:
 
 PLACES: Final = (
     Place("/", "Overview", "home", ("GET", ATTENTION), None),
+    Place(
+        "/key-servers",
+        "Key servers",
+        "server",
+        ("GET", "/api/security/key-managers"),
+        frozenset({Subject.KEY_SERVER}),
+    ),
     Place("/keys", "Keys", "key", ("GET", "/api/security/key-managers"), frozenset({Subject.KEYS})),
     Place(
         "/certificates",

@@ -18,14 +18,14 @@ from keystead.api.resource import OURS, Field, Group, Resource, always, itself
 from keystead.api.resources.certificates import certificate_link
 from keystead.api.resources.connectivity import connectivity_fields
 from keystead.api.resources.key_manager_bodies import key_manager_change, new_key_manager
-from keystead.api.resources.key_servers import DOMAIN_LIMIT, SECONDS, SERVER_NAME, key_server_link
+from keystead.api.resources.key_servers import SECONDS, SERVER_NAME, key_server_link
 from keystead.api.resources.key_stores import key_store_link
 from keystead.api.resources.owner import owner_fields
 from keystead.api.resources.server_cost import cost_fields
 from keystead.api.values import BOOLEAN, SECRET, SERVER, TEXT, UUID, Parameter, integer, name, text
 from keystead.core import errors
 from keystead.core.key_managers import CLIENT_CERTIFICATE, LONGEST_MONITOR_INTERVAL, SERVER_CA_CERTIFICATES
-from keystead.core.key_servers import MAX_PRIMARIES
+from keystead.core.key_servers import DOMAIN_LIMIT, MAX_PRIMARIES
 from keystead.core.query.query import Read
 
 if TYPE_CHECKING:

@@ -33,7 +33,16 @@ from keystead.api.values import (
 )
 from keystead.core import errors
 from keystead.core.errors import OntapError
-from keystead.core.key_servers import AddRequest, ModifyRequest, NewKeyServer
+from keystead.core.key_servers import (
+    DOMAIN_LIMIT,
+    PORTS,
+    SECONDARY_LIMIT,
+    TIMEOUTS_S,
+    USERNAME_LIMIT,
+    AddRequest,
+    ModifyRequest,
+    NewKeyServer,
+)
 from keystead.core.query.query import Read
 from keystead.core.server_address import ServerAddress, server_name
 from keystead.service.cluster.svms import about_svm
@@ -49,8 +58,7 @@ if TYPE_CHECKING:
     from keystead.service.ports.page import Page
 
 COLLECTION = "/api/security/key-managers/{uuid}/key-servers"
-SECONDS = integer(-1, 60)
-DOMAIN_LIMIT = 255
+SECONDS = integer(TIMEOUTS_S[0], TIMEOUTS_S[-1])
 SERVER_NAME = Type("<host name or IP address>", server_name)
 _DRY_RUN = {"dry_run": Parameter(BOOLEAN, "Not ONTAP's: probes the servers, stores nothing and returns the findings.")}
 _FORCE = {
@@ -93,7 +101,7 @@ KEY_SERVERS = Resource(
         ),
         Field(
             name="port",
-            type=integer(1, 65535),
+            type=integer(PORTS[0], PORTS[-1]),
             help="A new port for the server and its secondaries; shown as part of ``server``.",
             read=Read.NEVER,
             patch=True,
@@ -111,7 +119,7 @@ KEY_SERVERS = Resource(
         ),
         Field(
             name="username",
-            type=text(256),
+            type=text(USERNAME_LIMIT),
             help="KMIP user name, empty for none. It must change together with the password. An empty name in PATCH"
             " clears both.",
             get=attrgetter("username"),
@@ -131,7 +139,7 @@ KEY_SERVERS = Resource(
         ),
         Field(
             name="secondary_key_servers",
-            type=text(300),
+            type=text(SECONDARY_LIMIT),
             help="The secondaries' hosts, on the primary's port, in the order of access; left out if there are none.",
             get=lambda server: list(server.secondary_key_servers) or None,
             post=True,

@@ -5,13 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
+from keystead.core.attention.blame import blamed
+from keystead.core.attention.blame import without_network as observation_without_network
 from keystead.core.attention.items import Item, Severity, Subject, scoped
-from keystead.core.availability import PRIMARY, has_proved_certificates, silent_nodes
+from keystead.core.availability import PRIMARY, silent_nodes
+from keystead.core.certificates.shown import chain_of
 from keystead.core.errors.key_reasons import WORDS
 from keystead.core.errors.probe_reasons import ADVICE
 from keystead.core.keys.away import Away
 from keystead.core.keys.survival import CopyMark
 from keystead.core.model import State
+from keystead.core.probing import Whose
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -57,17 +61,7 @@ class Watched:
 
 def without_network(watched: Watched) -> Watched:
     """Return a key manager as an account of its SVM may see it: without what could tell about our network."""
-    seen = [
-        replace(
-            each,
-            stage="resolve" if each.stage == "egress" else each.stage,
-            reason="",
-            certificates=each.certificates if has_proved_certificates(each) else (),
-            latency_ms=None,
-            keys_visible=None,
-        )
-        for each in watched.observations
-    ]
+    seen = [*map(observation_without_network, watched.observations)]
     return replace(watched, observations=seen, refused=frozenset())
 
 
@@ -223,16 +217,17 @@ def _failed_item(watched: Watched, server: KeyServer, failed: Observation, *, fu
 
 def _certificate_at_fault(watched: Watched, failed: Observation) -> str:
     """Return a sentence about the certificate that a failed look blames: the server's, or ours; empty if none."""
-    ours = watched.client_certificate
-    if failed.reason.startswith("server_certificate") and failed.certificates:
-        shown = next((each for each in failed.certificates if each.not_after <= failed.since), failed.certificates[0])
-        said, number, issuer, ends = f"It showed {shown.subject}", shown.serial_number, shown.issuer, shown.not_after
-    elif failed.reason.startswith("client_certificate") and ours:
-        said, number, issuer, ends = f"We showed {ours.common_name}", ours.serial_number, ours.ca, ours.expiry_time
-    else:
+    ours = chain_of(watched.client_certificate) if watched.client_certificate else ()
+    found = blamed(failed, ours)
+    if found is None:
         return ""
-    ended = "ended" if ends <= failed.since else "ends"
-    return f" {said}, serial number {number}, issued by {issuer}, which {ended} on {ends:%Y-%m-%d %H:%M} UTC."
+    of = found.certificate
+    said = "It showed" if found.whose is Whose.SERVER else "We showed"
+    ended = "ended" if of.not_after <= failed.since else "ends"
+    return (
+        f" {said} {of.subject}, serial number {of.serial_number}, issued by {of.issuer},"
+        f" which {ended} on {of.not_after:%Y-%m-%d %H:%M} UTC."
+    )
 
 
 def orphan_items(watched: Watched) -> Iterator[Item]:

@@ -35,10 +35,10 @@ _MATERIAL: Final = (
 WORDS: Final[Mapping[str, Word]] = {
     "canary_not_seen": Word(
         "the server does not show the canary, the object that we wrote there to recognise the server",
-        "Another server answers at the address, or the server no longer shows our objects to us: check address, port"
-        " and user. After a change of the client certificate, check that the new one belongs to the same client and may"
-        " read the objects of the old one. A server that was wiped is learned again in one to two hours if its TLS"
-        " certificate kept its key pair; otherwise use `external confirm-server`. Or remove it and add it again.",
+        "Check address, port and user: another server may answer there, or this one no longer shows our objects to us."
+        " After a change of the client certificate, check that the new one belongs to the same client and may read the"
+        " objects of the old one. If the server was wiped, wait one to two hours: it is learned again if its TLS"
+        " certificate kept its key pair. Otherwise use `external confirm-server`, or remove it and add it again.",
     ),
     "look_failed": Word(
         "the node's check of the server failed for a fault of the node itself, so the state is unknown",

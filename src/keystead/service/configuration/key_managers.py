@@ -23,7 +23,7 @@ from keystead.service.loading import incarnation_of, installed_certificates, req
 from keystead.service.ports.cluster import AuditRows, ClusterRows, EventRows, IncarnationRows, NodeRows, ObservationRows
 from keystead.service.ports.configuration import CertificateRows, KeyManagerRows, KeyServerRows, ListRows, SvmRows
 from keystead.service.ports.keys import CopyRows, DetachedRows, KeyRows, ProfileRows
-from keystead.service.probing.prober import raise_first_failure
+from keystead.service.probing.prober import in_words, raise_first_failure
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -109,6 +109,19 @@ class KeyManagers:
         message = f"created key manager {key_manager.uuid}, {named('added', rows)}"
         self._context.audit.succeed(tx, call, message, svm=key_manager.svm)
         return KeyManagerView(key_manager, rows, {uuid: each.name for uuid, each in proved.certificates.items()})
+
+    async def dry_run(self, call: Call, new: NewKeyManager) -> tuple[ProbeResult, ...]:
+        """Do everything of a creation but storing: raise the rules that are broken, probe, and return the results."""
+        check_complete(new)
+        uuid = str(uuid4())
+        rows = at_positions(sealed_rows(new.servers, uuid, self._context.sealer), 1)
+        plan = await self._context.store.read(lambda tx: planned_creation(tx, call, uuid, new))
+        svm = plan.key_manager.svm
+        with about_svm(svm):
+            results = await self._context.prover.probe(call, plan.key_manager, plan.certificates, rows)
+        message = in_words("dry run", results)
+        await self._context.store.write(lambda tx: self._context.audit.succeed(tx, call, message, svm=svm))
+        return tuple(results)
 
     # --- delete ---
 

@@ -23,6 +23,7 @@ from keystead.service.ports.cluster import AuditRows, ClusterRows, EventRows, No
 from keystead.service.ports.configuration import KeyManagerRows, ListRows
 from keystead.service.ports.keys import AttemptRows, CopyRows, DetachedRows, KeyRows, RemovalRows, TopologyRows
 from keystead.service.ports.store import StoreError
+from keystead.service.probing.prober import in_words
 from keystead.service.probing.queue import check_left
 
 if TYPE_CHECKING:
@@ -128,8 +129,7 @@ class KeyServers:
 
     async def _record(self, call: Call, state: ServersState, what: str, results: Sequence[ProbeResult]) -> None:
         """Write the audit record of a call that probed servers and stored none."""
-        refused = sum(not result.accepted for result in results)
-        message = f"{what}: {len(results) - refused} accepted, {refused} refused"
+        message = in_words(what, results)
         svm = state.key_manager.svm
         await self._context.store.write(lambda tx: self._context.audit.succeed(tx, call, message, svm=svm))
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from keystead.web.request import PageRequest
 
 ATTENTION: Final = "/api/support/attention"
+KEY_SERVERS: Final = "/api/security/key-managers/-/key-servers/-"
 
 
 async def overview(request: PageRequest) -> Response:
@@ -31,6 +32,7 @@ async def overview(request: PageRequest) -> Response:
         "ends": ends[:TIMELINE_ROWS],
         "later_ends": len(ends[TIMELINE_ROWS:]),
         "horizon": HORIZON.days,
+        "sees_servers": request.may("GET", KEY_SERVERS),
     }
     return page("overview.html", await shell(request, "/", found.items) | context)
 

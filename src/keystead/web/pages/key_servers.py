@@ -1,0 +1,134 @@
+"""``/key-servers`` and the page of one key server: how it stands and why, and a probe of it now."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from keystead.core import errors
+from keystead.core.errors import OntapError
+from keystead.core.server_address import ServerAddress
+from keystead.service.cluster.svms import about_svm
+from keystead.web.declaration import Page
+from keystead.web.key_servers import PAGE, SHOWN_OUTAGES, in_words, manager_rows, server_rows, server_view
+from keystead.web.links import KEY_SERVERS, key_manager_path
+from keystead.web.rendering import page
+from keystead.web.shell import shell
+from keystead.web.tracks import tracks_of
+from keystead.web.ways import command, ways
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from starlette.responses import Response
+
+    from keystead.core.model import Svm
+    from keystead.core.probing import ProbeResult
+    from keystead.service.configuration.key_server_details import KeyServerDetails
+    from keystead.web.request import PageRequest
+    from keystead.web.ways import Ways
+
+ONE: Final = "/key-managers/{uuid}/key-servers/{server}"
+API: Final = "/api/security/key-managers/{uuid}"
+API_SERVERS: Final = f"{API}/key-servers"
+API_SERVER: Final = f"{API_SERVERS}/{{server}}"
+EXTERNAL: Final = ("security", "key-manager", "external")
+"""The words of the CLI's commands about key servers."""
+
+
+async def key_servers(request: PageRequest) -> Response:
+    """Show all primaries that the account may see, the worst first."""
+    found = await request.services.attention.overview(request.call)
+    text = request.http.query_params.get("text", "")
+    rows = server_rows(found, text)
+    first = _first(request.http.query_params.get("from", ""))
+    context = {
+        "rows": rows[first : first + PAGE],
+        "total": len(rows),
+        "words": in_words(rows),
+        "first": first,
+        "following": first + PAGE if first + PAGE < len(rows) else None,
+        "text": text,
+        "managers": manager_rows(found),
+    }
+    return page("key_servers.html", await shell(request, KEY_SERVERS, found.items) | context)
+
+
+def _first(text: str) -> int:
+    """Return the place in the list with which a page begins. What is no number is the beginning."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < len("10000000") else 0
+
+
+async def key_server(request: PageRequest) -> Response:
+    """Show one key server."""
+    return await _shown(request, await details(request))
+
+
+async def probe(request: PageRequest) -> Response:
+    """Probe the key server as it is stored, and show what was found above everything else."""
+    found = await details(request)
+    results = await _probe(request, found)
+    return await _shown(request, await details(request), results)
+
+
+async def _probe(request: PageRequest, found: KeyServerDetails) -> Sequence[ProbeResult]:
+    services, call = request.services.key_servers, request.call
+    state = await services.state(call, found.key_manager.uuid)
+    with about_svm(state.key_manager.svm):
+        return await services.probe(call, state, (found.server.address,))
+
+
+async def details(request: PageRequest) -> KeyServerDetails:
+    """Return the key server of the page's path. Raises 4 (404) if there is none that the account may see."""
+    try:
+        address = ServerAddress.parse(request.value("server"))
+    except ValueError:
+        raise OntapError(errors.ENTRY_NOT_FOUND, target="server") from None
+    return await request.services.key_server_reports.details(request.call, request.value("uuid"), address)
+
+
+def about(found: KeyServerDetails) -> dict[str, Any]:
+    """Return what every page about one key server shows of it."""
+    manager = key_manager_path(found.key_manager.uuid)
+    return {
+        "details": found,
+        "view": server_view(found),
+        "manager_path": manager,
+        "add_path": f"{manager}/key-servers/add",
+        "api_servers": API_SERVERS.format(uuid=found.key_manager.uuid),
+        "api_probe": f"{API.format(uuid=found.key_manager.uuid)}/probe",
+        "key_servers_path": KEY_SERVERS,
+    }
+
+
+async def _shown(
+    request: PageRequest,
+    found: KeyServerDetails,
+    results: Sequence[ProbeResult] = (),
+) -> Response:
+    now = datetime.now(UTC)
+    context = about(found) | {
+        "probed": [track for result in results for track in tracks_of(result, now)],
+        "shown_outages": SHOWN_OUTAGES,
+        "ways": _ways(request, found),
+    }
+    return page("key_server.html", await shell(request, KEY_SERVERS) | context)
+
+
+def vserver(svm: Svm | None) -> str | None:
+    """Return the value of the option ``--vserver`` in commands about a key manager."""
+    return svm.name if svm else None
+
+
+def _ways(request: PageRequest, found: KeyServerDetails) -> Ways:
+    address = str(found.server.address)
+    cli = command(*EXTERNAL, "probe", vserver=vserver(found.key_manager.svm), key_servers=address)
+    path = f"{API.format(uuid=found.key_manager.uuid)}/probe"
+    return ways(request, cli, "POST", path, {"servers": [address]})
+
+
+PAGES: Final = (
+    Page(KEY_SERVERS, key_servers, needs=(("GET", "/api/support/attention"), ("GET", "/api/security/key-managers"))),
+    Page(ONE, key_server, needs=(("GET", API_SERVER),)),
+    Page(ONE, probe, needs=(("POST", f"{API}/probe"),), method="POST"),
+)

@@ -1,0 +1,225 @@
+"""The list of key servers and the page of one: what they say of servers that really fail, to whom, and the probe."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from keystead.core.model import Observation, PeerCertificate, State
+from keystead.testing.faults import FAULTS
+from tests.web.commands import check_commands
+from tests.web.conftest import NOON, SVM, forms
+
+if TYPE_CHECKING:
+    from keystead.service.ports.store import Transaction
+    from keystead.testing.key_servers import KeyServers
+    from tests.web.conftest import Browser, Site
+
+DAY = timedelta(days=1)
+SHOWN = (
+    PeerCertificate("ks1", "Issuing CA", "3F", NOON - DAY, NOON - 300 * DAY),
+    PeerCertificate("Issuing CA", "Root CA", "4A", NOON + 9000 * DAY, NOON - 900 * DAY),
+)
+PROBED = [(word, fault.reason) for word, fault in FAULTS.items() if fault.reason and word not in {"silent", "refused"}]
+
+
+def path_of(key_manager: str, address: str) -> str:
+    """Return the path of a key server's page."""
+    return f"/key-managers/{key_manager}/key-servers/{address}"
+
+
+async def see(site: Site, key_manager: str, reason: str) -> None:
+    """Store that the first server of a key manager failed at TLS for a reason, and what it showed."""
+
+    def store(tx: Transaction) -> None:
+        (node,) = tx.nodes()
+        server = tx.key_servers(key_manager)[0]
+        seen = Observation(node.uuid, server.uuid, "", State.NOT_RESPONDING, NOON, "tls", reason, SHOWN, NOON - DAY)
+        tx.put_observations([seen], new=False)
+
+    await site.open_.store.write(store)
+
+
+async def test_without_a_key_server(browser: Browser) -> None:
+    """The page says so, and leads to where one is set up."""
+    page = (await browser.log_in(url="/key-servers")).content.decode()
+    assert "There is no key server yet." in page
+    assert 'href="/key-managers/add"' in page
+
+
+async def test_the_list(site: Site, browser: Browser, machines: KeyServers) -> None:
+    """The lost come first; each leads to its page; a text finds some of them."""
+    manager = await site.key_manager_of(machines, 0, 1)
+    await site.observe(manager, (State.AVAILABLE, ""), (State.NOT_RESPONDING, "connection_refused"))
+    page = (await browser.log_in(url="/key-servers")).content.decode()
+    lost, sound = path_of(manager, machines[1].address), path_of(manager, machines[0].address)
+    assert page.index(lost) < page.index(sound)
+    assert "1 lost, 1 available." in page
+    assert "connection refused" in page
+    assert f"/key-managers/{manager}/key-servers/add" in page
+    page = (await browser.open(f"/key-servers?text={machines[0].address}")).content.decode()
+    assert sound in page
+    assert lost not in page
+    page = (await browser.open("/key-servers?text=%3Cb%3Enone&from=%3Cb%3E")).content.decode()
+    assert "No key server has “&lt;b&gt;none”" in page
+
+
+async def test_the_overview_leads_to_the_page(site: Site, browser: Browser, machines: KeyServers) -> None:
+    """Its cell and the item of attention do."""
+    manager = await site.key_manager_of(machines, 0, 1)
+    await site.observe(manager, (State.AVAILABLE, ""), (State.NOT_RESPONDING, "connection_refused"))
+    page = (await browser.log_in()).content.decode()
+    assert page.count(f'href="{path_of(manager, machines[1].address)}"') == 2
+    assert page.count(f'href="{path_of(manager, machines[0].address)}"') == 1
+
+
+async def test_a_lost_server(site: Site, browser: Browser, machines: KeyServers) -> None:
+    """Its page says at which stage, why, since when, which certificate is at fault, and what to do."""
+    manager = await site.key_manager_of(machines, 0, 1)
+    await see(site, manager, "server_certificate_expired")
+    page = (await browser.log_in(url=path_of(manager, machines[0].address))).content.decode()
+    assert "It is lost: server certificate expired." in page
+    assert "Since <time" in page
+    assert "2026-03-01 12:00 UTC" in page
+    assert "The certificate at fault is the server&#39;s: ks1, issued by Issuing CA. It ended on 2026-02-28" in page
+    assert page.count('<strong class="bad">at fault</strong>') == 1
+    assert "Renew it on the key server." in page
+    assert "Whoever runs the key server" in page
+    assert page.index("What it showed us") < page.index("4A") < page.index("What we showed it")
+    assert machines.client.certificate_pem[:40] not in page
+    assert "Canary" in page
+    await check_commands(browser)
+
+
+async def test_our_chain_is_at_fault(site: Site, browser: Browser, machines: KeyServers) -> None:
+    """The CA that the server does not know is named."""
+    manager = await site.key_manager_of(machines, 0)
+    await see(site, manager, "client_certificate_untrusted")
+    page = (await browser.log_in(url=path_of(manager, machines[0].address))).content.decode()
+    assert "The certificate at fault is ours" in page
+    assert "The CA that is not known is Client CA." in page
+    assert "its issuer is not known" in page
+
+
+async def test_a_server_that_hides_our_keys(site: Site, browser: Browser, machines: KeyServers) -> None:
+    """It answers, so the look passed; the page says all the same that it is lost, and what to do."""
+    manager = await site.key_manager_of(machines, 0)
+
+    def store(tx: Transaction) -> None:
+        (node,) = tx.nodes()
+        (server,) = tx.key_servers(manager)
+        tx.put_observations(
+            [Observation(node.uuid, server.uuid, "", State.AVAILABLE, NOON, keys_visible=False)], new=False
+        )
+
+    answer = await site.admin.post(f"/api/security/key-managers/{manager}/volume-keys", {"name": "vol1"})
+    assert answer.status == 201  # the server is learned now
+    await site.open_.store.write(store)
+    page = (await browser.log_in(url=path_of(manager, machines[0].address))).content.decode()
+    assert "It is lost: does not show our keys." in page
+    assert "The server does not show the canary" in page
+    assert "Otherwise use external confirm-server, or remove it and add it again." in page
+
+
+async def test_a_probe_that_passes(site: Site, browser: Browser, machines: KeyServers) -> None:
+    """Each stage has its time and the fact that it told; the call is recorded."""
+    manager = await site.key_manager_of(machines, 0)
+    path = path_of(manager, machines[0].address)
+    await browser.log_in(url=path)
+    page = await browser.submit(path)
+    text = page.content.decode()
+    assert page.status == 200
+    assert "Probe at <!--~--><time" in text
+    assert "Every stage passed." in text
+    assert "TLSv1.3" in text
+    assert "KMIP 2.1" in text
+    assert "Where the time went" in text
+    answer = await site.admin.get("/api/security/audit/messages?fields=*&message=probe*")
+    assert answer.body["num_records"] == 1
+
+
+@pytest.mark.parametrize(("fault", "reason"), PROBED, ids=str)
+async def test_a_probe_that_fails(site: Site, browser: Browser, machines: KeyServers, fault: str, reason: str) -> None:
+    """The failed stage is opened, with the reason, ONTAP's code and what to do."""
+    manager = await site.key_manager_of(machines, 0)
+    path = path_of(manager, machines[0].address)
+    await browser.log_in(url=path)
+    machines[0].break_(fault)
+    page = await browser.submit(path)
+    text = page.content.decode()
+    probed = text[text.index('id="probed"') : text.index('id="look"')]
+    assert page.status == 200
+    assert f"<code>{reason}</code>" in probed
+    assert "<code>6606" in probed or "<code>6553" in probed
+    assert "What to do" in probed
+    assert "Probe again." in probed
+
+
+async def test_who_may_only_read(site: Site, browser: Browser, machines: KeyServers) -> None:
+    """There are no buttons, and no form does anything."""
+    manager = await site.key_manager_of(machines, 0)
+    path = path_of(manager, machines[0].address)
+    page = (await browser.log_in("auditor", url=path)).content.decode()
+    assert "Probe now" not in page
+    for end in ("/change", "/remove", "/replace"):
+        assert f"{path}{end}" not in page
+        assert (await browser.open(f"{path}{end}")).status == 403
+    await browser.open("/key-servers")
+    assert browser.page is not None
+    assert b"Add key servers" not in browser.page.content
+    assert b"Set up a key manager" not in browser.page.content
+    for target in (path, f"{path}/change", f"{path}/remove", f"/key-managers/{manager}/key-servers/add"):
+        answer = await browser.send(
+            "POST", target, b"x=y", content_type="application/x-www-form-urlencoded", origin="https://keystead.test"
+        )
+        assert answer.status == 403
+
+
+async def test_what_an_account_of_an_svm_sees(site: Site, browser: Browser, machines: KeyServers) -> None:
+    """Its own servers, without what tells about our network: no reason, no chains, no learned facts."""
+    own = await site.key_manager_of(machines, 0, svm={"uuid": SVM.uuid})
+    other = await site.key_manager_of(machines, 1)
+    await see(site, own, "client_certificate_untrusted")
+    path = path_of(own, machines[0].address)
+    page = (await browser.log_in("vs1-admin", url=path)).content.decode()
+    assert "TLS fails." in page
+    assert "An account of the cluster sees the reason." in page
+    for hidden in ("client_certificate_untrusted", "client certificate untrusted", "Issuing CA", "What it can do"):
+        assert hidden not in page
+    await see(site, own, "server_certificate_expired")  # proved, and shown by the API to accounts of the cluster only
+    page = (await browser.open(path)).content.decode()
+    assert "Issuing CA" not in page
+    machines[0].break_("client_ca")
+    page = (await browser.submit(path)).content.decode()
+    for hidden in ("client_certificate_untrusted", "What we showed it", "TLSv1", " ms<"):
+        assert hidden not in page
+    assert "<code>66060339</code>" in page
+    page = (await browser.open("/key-servers")).content.decode()
+    assert path in page
+    assert other not in page
+    assert (await browser.open(path_of(other, machines[1].address))).status == 404
+
+
+@pytest.mark.parametrize("server", ["127.0.0.1:1", "no%20host", "a:b:c"])
+async def test_a_server_that_there_is_not(site: Site, browser: Browser, machines: KeyServers, server: str) -> None:
+    """Its page is not found, nor its forms."""
+    manager = await site.key_manager_of(machines, 0)
+    for end in ("", "/change", "/remove", "/replace"):
+        page = await browser.log_in(url=f"{path_of(manager, server)}{end}")
+        assert page.status == 404
+        await browser.open("/sessions")
+        if browser.page and "/logout" in forms(browser.page):
+            await browser.submit("/logout")
+
+
+async def test_texts_are_shown_as_text(site: Site, browser: Browser, machines: KeyServers) -> None:
+    """Markup in what somebody declared is no markup."""
+    manager = await site.key_manager_of(machines, 0)
+    path = f"/api/security/key-managers/{manager}/key-servers/{machines[0].address}"
+    answer = await site.admin.patch(path, {"replication_domain": "<b>east</b>", "username": "", "password": ""})
+    assert answer.status == 200, answer.content
+    page = (await browser.log_in(url=path_of(manager, machines[0].address))).content.decode()
+    assert "&lt;b&gt;east" in page
+    assert "<b>east" not in page
