@@ -306,6 +306,7 @@ async def _serve(settings: Settings, address: tuple[str, int], proxies: TrustedP
             contexts = TlsContexts(settings.data, open_.services.certificate_logins.authorities)
             own = ListenerCertificate(open_.store, SystemClock(), node_uuid(settings.data))
             await own.start()
+            await open_.store.write(lambda tx: tx.start_node(node_uuid(settings.data)))
         except (UnusableFilesError, StoreError) as error:
             raise CannotStart(str(error)) from None
         limits = Limits.of(settings, resource.getrlimit(resource.RLIMIT_NOFILE)[0])

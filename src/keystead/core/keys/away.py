@@ -9,7 +9,7 @@ from collections import defaultdict
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from keystead.core.availability import PRIMARY, silent_nodes
+from keystead.core.availability import PRIMARY, void_nodes
 from keystead.core.model import State
 
 if TYPE_CHECKING:
@@ -32,10 +32,10 @@ def away(servers: Iterable[KeyServer], observations: Iterable[Observation], node
     An address answers if a node that watches says so. It hides its keys if such a node says so. A secondary that was
     not seen to show keys counts as hiding them, because it may lack them.
     """
-    silent = silent_nodes(nodes)
+    void = void_nodes(nodes)
     said: defaultdict[str, defaultdict[str, list[Observation]]] = defaultdict(lambda: defaultdict(list))
     for each in observations:
-        if each.node not in silent:
+        if each.node not in void:
             said[each.key_server][each.host].append(each)
     found = {}
     for server in servers:
