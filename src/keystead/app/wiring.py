@@ -201,6 +201,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         keys.start()
         delivery = _delivery(store, rules, keyring, clock, metrics, node)
         monitor = Monitor(watching, KeyVisibility(store, keyring, clock).sees_keys, metrics, _intervals(settings))
+        keys.learner.on_learned = monitor.probe_soon
         metrics.add_source(lambda: in_work(queue, services.jobs))
         NodeConditions(settings, rules, keys.reads, clock).show(services.attention, metrics)
         try:

@@ -130,6 +130,12 @@ class Monitor:
         looked = self._marker is not None and all(watcher.has_looked for watcher, _ in self._watchers.values())
         return looked and self._recorder.is_idle
 
+    def probe_soon(self, key_server: str) -> None:
+        """Probe a server (uuid) in its next look, because its canary was just written."""
+        for place, (watcher, _) in self._watchers.items():
+            if place.key_server == key_server:
+                watcher.probe_soon()
+
     # --- following the configuration ---
 
     async def _follow(self) -> None:

@@ -90,6 +90,10 @@ class Watcher:
         """Report what the next look shows, even if it is not new, because the store holds something else."""
         self._told = False
 
+    def probe_soon(self) -> None:
+        """Probe in the next look, even if it need be only a light check."""
+        self._probe_due = 0.0
+
     @property
     def connected(self) -> bool:
         """True if the address answers on a kept connection."""
