@@ -200,8 +200,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         await services.jobs.start()
         keys.start()
         delivery = _delivery(store, rules, keyring, clock, metrics, node)
-        monitor = Monitor(watching, KeyVisibility(store, keyring, clock).sees_keys, metrics, _intervals(settings))
-        keys.learner.on_learned = monitor.probe_soon
+        monitor = _monitor(watching, KeyVisibility(store, keyring, clock), keys, metrics, settings)
         metrics.add_source(lambda: in_work(queue, services.jobs))
         NodeConditions(settings, rules, keys.reads, clock).show(services.attention, metrics)
         try:
@@ -217,6 +216,15 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         hasher.close()
         key_maker.close()
         await store.close()
+
+
+def _monitor(
+    watching: Watching, visibility: KeyVisibility, keys: KeyServices, metrics: Metrics, settings: Settings
+) -> Monitor:
+    """Return the monitor, which probes a server as soon as it was learned."""
+    monitor = Monitor(watching, visibility.sees_keys, metrics, _intervals(settings))
+    keys.learner.on_learned = monitor.probe_soon
+    return monitor
 
 
 def _delivery(

@@ -39,8 +39,8 @@ _NO_ATTRIBUTES: Final = ObjectAttributes((), "", None)
 class CopyObservation:
     """What was seen of a copy: the answer, the identifiers of its objects, and the State of the first object.
 
-    ``whole`` is False if the answer does not tell whether a copy is there. Then the server refused a part of a search by
-    name, or it hides its canary.
+    ``whole`` is False if the answer does not tell whether a copy is there. Then the server refused a part of a search
+    by name, or it hides its canary.
     """
 
     look: CopyAnswer
