@@ -76,6 +76,29 @@ def test_a_server_that_goes_and_comes_back(installation: Installation, pki: Pki,
         server.kill()
 
 
+def test_after_a_restart_only_what_is_seen_counts(installation: Installation, pki: Pki, tmp_path: Path) -> None:
+    """A server that fell silent while no node ran is unknown at first, and never "available"."""
+    server = KeyServerProcess(tmp_path / "server", pki.server, pki.client_ca)
+    try:
+        with installation.serving() as service, service.client() as call:
+            path = create_key_manager(call, install_certificates(call, pki.client, pki.server_ca), server.address)
+        server.pause()
+        with installation.serving() as service, service.client() as call:
+            first = states(call, path, server.address)
+            (item,) = call.get("/support/attention?subject=key_server&fields=*")["records"]
+            assert (first, item["name"]) == (["unknown"], "1 key server")
+            told = first
+
+            def is_known() -> bool:
+                told.extend(states(call, path, server.address))
+                return told[-1] != "unknown"
+
+            until(is_known, KNOWN_WITHIN_S)
+            assert set(told) == {"unknown", "not_responding"}
+    finally:
+        server.kill()
+
+
 def test_a_stop_is_quick_however_many_servers_hang(installation: Installation, pki: Pki) -> None:
     """SIGTERM ends it before the time-out of a silent server (25 s), while looks at it and kept connections go on."""
     context = server_context(pki.server, client_ca=pki.client_ca)

@@ -77,6 +77,11 @@ def now(**fields: Any) -> dict[str, Any]:
             1,
             "Right now 1 key cannot be read from any key server: a.",
         ),
+        (
+            {"away": [{"server": "ks1:5696", "reason": "unknown"}], "unreadable": 1, "at_risk": 1, "survives": 0},
+            1,
+            "Right now nobody knows which keys can be read: no node has looked at the key servers yet.",
+        ),
         ({}, 0, "There is no key in use, and none that can be recovered."),
     ],
 )

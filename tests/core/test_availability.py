@@ -243,6 +243,14 @@ def test_what_accounts_of_the_cluster_see_of_a_server_that_failed() -> None:
     assert (some.reason, some.latency_ms, some.certificates, some.keys_visible) == ("", None, (), None)
 
 
+def test_what_a_starting_node_said_does_not_count() -> None:
+    """Its observations are from before its start, until it has looked at all servers."""
+    node = Node("node-1", "n1", Release(9, 18, 1), heard_at=NOW, starting=True)
+    found = connectivity(["server-1"], [node], [after(None, VISIBLE)])["server-1"]
+    assert [(said.state, said.since) for said in found.node_states] == [(State.UNKNOWN, None)]
+    assert keys_visible([after(None, VISIBLE)], [node]) == {}
+
+
 def test_an_available_server_was_available_when_its_node_was_last_heard() -> None:
     """Looks that show nothing new are not stored, so the node's sign of life tells."""
     node = Node("node-1", "n1", Release(9, 18, 1), heard_at=LATER)

@@ -10,13 +10,15 @@ import pytest
 from keystead.core.keys.creating import NewKey
 from keystead.core.keys.model import Presence
 from keystead.core.model import State
+from keystead.core.server_address import ServerAddress
 from keystead.kmip.testing.server import KeyServer, silence
 from keystead.kmip.ttlv.enums import Operation, ResultReason
-from tests.monitor.conftest import CALL, available
+from tests.monitor.conftest import CALL, available, watching
 from tests.peers.certificates import server_context
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
 
     from keystead.core.model import Observation
     from tests.monitor.conftest import Node
@@ -73,6 +75,23 @@ async def test_a_server_that_comes_back_wiped(node: Node, server: KeyServer) -> 
     await node.expect(visible(shown=False))
     seen = [event.name for event in await node.events()]
     assert seen[-1] == "km.canary.notvisible"
+
+
+async def test_a_server_that_was_confirmed(node_home: Path, pki: Pki, server: KeyServer) -> None:
+    """It shows its new canary in the next look, long before a probe is due."""
+    async with watching(node_home, pki, monitor_probe_interval=3600) as node:
+        node.open.keys.keeper.start()
+        manager = await with_keys(node, server)
+        server.responder.store.forget_all()
+        pki.server_ca.issue().load_into(server.context)
+        server.disconnect()
+        await node.expect(visible(shown=False))
+        async with asyncio.timeout(60):
+            while await presences(node, manager) != {Presence.UNKNOWN}:  # noqa: ASYNC110 - the database is polled
+                await asyncio.sleep(0.05)
+        address = ServerAddress("127.0.0.1", server.port)
+        await node.open.services.server_confirmation.confirm(CALL, manager, address)
+        await node.expect(visible(shown=True), within_s=10)
 
 
 async def test_a_server_that_was_restored_from_an_older_copy(node: Node, server: KeyServer) -> None:

@@ -35,6 +35,20 @@ if TYPE_CHECKING:
 KINDS: tuple[type[Any], ...] = (Certificate, KeyManager, KeyServer, Svm, Node)
 
 
+async def test_a_node_is_starting_until_it_is_heard(store: SqlStore) -> None:
+    """What is stored of it besides stays."""
+
+    def starting(tx: Transaction) -> bool:
+        return tx.nodes()[0].starting
+
+    await store.write(lambda tx: tx.put_node(Node("node-1", "n", Release(9, 18, 1))))
+    await store.write(lambda tx: tx.hear_node("node-1", NOON))
+    await store.write(lambda tx: tx.start_node("node-1"))
+    assert await store.read(lambda tx: (starting(tx), tx.nodes()[0].heard_at)) == (True, NOON)
+    await store.write(lambda tx: tx.hear_node("node-1", NOON))
+    assert not await store.read(starting)
+
+
 async def test_when_a_node_was_heard_of_is_stored(store: SqlStore) -> None:
     """The time moves no change marker, and stays when the node is stored again."""
     await store.write(lambda tx: tx.put_node(NODE))

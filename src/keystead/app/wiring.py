@@ -202,7 +202,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         await services.jobs.start()
         keys.start()
         delivery = _delivery(store, rules, keyring, clock, metrics, node)
-        monitor = Monitor(watching, KeyVisibility(store, keyring, clock).sees_keys, metrics, _intervals(settings))
+        monitor = _monitor(watching, KeyVisibility(store, keyring, clock), keys, metrics, settings)
         metrics.add_source(lambda: in_work(queue, services.jobs))
         NodeConditions(settings, rules, keys.reads, clock).show(services.attention, metrics)
         try:
@@ -218,6 +218,15 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         hasher.close()
         key_maker.close()
         await store.close()
+
+
+def _monitor(
+    watching: Watching, visibility: KeyVisibility, keys: KeyServices, metrics: Metrics, settings: Settings
+) -> Monitor:
+    """Return the monitor, which probes a server as soon as it was learned."""
+    monitor = Monitor(watching, visibility.sees_keys, metrics, _intervals(settings))
+    keys.learner.on_learned = monitor.probe_soon
+    return monitor
 
 
 def _delivery(
@@ -308,6 +317,7 @@ async def _serve(settings: Settings, address: tuple[str, int], proxies: TrustedP
             contexts = TlsContexts(settings.data, open_.services.certificate_logins.authorities)
             own = ListenerCertificate(open_.store, SystemClock(), node_uuid(settings.data))
             await own.start()
+            await open_.store.write(lambda tx: tx.start_node(node_uuid(settings.data)))
         except (UnusableFilesError, StoreError) as error:
             raise CannotStart(str(error)) from None
         limits = Limits.of(settings, resource.getrlimit(resource.RLIMIT_NOFILE)[0])

@@ -81,6 +81,8 @@ def _present(now: Mapping[str, Any], keys: int) -> str:
     """Return the sentences about this moment."""
     if not keys:
         return "There is no key in use, and none that can be recovered."
+    if not now.get("domains") and {server["reason"] for server in now.get("away", ())} == {"unknown"}:
+        return "Right now nobody knows which keys can be read: no node has looked at the key servers yet."
     survives, at_risk = now["survives"], now["at_risk"]
     if now["unreadable"]:
         lost, more = counted(now["unreadable"], "key"), at_risk - now["unreadable"]

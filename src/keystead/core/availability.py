@@ -168,10 +168,10 @@ def keys_visible(observations: Iterable[Observation], nodes: Sequence[Node]) -> 
 
     Servers that no such node could ask are left out.
     """
-    silent = silent_nodes(nodes)
+    void = void_nodes(nodes)
     found: dict[str, bool] = {}
     for each in observations:
-        if each.host == PRIMARY and each.node not in silent and each.keys_visible is not None:
+        if each.host == PRIMARY and each.node not in void and each.keys_visible is not None:
             found[each.key_server] = found.get(each.key_server, True) and each.keys_visible
     return found
 
@@ -222,18 +222,23 @@ def silent_nodes(nodes: Sequence[Node]) -> frozenset[str]:
     return frozenset(uuid for uuid, time in heard.items() if time is None or time < last - SILENT_AFTER)
 
 
+def void_nodes(nodes: Sequence[Node]) -> frozenset[str]:
+    """Return the uuids of the nodes whose observations do not count: silent ones, and those that are starting."""
+    return silent_nodes(nodes) | {node.uuid for node in nodes if node.starting}
+
+
 def connectivity(
     key_servers: Iterable[str], nodes: Sequence[Node], observations: Iterable[Observation], *, full: bool = True
 ) -> dict[str, Connectivity]:
-    """Return what the nodes say, by the key server's uuid; ``unknown`` for a node that is silent or has not looked yet.
+    """Return what the nodes say, by the key server's uuid; ``unknown`` for a node that is silent or is starting.
 
     Only the primary decides. A secondary that answers keeps keys readable, and is shown in the metrics. ``full``: with
     what accounts of the cluster may see.
     """
-    silent = silent_nodes(nodes)
+    void = void_nodes(nodes)
     said: dict[str, dict[str, Observation]] = {server: {} for server in key_servers}
     for observation in observations:
-        if observation.host == PRIMARY and observation.key_server in said and observation.node not in silent:
+        if observation.host == PRIMARY and observation.key_server in said and observation.node not in void:
             said[observation.key_server][observation.node] = observation
     return {
         server: Connectivity(tuple(_node_state(node, found.get(node.uuid), full=full) for node in nodes))

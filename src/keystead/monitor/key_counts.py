@@ -33,12 +33,12 @@ _GAUGES: Final[tuple[tuple[str, str, Callable[[CountedKeys], float | None]], ...
     (
         "keystead_keys_unreadable",
         "Keys that no key server can give now.",
-        lambda each: each.survival.now.unreadable.keys,
+        lambda each: each.survival.now.unreadable.keys if each.survival.now.is_known else None,
     ),
     (
         "keystead_domains_may_fail",
         "Replication domains that may fail from now on without a loss.",
-        lambda each: each.survival.now.survives,
+        lambda each: each.survival.now.survives if each.survival.now.is_known else None,
     ),
     (
         "keystead_keys_oldest_proof_timestamp_seconds",

@@ -38,6 +38,9 @@ REST_FACTOR: Final = 3.0
 SOON_S: Final = 0.05
 """Seconds from a change to the read of the configuration, so that the call that changed it is answered first."""
 
+ROUND_S: Final = 0.1
+"""Seconds between two checks whether the first round of looks has ended."""
+
 HEARD_EVERY_S: Final = 10.0
 """Seconds between two notes that this node watches: several in :data:`keystead.core.availability.SILENT_AFTER`."""
 
@@ -121,6 +124,18 @@ class Monitor:
         """The number of addresses that have a kept connection."""
         return sum(watcher.connected for watcher, _ in self._watchers.values())
 
+    @property
+    def _has_looked(self) -> bool:
+        """True if this process has looked at each address, and stored what it saw."""
+        looked = self._marker is not None and all(watcher.has_looked for watcher, _ in self._watchers.values())
+        return looked and self._recorder.is_idle
+
+    def probe_soon(self, key_server: str) -> None:
+        """Probe a server (uuid) in its next look, because its canary was just written."""
+        for place, (watcher, _) in self._watchers.items():
+            if place.key_server == key_server:
+                watcher.probe_soon()
+
     # --- following the configuration ---
 
     async def _follow(self) -> None:
@@ -175,7 +190,12 @@ class Monitor:
             await asyncio.wait(tasks)
 
     async def _hear(self) -> None:
-        """Store periodically that this node watches, because its observations count only while it is heard."""
+        """Store periodically that this node watches, because its observations count only while it is heard.
+
+        It begins after a first look at each address: what was stored before this process started may be over.
+        """
+        while not self._has_looked:  # noqa: ASYNC110 - each watcher says it for itself
+            await asyncio.sleep(ROUND_S)
         while True:
             try:
                 await self._watching.hear()

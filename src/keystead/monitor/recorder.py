@@ -41,6 +41,11 @@ class Recorder:
         self._waiting.setdefault(change.key_manager, []).append(change)
         self._came.set()
 
+    @property
+    def is_idle(self) -> bool:
+        """True if no change waits to be stored."""
+        return not self._waiting
+
     async def run(self) -> None:
         """Store changes as they come, for ever."""
         while True:

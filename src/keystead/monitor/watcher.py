@@ -82,11 +82,17 @@ class Watcher:
         self._last_good: float | None = None
         self._excused = 0
         self._told = False
+        self.has_looked = False
+        """True after the first look that counts."""
         self._clock = asyncio.get_running_loop().time
 
     def tell_again(self) -> None:
         """Report what the next look shows, even if it is not new, because the store holds something else."""
         self._told = False
+
+    def probe_soon(self) -> None:
+        """Probe in the next look, even if it need be only a light check."""
+        self._probe_due = 0.0
 
     @property
     def connected(self) -> bool:
@@ -94,12 +100,13 @@ class Watcher:
         return self._watch.connected
 
     async def run(self) -> None:
-        """Look at the address for ever."""
+        """Look at the address at once, and then for ever at the times of its grid."""
         try:
             while True:
+                await self._look_safely()
+                self.has_looked = self.has_looked or not self._excused
                 now = self._clock()
                 await asyncio.sleep(self._checks.next(now) - now)
-                await self._look_safely()
         finally:
             self._watch.close()
 

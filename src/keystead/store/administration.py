@@ -38,7 +38,10 @@ _PUT_NODE = storing(tables.nodes, "uuid")
 _DOUBT_CLOCK = (
     update(tables.nodes).where(tables.nodes.c.uuid == bindparam("u")).values(clock_doubted=bindparam("doubted"))
 )
-_HEAR_NODE = update(tables.nodes).where(tables.nodes.c.uuid == bindparam("u")).values(heard_at=bindparam("t"))
+_HEAR_NODE = (
+    update(tables.nodes).where(tables.nodes.c.uuid == bindparam("u")).values(heard_at=bindparam("t"), starting=0)
+)
+_START_NODE = update(tables.nodes).where(tables.nodes.c.uuid == bindparam("u")).values(starting=1)
 _ACCOUNT = ACCOUNT.where(name="n")
 _ACCOUNT_ALIKE = ACCOUNT.everything.where(func.lower(tables.accounts.c.name) == bindparam("n"))
 _UPDATE_ACCOUNT = (
@@ -113,6 +116,9 @@ class AdministrationRows(Statements):
 
     def doubt_clock(self, node: str, *, doubted: bool) -> None:
         self.change(_DOUBT_CLOCK, {"u": node, "doubted": int(doubted)})
+
+    def start_node(self, uuid: str) -> None:
+        self.change(_START_NODE, {"u": uuid})
 
     def hear_node(self, uuid: str, time: datetime) -> None:
         self.change(_HEAR_NODE, {"u": uuid, "t": time})

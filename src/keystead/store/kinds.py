@@ -150,8 +150,9 @@ def _svm_of(row: Row[Any]) -> Svm | None:
 
 def node_of(row: Row[Any], _: tuple[str, ...] = ()) -> Node:
     """Return the node of a row."""
-    release, doubted = Release(row.generation, row.major, row.minor), bool(row.clock_doubted)
-    return Node(row.uuid, row.name, release, row.heard_at, clock_doubted=doubted)
+    release = Release(row.generation, row.major, row.minor)
+    doubted, starting = bool(row.clock_doubted), bool(row.starting)
+    return Node(row.uuid, row.name, release, row.heard_at, clock_doubted=doubted, starting=starting)
 
 
 def _svm(row: Row[Any], _: tuple[str, ...]) -> Svm:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from sqlalchemy.sql.compiler import DDLCompiler
     from sqlalchemy.sql.schema import SchemaItem
 
-HEAD = "0018"
+HEAD = "0019"
 """The newest revision in migrations/versions. It is kept here so that a normal start does not import Alembic."""
 
 CLUSTER = ""
@@ -121,6 +121,7 @@ nodes = Table(
     Column("heard_at", UtcTimestamp, nullable=True),
     _integer("epoch", server_default="0"),
     _integer("clock_doubted", server_default="0"),
+    _integer("starting", server_default="0"),
 )
 
 svms = Table(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from keystead.core.availability import PRIMARY, silent_nodes
+from keystead.core.availability import PRIMARY, void_nodes
 from keystead.core.certificates.shown import chain_of
 from keystead.core.errors.remedies import remedy
 from keystead.core.key_servers import secondary_addresses
@@ -97,7 +97,7 @@ class ManagerRow:
 
 def server_rows(found: Overview, text: str = "") -> list[ServerRow]:
     """Return the primaries whose address or owner has a text, the worst first."""
-    silent = silent_nodes(found.nodes)
+    void = void_nodes(found.nodes)
     rows = [_row(found, manager, server, silent) for manager in found.managers for server in manager.servers]
     wanted = text.strip().casefold()
     kept = [row for row in rows if wanted in f"{row.address} {row.vserver}".casefold()]
@@ -117,7 +117,7 @@ def in_words(rows: Sequence[ServerRow]) -> str:
 
 
 def _row(found: Overview, watched: Watched, server: KeyServer, silent: Iterable[str]) -> ServerRow:
-    of_server = [each for each in watched.observations if each.key_server == server.uuid and each.node not in silent]
+    of_server = [each for each in watched.observations if each.key_server == server.uuid and each.node not in void]
     primary = [each for each in of_server if each.host == PRIMARY]
     tone, note = server_state(primary, watched.survival.now.away.get(server.uuid), found.time)
     left = _own_end(primary, found.time)
@@ -207,8 +207,8 @@ class ServerView:
 
 def server_view(found: KeyServerDetails) -> ServerView:
     """Return what the page of a key server shows."""
-    silent = silent_nodes(found.nodes)
-    seen = [each for each in found.observations if each.node not in silent]
+    void = void_nodes(found.nodes)
+    seen = [each for each in found.observations if each.node not in void]
     primary = [each for each in seen if each.host == PRIMARY]
     tone, note = server_state(primary, found.survival.now.away.get(found.server.uuid), found.time)
     address = str(found.server.address)

@@ -82,6 +82,7 @@ WAITS: Final = {
     WaitsFor.OTHER_SERVER: "another key server of this creation must answer first",
     WaitsFor.RELEASE: "an administrator must release destruction",
     WaitsFor.LATE_REGISTER: "for an hour, an unanswered write may still arrive",
+    WaitsFor.EPOCH_MARKER: "the key server must store our next epoch marker; it may be full",
     WaitsFor.NEXT_ROUND: "nothing: it is done in one of the next rounds",
 }
 

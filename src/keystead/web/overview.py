@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from keystead.core.attention.items import Severity, Subject
-from keystead.core.availability import PRIMARY, SERVER, silent_nodes
+from keystead.core.availability import PRIMARY, SERVER, void_nodes
 from keystead.core.keys.away import Away
 from keystead.core.model import State
 from keystead.core.server_address import DEFAULT_PORT
@@ -138,7 +138,9 @@ def verdict(found: Overview) -> Verdict:
     unreadable = sum(manager.survival.now.unreadable.keys for manager in found.managers)
     keys = sum(manager.survival.keys for manager in found.managers)
     servers = "No key server is lost." if not lost else f"{counted(lost, 'key server')} {_is(lost)} lost."
-    if unreadable:
+    if keys and not all(manager.survival.now.is_known for manager in found.managers):
+        readable = "It is not known yet which keys can be read."
+    elif unreadable:
         readable = f"{counted(unreadable, 'key')} cannot be read."
     else:
         readable = "Every key can be read." if keys else "There is no key yet."
@@ -153,6 +155,8 @@ def _next_failure(managers: Sequence[Watched]) -> str:
         return ""
     weakest = min(with_keys, key=lambda each: weakness(each.survival))
     now = weakest.survival.now
+    if not now.is_known:
+        return f"No node has looked at the key servers of {weakest.vserver} since it started."
     if now.survives:
         return f"In every key manager, any {counted(now.survives, 'more replication domain')} may fail without a loss."
     if now.unreadable.keys:
@@ -179,8 +183,8 @@ def folded(hidden: Sequence[Row]) -> str:
 
 
 def _row(found: Overview, outages: Outages, watched: Watched, end: UsedCertificate | None) -> Row:
-    silent = silent_nodes(found.nodes)
-    seen = [each for each in watched.observations if each.node not in silent]
+    void = void_nodes(found.nodes)
+    seen = [each for each in watched.observations if each.node not in void]
     cells = tuple(_cell(found, outages, watched, server, seen) for server in watched.servers)
     now = watched.survival.now
     about = [item for item in found.items if item.key_manager == watched.of.uuid]

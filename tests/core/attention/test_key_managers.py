@@ -83,6 +83,15 @@ def test_keys_that_cannot_be_read_or_are_in_one_domain() -> None:
     assert found[0].command == "keystead security key-manager external survival --vserver vs0"
 
 
+def test_nobody_knows_what_can_be_read_before_a_look() -> None:
+    """One item says so, and no key counts as unreadable, if no node has looked at any server."""
+    found = watched(groups=[group("ab", 5)], away={"a": Away.UNKNOWN, "b": Away.UNKNOWN})
+    assert list(key_items(found)) == []
+    (item,) = server_items(found, [replace(NODES[0], starting=True)], full=False)
+    assert (item.name, item.severity) == ("2 key servers", Severity.WARNING)
+    assert item.command == "keystead security key-manager external show-status --vserver vs0"
+
+
 def test_copies_that_are_not_what_was_written() -> None:
     """One item for all of a server."""
     different = group("a", 1, b=CopyMark.DIFFERENT)

@@ -319,3 +319,17 @@ def test_the_mark_of_one_key(presences: list[Presence], away: str, mark: CopyMar
     copies = [Copy("k", number, "a", presence) for number, presence in enumerate(presences)]
     copies.append(Copy("k", 9, "b", Presence.PRESENT))
     assert copy_mark(servers("a")[0], copies, away) is mark
+
+
+@pytest.mark.parametrize(
+    ("away", "known"),
+    [
+        ({}, True),
+        ({"a": Away.UNKNOWN}, True),
+        ({"a": Away.UNKNOWN, "b": Away.NOT_RESPONDING}, True),
+        ({"a": Away.UNKNOWN, "b": Away.UNKNOWN}, False),
+    ],
+)
+def test_nothing_is_known_before_a_look(away: dict[str, Away], known: bool) -> None:
+    """While no node has looked at any server, nobody knows which keys can be read."""
+    assert survival(servers("ab"), {"a": "a", "b": "b"}, [], away).now.is_known is known

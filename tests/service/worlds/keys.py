@@ -22,7 +22,7 @@ from keystead.core.keys import digests
 from keystead.core.keys.creating import NewKey
 from keystead.core.keys.model import AttemptState, KeyForm, KeyState, Presence, ServerProfile
 from keystead.core.keys.names import canary_name
-from keystead.core.model import ONTAP_LEVEL, KeyManager, KeyServer, Node, Role, Svm
+from keystead.core.model import ONTAP_LEVEL, KeyManager, KeyServer, Node, Observation, Role, State, Svm
 from keystead.core.secret import Secret
 from keystead.core.server_address import ServerAddress
 from keystead.keyservers.egress import EgressRules
@@ -417,6 +417,19 @@ async def until(reached: Callable[[], bool]) -> None:
 def nothing_was_ended(*servers: KmipServer) -> bool:
     """Return True if no server was asked to end an object."""
     return not any({"REVOKE", "DESTROY"} & set(asked(server)) for server in servers)
+
+
+async def observe(world: KeyWorld, manager: str, *states: State) -> None:
+    """Have a node see the servers so."""
+
+    def work(tx: Transaction) -> None:
+        uuid = tx.nodes()[0].uuid
+        pairs = zip(tx.key_servers(manager), states, strict=True)
+        tx.put_observations(
+            [Observation(uuid, server.uuid, "", state, world.clock.now()) for server, state in pairs], new=True
+        )
+
+    await world.store.write(work)
 
 
 def full(server: KmipServer) -> None:

@@ -49,7 +49,8 @@ WAITING = Resource(
             type=one_of(*WaitsFor),
             help="``server``: the server must answer and show our keys. ``other_server``: another server of the failed"
             " creation must. ``release``: destruction must be released. ``late_register``: the hour in which an"
-            " unanswered Register may still arrive must end. ``next_round``: nothing.",
+            " unanswered Register may still arrive must end. ``epoch_marker``: the server must"
+            " store our next epoch marker. ``next_round``: nothing.",
             get=attrgetter("of.waits_for.value"),
             since=OURS,
         ),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from keystead.core.attention.blame import blamed
 from keystead.core.attention.blame import without_network as observation_without_network
 from keystead.core.attention.items import Item, Severity, Subject, scoped
-from keystead.core.availability import PRIMARY, silent_nodes
+from keystead.core.availability import PRIMARY, void_nodes
 from keystead.core.certificates.shown import chain_of
 from keystead.core.errors.key_reasons import WORDS
 from keystead.core.errors.probe_reasons import ADVICE
@@ -74,7 +74,7 @@ def key_items(watched: Watched) -> Iterator[Item]:
     yield from _about_keys(
         watched,
         Severity.CRITICAL,
-        found.now.unreadable.keys,
+        found.now.unreadable.keys if found.now.is_known else 0,
         found.now.unreadable.named,
         reason="{keys}: no proven copy can be read now.",
         advice="Bring back one of the key servers that hold them. A node may still have them in memory.",
@@ -135,8 +135,10 @@ def server_items(watched: Watched, nodes: Sequence[Node], *, full: bool) -> Iter
 
     A server whose primary and secondaries are lost is critical, once; so is one that hides its keys.
     """
-    silent = silent_nodes(nodes)
-    seen = [each for each in watched.observations if each.node not in silent]
+    if not watched.survival.now.is_known:
+        yield _not_looked_item(watched)
+    void = void_nodes(nodes)
+    seen = [each for each in watched.observations if each.node not in void]
     for server in watched.servers:
         for host in (PRIMARY, *server.secondary_key_servers):
             of_host = [each for each in seen if (each.key_server, each.host) == (server.uuid, host)]
@@ -162,6 +164,19 @@ def server_items(watched: Watched, nodes: Sequence[Node], *, full: bool) -> Iter
                 reason="The egress rules would refuse this address in a new key server.",
                 advice=ADVICE["address_not_allowed"],
             )
+
+
+def _not_looked_item(watched: Watched) -> Item:
+    """Return the item of a key manager whose servers no node has looked at yet."""
+    servers = len(watched.servers)
+    return watched.item(
+        Subject.KEY_SERVER,
+        f"{servers} key server{'s' * (servers != 1)}",
+        Severity.WARNING,
+        reason="No node has looked at them since it started, so it is not known which of them answer.",
+        advice="Wait some seconds. If this stays, look at the log of the node.",
+        command=watched.command("show-status"),
+    )
 
 
 def _server_item(

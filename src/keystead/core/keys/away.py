@@ -9,7 +9,7 @@ from collections import defaultdict
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from keystead.core.availability import PRIMARY, silent_nodes
+from keystead.core.availability import PRIMARY, void_nodes
 from keystead.core.model import State
 
 if TYPE_CHECKING:
@@ -58,10 +58,10 @@ def _seen_at(
     servers: Iterable[KeyServer], observations: Iterable[Observation], nodes: Sequence[Node]
 ) -> Iterator[tuple[str, dict[str, list[Observation]]]]:
     """Yield each server (uuid) with what the nodes that watch observed of its hosts, the primary's first."""
-    silent = silent_nodes(nodes)
+    void = void_nodes(nodes)
     said: defaultdict[tuple[str, str], list[Observation]] = defaultdict(list)
     for each in observations:
-        if each.node not in silent:
+        if each.node not in void:
             said[each.key_server, each.host].append(each)
     for server in servers:
         yield server.uuid, {host: said[server.uuid, host] for host in (PRIMARY, *server.secondary_key_servers)}

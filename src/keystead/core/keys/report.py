@@ -53,8 +53,8 @@ class Result(StrEnum):
     """The result of reading one copy.
 
     ``missing``: the server shows its canary, but not the copy. With the reason :data:`NOT_WRITTEN` it means that no
-    copy was written yet in the server's replication domain. ``not_shown``: the server shows neither the copy nor its
-    canary, so that nothing is concluded. ``unreachable``: no answer came. ``unsettled``: the object of the copy is not
+    copy was written yet in the server's replication domain. ``not_shown``: the server does not show its canary, so
+    that nothing is concluded. ``unreachable``: no answer came. ``unsettled``: the object of the copy is not
     known yet. ``no_copy``: no copy of the key is known at all.
     """
 

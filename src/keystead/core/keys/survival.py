@@ -16,6 +16,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from keystead.core.key_servers import secondary_addresses
+from keystead.core.keys.away import Away
 from keystead.core.keys.domains import domains_at, min_hitting_set
 from keystead.core.keys.model import Presence
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
     from datetime import datetime
 
-    from keystead.core.keys.away import Away
     from keystead.core.keys.model import Copy, Key
     from keystead.core.model import KeyServer
 
@@ -204,6 +204,11 @@ class Now:
     losses: tuple[Loss, ...]
     survives: int
     at_risk: int
+
+    @property
+    def is_known(self) -> bool:
+        """False if no node has looked at any server yet. Then nobody knows which keys can be read."""
+        return not self.away or bool(self.domains) or any(why is not Away.UNKNOWN for why in self.away.values())
 
 
 @dataclass(frozen=True, slots=True)

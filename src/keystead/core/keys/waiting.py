@@ -30,15 +30,30 @@ class WaitsFor(StrEnum):
 
     ``server``: the server must answer and show our keys. ``other_server``: another server of the attempt must, because
     it may show that the attempt was committed. ``release``: an operator must release destruction. ``late_register``:
-    the hour must end in which a Register that was not answered may still arrive. ``next_round``: nothing, the keeper
-    does it in one of its next rounds.
+    the hour must end in which a Register that was not answered may still arrive. ``epoch_marker``: the server must
+    store our next epoch marker, and did not; it may be full. ``next_round``: nothing, the keeper does it in one of its
+    next rounds.
     """
 
     SERVER = "server"
     OTHER_SERVER = "other_server"
     RELEASE = "release"
     LATE_REGISTER = "late_register"
+    EPOCH_MARKER = "epoch_marker"
     NEXT_ROUND = "next_round"
+
+
+@dataclass(frozen=True, slots=True)
+class Hindrances:
+    """What may hinder work, besides the copy itself. ``away`` and ``unmarked`` are key servers (uuids).
+
+    ``away``: it cannot be asked. ``unmarked``: it has not stored our next epoch marker, which must be there before
+    anything is destroyed. ``destroys`` is False while destruction is held.
+    """
+
+    away: Collection[str]
+    unmarked: Collection[str]
+    destroys: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,39 +74,35 @@ def settling(copy: Copy, key: Key, attempt: Attempt, away: Collection[str]) -> W
 
 
 def destroying(
-    copy: Copy,
-    key: Key,
-    attempt: Attempt,
-    others: Collection[str],
-    away: Collection[str],
-    *,
-    destroys: bool,
-    arriving: bool,
+    copy: Copy, key: Key, attempt: Attempt, others: Collection[str], hindrances: Hindrances, *, arriving: bool
 ) -> WaitingCopy:
     """Return a copy of an aborted attempt. ``others`` are the servers (uuids) of the attempt's other copies.
 
-    A timed-out attempt may have been committed, so all its servers are asked first. ``destroys`` is False while
-    destruction is held. ``arriving`` is True if the object may still be written.
+    A timed-out attempt may have been committed, so all its servers are asked first. ``arriving`` is True if the object
+    may still be written.
     """
-    waits_for = _hindrance(copy, away, destroys=destroys, arriving=arriving)
-    if destroys and copy.key_server not in away and attempt.expired and not set(others).isdisjoint(away):
+    waits_for = _hindrance(copy, hindrances, arriving=arriving)
+    answers = hindrances.destroys and copy.key_server not in hindrances.away
+    if answers and attempt.expired and not set(others).isdisjoint(hindrances.away):
         waits_for = WaitsFor.OTHER_SERVER
     return WaitingCopy(copy, key, Work.DESTROY, waits_for, attempt.began)
 
 
-def purging(copy: Copy, key: Key, away: Collection[str], *, destroys: bool, arriving: bool) -> WaitingCopy:
+def purging(copy: Copy, key: Key, hindrances: Hindrances, *, arriving: bool) -> WaitingCopy:
     """Return a copy of a key whose recovery window is over. The rest is as in :func:`destroying`."""
     since = key.purge_after or key.retired or key.created
-    return WaitingCopy(copy, key, Work.PURGE, _hindrance(copy, away, destroys=destroys, arriving=arriving), since)
+    return WaitingCopy(copy, key, Work.PURGE, _hindrance(copy, hindrances, arriving=arriving), since)
 
 
-def _hindrance(copy: Copy, away: Collection[str], *, destroys: bool, arriving: bool) -> WaitsFor:
+def _hindrance(copy: Copy, hindrances: Hindrances, *, arriving: bool) -> WaitsFor:
     """Return what hinders the destruction of a copy; of several hindrances the first in the order of this function.
 
     The arguments are those of :func:`destroying`. Other servers of the attempt are not considered here.
     """
-    if not destroys:
+    if not hindrances.destroys:
         return WaitsFor.RELEASE
-    if copy.key_server in away:
+    if copy.key_server in hindrances.away:
         return WaitsFor.SERVER
-    return WaitsFor.LATE_REGISTER if arriving else WaitsFor.NEXT_ROUND
+    if arriving:
+        return WaitsFor.LATE_REGISTER
+    return WaitsFor.EPOCH_MARKER if copy.key_server in hindrances.unmarked else WaitsFor.NEXT_ROUND

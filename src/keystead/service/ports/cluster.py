@@ -67,8 +67,12 @@ class NodeRows(Protocol):
         """Note whether a node's clock is believed."""
         ...
 
+    def start_node(self, uuid: str) -> None:
+        """Note that a node's process starts: what it observed before does not count until it is heard."""
+        ...
+
     def hear_node(self, uuid: str, time: datetime) -> None:
-        """Note that a node's process runs."""
+        """Note that a node's process runs, and has looked at all of its key servers since it started."""
         ...
 
 

@@ -10,13 +10,16 @@ import pytest
 from keystead.core.keys.epoch_markers import ANCHOR, FIRST
 from keystead.core.keys.model import Detached, KeyState
 from keystead.core.keys.names import parse
+from keystead.core.keys.waiting import WaitsFor, Work
+from keystead.core.model import State
 from keystead.kmip.testing.server import close
 from keystead.kmip.ttlv.enums import Operation, ResultReason
 from keystead.service.keys.destroying.epoch_markers import EVERY_S, RETRY_S
 from keystead.service.keys.learning.profiles import forget
+from keystead.service.keys.reporting.waiting import WaitingWork
 from tests.service.worlds.clones import GOES_ON, HELD, fences_on, keys_on, side, twin_of, with_retired_key
 from tests.service.worlds.keepers import PAIRS, WINDOW_S, keeping, of_kind
-from tests.service.worlds.keys import CALL, KeyWorld, asked, full, nothing_was_ended
+from tests.service.worlds.keys import CALL, KeyWorld, asked, full, nothing_was_ended, observe
 from tests.service.worlds.learning import on_sqlite
 
 if TYPE_CHECKING:
@@ -154,7 +157,7 @@ async def test_a_server_that_does_not_find_by_name(key_world: KeyWorld) -> None:
 
 
 async def test_nothing_is_destroyed_where_the_fence_stands_still(key_world: KeyWorld) -> None:
-    """Nothing is destroyed on a server that takes no marker now; other servers continue."""
+    """Nothing is destroyed on a server that takes no marker now, and that is told; other servers continue."""
     servers = await key_world.start(2)
     original, key = await with_retired_key(key_world, *servers)
     key_world.clock.advance(WINDOW_S + 1)
@@ -164,6 +167,10 @@ async def test_nothing_is_destroyed_where_the_fence_stands_still(key_world: KeyW
     assert [keys_on(server) for server in servers] == [1, 0]
     assert nothing_was_ended(servers[0])
     assert await original.state(key) is KeyState.PURGING
+    manager = (await key_world.key(key.uuid)).key_manager
+    await observe(key_world, manager, State.AVAILABLE, State.AVAILABLE)
+    waiting = await WaitingWork(key_world.store, key_world.clock).list(CALL, manager)
+    assert [(each.of.work, each.of.waits_for) for each in waiting] == [(Work.PURGE, WaitsFor.EPOCH_MARKER)]
     servers[0].responder.capacity = room
     await original.round()
     assert await original.state(key) is KeyState.PURGED

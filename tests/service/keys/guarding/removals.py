@@ -16,6 +16,7 @@ from tests.service.worlds.guard_steps import (
     is_imported_again,
     is_renumbered,
     is_well,
+    keeper_round,
     lies,
     loses,
     loses_object,
@@ -206,6 +207,8 @@ IN_DOUBT: Final[list[Case]] = [
         remove("a", sole_copy()),
         move("a", not_shown()),
         sweep("a"),
+        rows({"a": MISSING}),
+        keeper_round(),
         rows({"a": PRESENT}),
     ),
     case(

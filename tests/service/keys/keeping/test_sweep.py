@@ -183,6 +183,29 @@ async def test_a_server_without_its_canary_says_nothing(key_world: KeyWorld) -> 
 
 
 @on_sqlite
+async def test_bytes_that_agree_prove_nothing_without_the_canary(key_world: KeyWorld) -> None:
+    """The address may lead to another of our servers: no copy is proven there, and identifiers stay as they are."""
+    servers = await key_world.start(2)
+    kept = await keeping(key_world, *servers)
+    (key,) = await created(kept, 1)
+    before = await key_world.copies(key.uuid)
+    store = servers[0].responder.store
+    ((canary,),) = [
+        profile.canary
+        for server, profile in (await key_world.topology(kept.manager)).profiles.items()
+        if server == before[0].key_server
+    ]
+    hidden = store.objects[canary]
+    store.forget(canary)
+    await kept.sweep()
+    assert await presences(kept, key) == [UNKNOWN, PRESENT]
+    assert (await key_world.copies(key.uuid))[0].unique_identifiers == before[0].unique_identifiers
+    store.put(canary, hidden)
+    await kept.sweep()
+    assert await presences(kept, key) == [PRESENT, PRESENT]
+
+
+@on_sqlite
 async def test_what_is_back_counts_again(key_world: KeyWorld) -> None:
     """Copies of a server whose role was changed are unknown, and proven when it is changed back."""
     servers = await key_world.start(2)

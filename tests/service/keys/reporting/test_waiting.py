@@ -11,25 +11,13 @@ from keystead.core import errors
 from keystead.core.errors import OntapError
 from keystead.core.keys.model import AttemptState, KeyState, Presence
 from keystead.core.keys.waiting import WaitsFor, Work
-from keystead.core.model import Observation, State
+from keystead.core.model import State
 from keystead.service.context import Call
 from keystead.service.keys.reporting.waiting import WaitingWork
-from tests.service.worlds.keys import CALL, KeyWorld
-from tests.store.samples import NOON
+from tests.service.worlds.keys import CALL, KeyWorld, observe
 
 if TYPE_CHECKING:
     from keystead.service.ports.store import Transaction
-
-
-async def observe(world: KeyWorld, manager: str, *states: State) -> None:
-    """Have a node see the servers so."""
-
-    def work(tx: Transaction) -> None:
-        uuid = tx.nodes()[0].uuid
-        pairs = zip(tx.key_servers(manager), states, strict=True)
-        tx.put_observations([Observation(uuid, server.uuid, "", state, NOON) for server, state in pairs], new=True)
-
-    await world.store.write(work)
 
 
 async def test_copies_to_settle_to_destroy_and_to_purge(key_world: KeyWorld) -> None:

@@ -17,7 +17,7 @@ from keystead.core import events
 from keystead.core.errors import OntapError
 from keystead.core.keys import digests
 from keystead.core.keys.guarding import without_aborted
-from keystead.core.keys.keeping import KEPT_STATES, CopyAnswer, Sweep, Tally, servers_to_fill
+from keystead.core.keys.keeping import KEPT_STATES, Sweep, Tally, servers_to_fill
 from keystead.core.keys.model import AttemptState, Presence
 from keystead.core.keys.reading import NOT_NEEDED, sources
 from keystead.core.keys.writing import fits
@@ -127,7 +127,7 @@ class CopySweep:
     ) -> tuple[list[CopyChange], bool]:
         """Look at copies of one batch, and count them in ``sweep``. Return the changes, which the caller stores.
 
-        Also return False if an address hid its canary and did not prove all of its copies. Raises KeyServerFault.
+        Also return False if an address hid its canary. Raises KeyServerFault.
         """
         changes: list[CopyChange] = []
         canary = True
@@ -136,7 +136,7 @@ class CopySweep:
             for row, seen, now in looks:
                 sweep.note(row.copy, seen.look, canary=at.absence_counts)
                 changes += changes_of(at, row, seen, now)
-            canary = canary and (at.canary or all(seen.look is CopyAnswer.AGREES for _, seen, _ in looks))
+            canary = canary and at.canary
         return changes, canary
 
     async def _look_at(

@@ -34,7 +34,7 @@ from keystead.service.ports.store import StoreError
 from keystead.service.probing.prober import NO_IDENTITY
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from keystead.core.keys.model import ServerProfile
@@ -78,7 +78,8 @@ class Rest:
 class ServerLearner:
     """The learner of key servers. It belongs to one event loop.
 
-    ``wait_s`` is how many seconds :meth:`ensure` waits.
+    ``wait_s`` is how many seconds :meth:`ensure` waits. ``on_learned`` gets the uuid of each server that was learned;
+    whoever watches key servers sets it.
     """
 
     def __init__(
@@ -103,6 +104,7 @@ class ServerLearner:
         self._resting: dict[tuple[str, str], Rest] = {}  # servers that failed, by key manager and server
         self._absences = Absences()
         self._closed = False
+        self.on_learned: Callable[[str], None] = lambda _: None
 
     async def ensure(self, key_manager: str) -> ServerTopology:
         """Return a key manager's topology, with what can be learned of its servers in a short time.
@@ -188,6 +190,7 @@ class ServerLearner:
         if stored:
             known = {"form": profile.form.value, "canary": profile.canary_name}
             log.info("key server learned", address=str(server.address), **known)
+            self.on_learned(server.uuid)
         return stored
 
     async def _learn_profile(

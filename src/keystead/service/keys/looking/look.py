@@ -2,6 +2,9 @@
 
 Locate alone decides nothing: an object is a copy only if its bytes agree with the key's digest. This module stores
 nothing. :mod:`keystead.service.keys.looking.changes` stores what a look changes.
+
+Bytes that agree prove nothing on an address that hides its canary. It may lead to another of our key servers by now,
+and that one holds copies of the same keys.
 """
 
 from __future__ import annotations
@@ -36,7 +39,8 @@ _NO_ATTRIBUTES: Final = ObjectAttributes((), "", None)
 class CopyObservation:
     """What was seen of a copy: the answer, the identifiers of its objects, and the State of the first object.
 
-    ``whole`` is False if the server refused an answer in a search by name: the copy may be what it refused.
+    ``whole`` is False if the answer does not tell whether a copy is there. Then the server refused a part of a search
+    by name, or it hides its canary.
     """
 
     look: CopyAnswer
@@ -60,6 +64,11 @@ async def look(at: Visit, row: Tracked, *, thorough: bool = False) -> CopyObserv
     ``thorough`` look searches by name for a copy with known identifiers. Raises KeyServerFault when the server does not
     answer.
     """
+    return _believed(at, await _search(at, row, thorough=thorough))
+
+
+async def _search(at: Visit, row: Tracked, *, thorough: bool) -> CopyObservation:
+    """Look at a copy, and return the best answer; see :func:`look`."""
     known = row.copy.unique_identifiers
     seen = [await _look(at, row, known) if known else CopyObservation(CopyAnswer.ABSENT)]
     by_name = thorough or not known or at.profile is None or at.profile.locate_by_name
@@ -77,6 +86,13 @@ async def look(at: Visit, row: Tracked, *, thorough: bool = False) -> CopyObserv
         seen.append(CopyObservation(CopyAnswer.REFUSED, known))
     best = min(seen, key=lambda each: _PRECEDENCE.index(each.look))
     return replace(best, whole=all(each.look is not CopyAnswer.REFUSED for each in seen))
+
+
+def _believed(at: Visit, seen: CopyObservation) -> CopyObservation:
+    """Return an observation as it counts: on an address that hides its canary, no copy is there for us."""
+    if seen.look is CopyAnswer.AGREES and not at.canary:
+        return CopyObservation(CopyAnswer.ABSENT, whole=False)
+    return seen
 
 
 async def _look(at: Visit, row: Tracked, ids: tuple[str, ...]) -> CopyObservation:
@@ -147,7 +163,8 @@ async def look_at_many(at: Visit, rows: Sequence[Tracked]) -> list[CopyObservati
     found = []
     for row, answer in zip(rows, answers, strict=True):
         if isinstance(answer, Secret) and agrees(at, row.key, answer):
-            found.append(CopyObservation(CopyAnswer.AGREES, row.copy.unique_identifiers, row.copy.object_state))
+            seen = CopyObservation(CopyAnswer.AGREES, row.copy.unique_identifiers, row.copy.object_state)
+            found.append(_believed(at, seen))
         elif isinstance(answer, KeyServerFault) and not answer.fault.answered:
             raise answer
         else:

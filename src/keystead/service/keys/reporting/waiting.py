@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from keystead.core.keys.away import away
 from keystead.core.keys.destroying import may_arrive, not_written
+from keystead.core.keys.epoch_markers import EpochMarkerState
 from keystead.core.keys.model import KeyState, Presence
-from keystead.core.keys.waiting import WaitingCopy, destroying, purging, settling
+from keystead.core.keys.waiting import Hindrances, WaitingCopy, destroying, purging, settling
 from keystead.service.loading import incarnation_of, require_key_manager
 from keystead.service.ports.cluster import IncarnationRows, NodeRows, ObservationRows
 from keystead.service.ports.configuration import KeyManagerRows, KeyServerRows
-from keystead.service.ports.keys import AttemptRows, CopyRows, DetachedRows, KeyRows, ReceiptRows
+from keystead.service.ports.keys import AttemptRows, CopyRows, DetachedRows, EpochMarkerRows, KeyRows, ReceiptRows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,6 +34,7 @@ class Rows(
     AttemptRows,
     CopyRows,
     ReceiptRows,
+    EpochMarkerRows,
     DetachedRows,
     KeyManagerRows,
     KeyServerRows,
@@ -83,6 +85,7 @@ class WaitingWork:
 def _waiting(tx: Rows, key_manager: str, servers: list[str], gone: set[str], now: datetime) -> Iterator[WaitingCopy]:
     """Yield the copies with work that waits. ``gone`` are the servers (uuids) that cannot be asked now."""
     incarnation = incarnation_of(tx)
+    hindrances = Hindrances(gone, _unmarked(tx, servers), destroys=incarnation.destroys)
     unsettled = [
         copy for server in servers for copy in tx.open_copies(server, "", MOST, inactive=False, undescribed=False)
     ]
@@ -106,9 +109,15 @@ def _waiting(tx: Rows, key_manager: str, servers: list[str], gone: set[str], now
         place = copy.key, copy.attempt
         others = by_attempt[place] - {copy.key_server}
         key, attempt = keys[copy.key], attempts[place]
-        yield destroying(copy, key, attempt, others, gone, destroys=incarnation.destroys, arriving=arriving(copy))
+        yield destroying(copy, key, attempt, others, hindrances, arriving=arriving(copy))
     for copy in left:
-        yield purging(copy, keys[copy.key], gone, destroys=incarnation.destroys, arriving=arriving(copy))
+        yield purging(copy, keys[copy.key], hindrances, arriving=arriving(copy))
+
+
+def _unmarked(tx: Rows, servers: list[str]) -> set[str]:
+    """Return the servers (uuids) that were sent our next epoch marker and have not shown it yet."""
+    found = {server: tx.epoch_marker(server) for server in servers}
+    return {server for server, marker in found.items() if marker and marker.state is EpochMarkerState.SENT}
 
 
 def _left(tx: Rows, keys: list[str]) -> list[Copy]:
