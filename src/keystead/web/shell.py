@@ -41,6 +41,7 @@ PLACES: Final = (
         ("GET", "/api/security/certificates"),
         frozenset({Subject.CERTIFICATE}),
     ),
+    Place("/accounts", "Accounts", "who", ("GET", "/api/security/accounts")),
     Place("/sessions", "Sessions", "who", ("GET", "/api/cluster")),
 )
 """The navigation. ``subjects`` None counts every item."""

@@ -1,7 +1,17 @@
 """The pages of the console: one module each, and the table of all."""
 
 from keystead.web.declaration import Page
-from keystead.web.pages import certificates, keys, new_certificate, new_key, overview, sessions, successor
+from keystead.web.pages import (
+    accounts,
+    certificates,
+    keys,
+    new_account,
+    new_certificate,
+    new_key,
+    overview,
+    sessions,
+    successor,
+)
 
 PAGES: tuple[Page, ...] = (
     *overview.PAGES,
@@ -10,6 +20,8 @@ PAGES: tuple[Page, ...] = (
     *new_certificate.PAGES,
     *certificates.PAGES,
     *successor.PAGES,
+    *new_account.PAGES,
+    *accounts.PAGES,
     *sessions.PAGES,
 )
 """All pages. The login form is not among them: nobody is logged in there."""
