@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 import pytest
 from cryptography import x509
 
-from keystead.app.listener import make_certificate, parse_listen
+from keystead.app.listener import is_self_made, make_certificate, parse_listen
 from keystead.settings import SettingsError
+from tests.peers.certificates import Authority
 
 
 @pytest.mark.parametrize(
@@ -63,3 +64,14 @@ def test_a_machine_name_that_is_no_host_name_is_left_out(monkeypatch: pytest.Mon
     names = x509.load_pem_x509_certificate(made).extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     assert names.get_values_for_type(x509.DNSName) == ["ks.example.com", "localhost"]
     assert len(names.get_values_for_type(x509.IPAddress)) == 2
+
+
+def test_the_own_certificate_is_recognised() -> None:
+    """By its names, so that another one, also one that its owner signed itself, is not taken for it."""
+    made, _ = make_certificate("ks.example.com", datetime.now(UTC))
+    assert is_self_made(x509.load_pem_x509_certificate(made))
+    authority = Authority("Keystead")
+    issued = authority.issue(("ks.example.com",), common_name="ks1").certificate_pem
+    own = Authority("ks1").pem
+    for other in (issued, own):
+        assert not is_self_made(x509.load_pem_x509_certificate(other.encode()))

@@ -6,7 +6,9 @@ import signal
 import socket
 import ssl
 import time
+from contextlib import closing
 from dataclasses import replace
+from http.client import HTTPSConnection
 from typing import TYPE_CHECKING, Any
 
 from tests.peers.certificates import DAY, Authority
@@ -68,3 +70,33 @@ def test_a_certificate_is_replaced_while_connections_live(installation: Installa
         assert 'keystead_certificate_expiry_timestamp_seconds{common_name="ks1"' in text
         assert call.connection.sock is connection
     assert "the listener's certificate is not replaced" in service.stderr.read_text()
+
+
+def strict_header(service: Service, trusted: str, host: str) -> str | None:
+    """Return the HSTS header of the login page at this host. ``trusted`` is the CA, PEM."""
+    context = ssl.create_default_context(cadata=trusted)
+    with closing(HTTPSConnection("127.0.0.1", service.port, context=context, timeout=60)) as connection:
+        connection.request("GET", "/login", headers={"host": host, "accept": "text/html"})
+        answer = connection.getresponse()
+        answer.read()
+        assert answer.status == 200
+        return answer.headers["strict-transport-security"]
+
+
+def test_browsers_keep_to_https_where_they_can_trust_it(installation: Installation) -> None:
+    """HSTS comes at the console's address, once the certificate is not the one that ``init`` made."""
+    authority = Authority("Listener CA")
+    issued = authority.issue(("127.0.0.1",), common_name="ks1")
+    settings = {"console_origin": "https://keys.example.com"}
+    with replace(installation, settings=settings).serving() as service:
+        before = shown(service)
+        assert strict_header(service, before, "keys.example.com") is None
+        for name, content in (("tls.crt", issued.certificate_pem), ("tls.key", issued.key_pem)):
+            (installation.data / name).chmod(0o600)
+            (installation.data / name).write_text(content)
+        service.signal(signal.SIGHUP)
+        deadline = time.monotonic() + 60
+        while shown(service) == before:
+            assert time.monotonic() < deadline
+        assert strict_header(service, authority.pem, "keys.example.com") == "max-age=31536000"
+        assert strict_header(service, authority.pem, "localhost") is None

@@ -47,6 +47,8 @@ STOP_S = 4.5  # then the process ends, even if something hangs (a locked databas
 BACKLOG = 1024
 _HOST_NAME = re.compile(r"(?=.{1,253}\Z)[\w-]{1,63}(\.[\w-]{1,63})*\.?", re.ASCII)
 
+_OWN_NAME = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Keystead")])
+
 
 def make_certificate(host: str, now: dt.datetime) -> tuple[bytes, bytes]:
     """Make an ECDSA P-256 key and a self-signed certificate for this machine's names.
@@ -54,9 +56,8 @@ def make_certificate(host: str, now: dt.datetime) -> tuple[bytes, bytes]:
     Return (certificate, key) in PEM.
     """
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Keystead")])
     builder = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        x509.CertificateBuilder(_OWN_NAME, _OWN_NAME, key.public_key(), x509.random_serial_number())
         .not_valid_before(now - dt.timedelta(hours=1))
         .not_valid_after(now + VALID_FOR)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
@@ -69,6 +70,11 @@ def make_certificate(host: str, now: dt.datetime) -> tuple[bytes, bytes]:
         certificate.public_bytes(serialization.Encoding.PEM),
         key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()),
     )
+
+
+def is_self_made(certificate: x509.Certificate) -> bool:
+    """Return True for a certificate that :func:`make_certificate` made, as its names say."""
+    return certificate.subject == certificate.issuer == _OWN_NAME
 
 
 def _alternative_names(host: str) -> list[x509.GeneralName]:

@@ -322,7 +322,12 @@ async def _serve(settings: Settings, address: tuple[str, int], proxies: TrustedP
             raise CannotStart(str(error)) from None
         limits = Limits.of(settings, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
         connections = Connections(limits, open_.services.health.telemetry.refused)
-        console = partial(with_console, services=open_.services, origin=settings.console_origin)
+        console = partial(
+            with_console,
+            services=open_.services,
+            origin=settings.console_origin,
+            is_self_made=lambda: listener.is_self_made(contexts.certificate),
+        )
         app = create_app(open_.services, connections.logged_in, *((console,) if settings.console else ()))
         server = listener.server(app, contexts, connections, proxies, open_.stop, own.announce_unusable)
         try:

@@ -18,7 +18,7 @@ from keystead.web.pages import PAGES
 from keystead.web.refusing import plain
 from keystead.web.rendering import STATIC, page, static
 from keystead.web.request import PageRequest
-from keystead.web.security import COOKIE, HEADERS
+from keystead.web.security import COOKIE, HEADERS, Strict
 from keystead.web.shell import shell
 
 if TYPE_CHECKING:
@@ -40,10 +40,13 @@ POLL: Final = "x-poll"
 YEAR: Final = "public, max-age=31536000, immutable"
 
 
-def with_console(api: ASGIApp, services: Services, origin: str = "") -> ASGIApp:
+def with_console(
+    api: ASGIApp, services: Services, origin: str = "", is_self_made: Callable[[], bool] = lambda: True
+) -> ASGIApp:
     """Return an application that answers browsers with the console, and everybody else with the API.
 
-    ``origin`` is the setting ``console_origin``; empty means whatever host a browser asks for.
+    ``origin`` is the setting ``console_origin``; empty means whatever host a browser asks for. ``is_self_made`` tells
+    whether the listener shows the certificate that ``init`` made.
     """
     console = Console(services, origin)
     by_path: dict[str, dict[str, Page]] = {}
@@ -54,7 +57,8 @@ def with_console(api: ASGIApp, services: Services, origin: str = "") -> ASGIApp:
         Route("/login", console.login, methods=["GET", "POST"]),
         Route("/static/{tag}/{name}", _static),
     ]
-    return _Browsers(Router(routes, redirect_slashes=False, default=api), api)
+    browsers = _Browsers(Router(routes, redirect_slashes=False, default=api), api)
+    return Strict(browsers, origin, is_self_made) if origin else browsers
 
 
 class _Browsers:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from keystead.core.availability import PRIMARY, void_nodes
+from keystead.core.availability import PRIMARY, silent_nodes, void_nodes
 from keystead.core.certificates.shown import chain_of
 from keystead.core.errors.remedies import remedy
 from keystead.core.key_servers import secondary_addresses
@@ -98,7 +98,7 @@ class ManagerRow:
 def server_rows(found: Overview, text: str = "") -> list[ServerRow]:
     """Return the primaries whose address or owner has a text, the worst first."""
     void = void_nodes(found.nodes)
-    rows = [_row(found, manager, server, silent) for manager in found.managers for server in manager.servers]
+    rows = [_row(found, manager, server, void) for manager in found.managers for server in manager.servers]
     wanted = text.strip().casefold()
     kept = [row for row in rows if wanted in f"{row.address} {row.vserver}".casefold()]
     return sorted(kept, key=lambda row: (row.tone.order, row.vserver, row.address))
@@ -116,7 +116,7 @@ def in_words(rows: Sequence[ServerRow]) -> str:
     return ", ".join(f"{tones[tone]} {WORDS[tone]}" for tone in Tone if tones[tone])
 
 
-def _row(found: Overview, watched: Watched, server: KeyServer, silent: Iterable[str]) -> ServerRow:
+def _row(found: Overview, watched: Watched, server: KeyServer, void: Iterable[str]) -> ServerRow:
     of_server = [each for each in watched.observations if each.key_server == server.uuid and each.node not in void]
     primary = [each for each in of_server if each.host == PRIMARY]
     tone, note = server_state(primary, watched.survival.now.away.get(server.uuid), found.time)
@@ -221,7 +221,7 @@ def server_view(found: KeyServerDetails) -> ServerView:
         headline=_headline(tone, note),
         since=_since(primary),
         tracks=tuple(_tracks(found, seen)),
-        nodes=tuple(_on_node(node, primary, silent) for node in found.nodes),
+        nodes=tuple(_on_node(node, primary, silent_nodes(found.nodes)) for node in found.nodes),
         shows=_shows(primary),
         gaps=gaps(found.outages, found.time, HISTORY),
         outages=_past(found),

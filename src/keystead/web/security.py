@@ -9,12 +9,17 @@ import hmac
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
+from starlette.datastructures import Headers
+
 from keystead.core import errors
 from keystead.core.errors import OntapError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from starlette.requests import Request
     from starlette.responses import Response
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 COOKIE: Final = "__Host-keystead"
 """The cookie with a session's token. Its name makes browsers refuse it from other hosts and over plain HTTP."""
@@ -39,6 +44,9 @@ HEADERS: Final = {
     "x-frame-options": "DENY",
 }
 """Headers of every answer of the console."""
+
+STRICT: Final = (b"strict-transport-security", b"max-age=31536000")
+"""The header by which a browser uses nothing but HTTPS with this host for a year (RFC 6797)."""
 
 NO_STORE: Final = {"cache-control": "no-store"}
 
@@ -78,3 +86,27 @@ def own_path(text: str) -> str:
     parts = urlsplit(text)
     is_ours = text.startswith("/") and not text.startswith("//") and "\\" not in text and text.isprintable()
     return text if is_ours and not parts.netloc and not parts.scheme else "/"
+
+
+class Strict:
+    """Middleware that adds HSTS to the console's answers at the address of the setting ``console_origin``.
+
+    A browser that has seen HSTS lets nobody pass a certificate that it does not trust. So the header is left out while
+    ``is_self_made`` says that the listener shows the certificate that ``init`` made.
+    """
+
+    def __init__(self, app: ASGIApp, origin: str, is_self_made: Callable[[], bool]) -> None:
+        self._app = app
+        self._host = urlsplit(origin).netloc.lower()
+        self._is_self_made = is_self_made
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        is_ours = scope["type"] == "http" and Headers(scope=scope).get("host", "").lower() == self._host
+
+        async def strict(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": [*message["headers"], STRICT]}
+            await send(message)
+
+        await self._app(scope, receive, strict if is_ours and not self._is_self_made() else send)

@@ -2,12 +2,14 @@
 
 from keystead.web.declaration import Page
 from keystead.web.pages import (
+    accounts,
     add_key_manager,
     add_key_servers,
     certificates,
     change_key_server,
     key_servers,
     keys,
+    new_account,
     new_certificate,
     new_key,
     overview,
@@ -30,6 +32,8 @@ PAGES: tuple[Page, ...] = (
     *certificates.PAGES,
     *successor.PAGES,
     *survival.PAGES,
+    *new_account.PAGES,
+    *accounts.PAGES,
     *sessions.PAGES,
 )
 """All pages. The login form is not among them: nobody is logged in there."""
