@@ -197,6 +197,8 @@ async def test_a_webhook_with_a_client_certificate(api: Api, pki: Pki) -> None:
     ):
         is_refused(await api.admin.post(DESTINATIONS, HOOK | {"certificate": certificate}), kind)
     assert (await api.admin.post(DESTINATIONS, HOOK | {"certificate": named})).status == 201
+    linked = await api.admin.get(f"{DESTINATIONS}?fields=certificate,filters")
+    assert linked.status == 200, linked.content
     shown_ = (await shown(api, f"{DESTINATIONS}/hook"))["certificate"]
     assert shown_ == named | {"name": "mine"}
     assert (await api.admin.patch(f"{DESTINATIONS}/hook", {"destination": "https://other.example.com"})).status == 200

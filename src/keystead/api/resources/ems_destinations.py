@@ -95,7 +95,7 @@ DESTINATIONS = Resource(
             name="certificate",
             help="The client certificate of the cluster that the webhook is shown, if it asks for one.",
             get=attrgetter("certificate"),
-            link=certificate_link,
+            link=lambda certificate: certificate_link(certificate.uuid),
         ),
         Field(
             name="certificate.ca",
