@@ -35,6 +35,11 @@ OWN_VARIABLES: dict[tuple[str, str], dict[str, str]] = {
 """Variables of single tasks."""
 
 BEFORE: dict[tuple[str, str], tuple[str, str, Any]] = {
+    ("na_ontap_ems_destination", "Remove email EMS destination"): (
+        "POST",
+        "/support/ems/destinations",
+        {"name": "email_destination", "type": "syslog", "destination": "127.0.0.1", "filters": []},
+    ),
     ("na_ontap_security_certificates", "delete certificate (2)"): (
         "POST",
         "/security/certificates",

@@ -247,7 +247,7 @@ def test_fifth_server(plays: Playbooks, service: Service, svm: str, pki: Pki, se
 
 def test_audit_destinations(plays: Playbooks) -> None:
     """Made, changed (the module makes it anew) and deleted; UDP is refused with the service's words."""
-    host = f"{uuid4().hex[:8]}.example.com"
+    host = "127.0.0.1"
     plays.expect_change_once("log_forward", destination=host)
     plays.expect_change_once("log_forward", destination=host, verify_server=True, facility="local3")
     plays.expect_change_once("log_forward", destination=host, protocol="tcp_unencrypted", facility="local3")
@@ -283,12 +283,12 @@ def test_destinations_of_events(plays: Playbooks, pki: Pki, type_: str) -> None:
     syslog = {"transport": "tcp_encrypted", "port": 6514, "message_format": "rfc_5424"}
     wanted: dict[str, Any] = {"name": name, "type": type_, "filters": ["important-events"]}
     if type_ == "syslog":
-        wanted |= {"destination": "log.example.com", "syslog": syslog}
+        wanted |= {"destination": "127.0.0.1", "syslog": syslog}
         other: dict[str, Any] = {"syslog": syslog | {"port": 1514}, "filters": ["no-info-debug-events"]}
     else:
-        wanted |= {"destination": "https://hook.example.com/in"}
+        wanted |= {"destination": "https://127.0.0.1:1/in"}
         wanted |= {"certificate": certificates["client"]["name"], "issuer": issuer}
-        other = {"destination": "https://hook.example.com/other"}
+        other = {"destination": "https://127.0.0.1:1/other"}
     plays.expect_change_once("ems_destination", **wanted)
     plays.expect_change_once("ems_destination", **(wanted | other))
     plays.expect_change_once("ems_destination", **wanted, state="absent")
