@@ -102,8 +102,12 @@ FAILURES = {
         "certificate not found", "the example gives a certificate and a URL to a syslog server"
     ),
     (_LOG_FORWARD, "Create log forward configuration"): _UDP,
-    (_SECURITY, "Modify SSL Security Config - ZAPI"): Failure("x", "its options are ZAPI only"),
-    (_SECURITY, "Modify SSL Security Config - REST"): Failure("x", "what the listener takes is not a setting"),
+    (_SECURITY, "Modify SSL Security Config - ZAPI"): Failure(
+        "REST API currently does not support", "its option `supported_ciphers` is ZAPI only"
+    ),
+    (_SECURITY, "Modify SSL Security Config - REST"): Failure(
+        "The operation is not supported", "what the listener takes is not a setting"
+    ),
     (_INFO, "Run ONTAP gather facts for aggregate info and volume info"): _STORAGE,
     (_INFO, "Run ONTAP gather facts for aggregate info and volume info with fields section"): _STORAGE,
     (_INFO, "Run ONTAP gather facts for aggregate info with specified fields"): _STORAGE,
