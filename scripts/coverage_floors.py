@@ -20,6 +20,7 @@ FLOORS = {
     "sealing": 97.0,  # ratchet
     "service": 98.0,  # ratchet
     "store": 97.0,  # ratchet
+    "testing": 97.0,  # ratchet; its tour is run by tests/scripts/test_demo.py
 }
 
 
@@ -32,7 +33,7 @@ def main() -> None:
     below = False
     for package in sys.argv[1:] or FLOORS:
         floor = FLOORS[package]
-        summaries = {name: data["summary"] for name, data in files.items() if f"/{package}/" in f"/{name}"}
+        summaries = {name: data["summary"] for name, data in files.items() if f"/keystead/{package}/" in f"/{name}"}
         covered = sum(data["covered_lines"] + data.get("covered_branches", 0) for data in summaries.values())
         total = sum(data["num_statements"] + data.get("num_branches", 0) for data in summaries.values())
         percent = 100 * covered / total if total else 0.0

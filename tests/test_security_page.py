@@ -430,7 +430,17 @@ SHOWN: dict[str, tuple[str, ...]] = {
         "core/test_audit.py::test_a_text_with_a_private_key_is_masked",
         "api/test_audit.py::test_a_private_key_in_a_url_is_masked",
     ),
+    "So is the password of a URL": ("api/test_destinations.py::test_a_password_in_a_url_is_in_no_record",),
     # --- Egress ---
+    "are under the same rules": (
+        "forwarding/test_sender.py::test_the_egress_rules_hold_at_each_connection",
+        "api/test_destinations.py::test_what_is_refused_changes_nothing",
+        "api/test_destinations.py::test_what_destinations_of_events_refuse",
+    ),
+    "Only administrators of the cluster choose them": (
+        "api/test_destinations.py::test_a_call_that_is_confined_to_an_svm_finds_nothing",
+        "api/test_access_matrix.py::test_every_cell",
+    ),
     "These addresses are refused: loopback": ("keyservers/test_egress.py::test_refused",),
     "inside IPv4-mapped, NAT64, 6to4 and Teredo forms": (
         "keyservers/test_egress.py::test_refused",

@@ -82,13 +82,13 @@ class Settings:
         flag=True,
     )
     egress_allow: tuple[str, ...] = _setting(
-        "Networks (`127.0.0.0/8,::1/128`) that key servers may be in although the [egress rules](reasons.md) refuse"
-        " them. A key server on this host needs it.",
+        "Networks (`127.0.0.0/8,::1/128`) that key servers and destinations may be in although the [egress"
+        " rules](reasons.md) refuse them. A key server on this host needs it.",
         (),
     )
     egress_only: tuple[str, ...] = _setting(
-        "If set, the full list of networks that key servers may be in. An address of this host's interfaces also needs"
-        " `egress_allow`.",
+        "If set, the full list of networks that key servers and destinations may be in. An address of this host's"
+        " interfaces also needs `egress_allow`.",
         (),
     )
     probes_per_account: int = _setting("Calls of one account that may probe key servers at the same time.", 4)

@@ -79,6 +79,7 @@ TABLE = {
     "/api/cluster/jobs/{uuid}": ("all", "read", "all", "read", "read"),
     "/api/cluster/nodes": OF_CLUSTER,
     "/api/cluster/nodes/{uuid}": OF_CLUSTER,
+    "/api/private/cli/cluster/date": OF_CLUSTER,
     "/api/private/cli/security/certificate": READ_BY_MOST,
     "/api/security": OF_CLUSTER,
     "/api/security/accounts": ("all", *["read, modify"] * 4),

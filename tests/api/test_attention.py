@@ -101,6 +101,15 @@ async def test_what_is_wrong(served: Served, pykmip_group: Group) -> None:
         assert (await served.api.admin.get(linked["_links"]["self"]["href"])).status == 200
 
 
+async def test_health_of_the_cluster(served: Served) -> None:
+    """A warning does not count, and nothing is said unless it is asked for."""
+    path = "/api/cluster?fields=health"
+    assert (await served.api.admin.get(path, headers=PLAIN)).body == {"health": "ok"}
+    await break_things(served)
+    assert (await served.api.admin.get(path, headers=PLAIN)).body == {"health": "degraded"}
+    assert "health" not in (await served.api.admin.get("/api/cluster")).body
+
+
 @pytest.mark.parametrize("query", ["severity=warning", "max_records=3"])
 async def test_filters_and_pages(served: Served, query: str) -> None:
     """The list is filtered and paged as others are, and keeps its order."""

@@ -31,6 +31,7 @@ ALERTS = {"type": "include", "message_criteria": {"severities": "alert"}}
 REST = {
     "type": "exclude",
     "message_criteria": {"name_pattern": "*", "severities": "*", "snmp_trap_types": "*"},
+    "parameter_criteria": [{"name_pattern": "*", "value_pattern": "*"}],
 }
 
 
@@ -52,7 +53,7 @@ async def shown(api: Api, path: str) -> Any:
 
 async def test_an_audit_destination_from_its_creation_to_its_end(api: Api) -> None:
     """The defaults are ONTAP's, but for UDP; a change keeps what is not named."""
-    created = await api.admin.post(AUDIT, {"address": "log.example.com", "force": True})
+    created = await api.admin.post(AUDIT, {"address": "log.example.com", "ipspace": {"name": "Default"}, "force": True})
     assert created.status == 201
     place = created.headers["location"]
     assert place == f"{AUDIT}/log.example.com/514"
@@ -62,6 +63,7 @@ async def test_an_audit_destination_from_its_creation_to_its_end(api: Api) -> No
         "protocol": "tcp_unencrypted",
         "facility": "user",
         "verify_server": False,
+        "ipspace": {"name": "Default"},
         "message_format": "rfc_5424",
         "timestamp_format_override": "no_override",
         "hostname_format_override": "no_override",
@@ -99,7 +101,8 @@ async def test_addresses_of_ipv6_in_a_path(api: Api) -> None:
         ({"address": "log.example.com", "facility": "daemon"}, errors.INVALID_FIELD_VALUE),
         ({"address": "log.example.com", "port": 0}, errors.INVALID_FIELD_VALUE),
         ({"address": "log.example.com", "verify_server": True}, errors.INVALID_VALUE),
-        ({"address": "log.example.com", "ipspace": {"name": "Default"}}, errors.FIELD_NOT_SETTABLE),
+        ({"address": "log.example.com", "ipspace": {"name": "storage"}}, errors.INVALID_FIELD_VALUE),
+        ({"address": "log.example.com", "ipspace": {"uuid": "1"}}, errors.FIELD_NOT_SETTABLE),
         ({"address": "169.254.169.254"}, errors.INVALID_VALUE),
         ({"address": "224.0.0.1"}, errors.INVALID_VALUE),
         ({"address": "::ffff:169.254.169.254"}, errors.INVALID_VALUE),
@@ -148,7 +151,8 @@ async def test_progress_is_shown(api: Api) -> None:
     expected = {"failing_since": time, "reason": "it answers HTTP 500", "dropped": 9, "dropped_at": time}
     assert (await shown(api, f"{AUDIT}/log.example.com/514"))["delivery"] == expected
     hook = await shown(api, f"{DESTINATIONS}/hook")
-    assert (hook["delivery"], hook["connectivity"]) == (expected, {"state": "fail"})
+    failed = {"state": "fail", "errors": [{"message": {"message": "it answers HTTP 500"}}]}
+    assert (hook["delivery"], hook["connectivity"]) == (expected, failed)
 
 
 # --- of events ---
@@ -197,6 +201,8 @@ async def test_a_webhook_with_a_client_certificate(api: Api, pki: Pki) -> None:
     ):
         is_refused(await api.admin.post(DESTINATIONS, HOOK | {"certificate": certificate}), kind)
     assert (await api.admin.post(DESTINATIONS, HOOK | {"certificate": named})).status == 201
+    linked = await api.admin.get(f"{DESTINATIONS}?fields=certificate,filters")
+    assert linked.status == 200, linked.content
     shown_ = (await shown(api, f"{DESTINATIONS}/hook"))["certificate"]
     assert shown_ == named | {"name": "mine"}
     assert (await api.admin.patch(f"{DESTINATIONS}/hook", {"destination": "https://other.example.com"})).status == 200
@@ -247,7 +253,8 @@ async def test_a_filter_and_its_rules(api: Api) -> None:
     assert created.status == 201
     path = f"{FILTERS}/mine"
     first = {"index": 1, "type": "include"} | {
-        "message_criteria": {"name_pattern": "*", "severities": "alert", "snmp_trap_types": "*"}
+        "message_criteria": {"name_pattern": "*", "severities": "alert", "snmp_trap_types": "*"},
+        "parameter_criteria": [{"name_pattern": "*", "value_pattern": "*"}],
     }
     assert await shown(api, path) == {"name": "mine", "system_defined": False, "rules": [first, {"index": 2} | REST]}
     added = await api.admin.post(f"{path}/rules", {"type": "exclude", "message_criteria": {"name_pattern": "km.*"}})
@@ -303,7 +310,8 @@ async def test_the_systems_filters_stay(api: Api) -> None:
         ({"message_criteria": {"severities": "alert"}}, errors.MISSING_VALUE),
         (ALERTS | {"type": "perhaps"}, errors.INVALID_FIELD_VALUE),
         (ALERTS | {"message_criteria": {"severities": "bad"}}, errors.INVALID_VALUE),
-        (ALERTS | {"parameter_criteria": [{"name_pattern": "a", "value_pattern": "b"}]}, errors.FIELD_NOT_SETTABLE),
+        (ALERTS | {"parameter_criteria": [{"name_pattern": "a", "value_pattern": "*"}]}, errors.INVALID_FIELD_VALUE),
+        (ALERTS | {"parameter_criteria": [{"name_pattern": "*", "value_pattern": "b"}]}, errors.INVALID_FIELD_VALUE),
         (ALERTS | {"message_criteria": {"snmp_trap_types": "standard"}}, errors.INVALID_FIELD_VALUE),
     ],
 )

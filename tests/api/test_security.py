@@ -32,7 +32,8 @@ async def test_it_says_what_is_so(api: Api) -> None:
         },
         "_links": {"self": {"href": PATH}},
     }
-    assert shown["onboard_key_manager_configurable_status"]["supported"] is False
+    onboard = shown["onboard_key_manager_configurable_status"]
+    assert (onboard["supported"], onboard["code"]) == (False, 65537300)
 
 
 async def test_one_field_is_read(api: Api) -> None:

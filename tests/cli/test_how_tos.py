@@ -112,6 +112,7 @@ def reader(tmp_path: Path, pki: Pki, pykmip_group: Group) -> Iterator[Reader]:
     initialise(Settings(data=installation.data), f"{PASSWORD}\n".encode(), terminal=False)
     servers = [server.address for server in pykmip_group.primaries]
     names = {f"KS{number}": address for number, address in enumerate(servers[:3], 1)}
+    names |= {"SYSLOG": "127.0.0.1", "HOOK": "https://127.0.0.1:1/in"}
     names |= {
         "CLIENT_CERT": "client.pem",
         "CLIENT_KEY": "client.key",
@@ -304,7 +305,11 @@ FAILS: dict[str, tuple[str, ...]] = {
 
 SHOWS: dict[str, tuple[str, ...]] = {
     "keys.md": (r"^recovered vol2: ", r"^gave up 127\.0\.0\.1:", r"^vs2 +vol2 +committed"),
-    "monitor.md": (r"^keystead_key_server_available\{", r"km\.canary\.notvisible", r"km\.keyserver\.confirmed"),
+    "monitor.md": (
+        *(r"^keystead_key_server_available\{", r"km\.canary\.notvisible", r"km\.keyserver\.confirmed"),
+        *(r"^127\.0\.0\.1 +6514 +tcp_encrypted +local3 +true", r"^servers +1 +include +km\.keyserver\.\*"),
+        *(r"^siem +syslog +127\.0\.0\.1 +servers", r"^deleted filter servers"),
+    ),
     "operate.md": (r"^reset the password of account admin ",),
     "recover.md": (r"keys taken: 1\b", r"keys taken: 2\b", r"^released: incarnation \d destroys"),
     "refused-server.md": (r"stage tls, reason server_certificate_issuer_not_found",),

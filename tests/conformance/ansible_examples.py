@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 SERVERS = ("10.10.10.10:5696", "10.10.10.10:5697", "10.10.10.11:5696")
 """The key servers of the examples: each is replaced by the address of a real one."""
 
+SYSLOG_SERVER = "10.11.12.13"
+"""The syslog server of the examples: replaced by this host, so that nothing is sent to another one."""
+
 
 _NAME = "- name: "
 _TASK = re.compile(rf"^{_NAME}.*?(?=^{_NAME}|\Z)", re.MULTILINE | re.DOTALL)
@@ -55,10 +58,10 @@ def tasks_of(module: str, servers: Sequence[str]) -> list[Task]:
 
 
 def with_servers(text: str, servers: Sequence[str]) -> str:
-    """Return the text with other key servers than those of the examples."""
+    """Return the text with other servers than those of the examples."""
     for printed, real in zip(SERVERS, servers, strict=True):
         text = text.replace(printed, real)
-    return text
+    return text.replace(SYSLOG_SERVER, "127.0.0.1")
 
 
 def _examples(module: str) -> str:
@@ -74,17 +77,37 @@ def _examples(module: str) -> str:
 
 _USER, _ROLE, _SVM = "na_ontap_user", "na_ontap_user_role", "na_ontap_svm"
 _INFO, _CERTIFICATES = "na_ontap_rest_info", "na_ontap_security_certificates"
-_KEY_MANAGER = "na_ontap_security_key_manager"
+_KEY_MANAGER, _SECURITY = "na_ontap_security_key_manager", "na_ontap_security_config"
+_EMS_DESTINATION, _LOG_FORWARD = "na_ontap_ems_destination", "na_ontap_log_forward"
 
-MODULES = ("na_ontap_login_messages", _INFO, _CERTIFICATES, _KEY_MANAGER, _SVM, _USER, _ROLE)
+MODULES = (
+    *(_EMS_DESTINATION, "na_ontap_ems_filter", _LOG_FORWARD, "na_ontap_login_messages", _INFO, _CERTIFICATES),
+    *(_SECURITY, _KEY_MANAGER, _SVM, _USER, _ROLE),
+)
 
 _LOGIN = Failure('"ssh" is an invalid value for field', "accounts log in by `http`: there is no `ssh` and no `console`")
 _ZAPI_MODULE = Failure("NetApp-Lib module is required", "says `use_rest: never`: ZAPI only")
 _STORAGE = Failure("API not found", "reads storage")
 _ONBOARD = Failure("65536508", "the Onboard Key Manager is not built")
+_PLAIN_HTTP = Failure("983129", "its webhook is `http`: events are forwarded by `https` only")
+_UDP = Failure("262197", "UDP is not served: nothing tells whether a message arrived")
 _NO_COMMON_NAME = Failure("3735558", "its signing request has no common name")
 
 FAILURES = {
+    (_EMS_DESTINATION, "Configure REST EMS destination"): _PLAIN_HTTP,
+    (_EMS_DESTINATION, "Configure REST EMS destination with a certificate"): Failure(
+        "certificate not found", "the example takes a certificate `my_cert` for granted; and its webhook is `http`"
+    ),
+    (_EMS_DESTINATION, "Configure REST EMS destination with type syslog"): Failure(
+        "certificate not found", "the example gives a certificate and a URL to a syslog server"
+    ),
+    (_LOG_FORWARD, "Create log forward configuration"): _UDP,
+    (_SECURITY, "Modify SSL Security Config - ZAPI"): Failure(
+        "REST API currently does not support", "its option `supported_ciphers` is ZAPI only"
+    ),
+    (_SECURITY, "Modify SSL Security Config - REST"): Failure(
+        "The operation is not supported", "what the listener takes is not a setting"
+    ),
     (_INFO, "Run ONTAP gather facts for aggregate info and volume info"): _STORAGE,
     (_INFO, "Run ONTAP gather facts for aggregate info and volume info with fields section"): _STORAGE,
     (_INFO, "Run ONTAP gather facts for aggregate info with specified fields"): _STORAGE,

@@ -9,15 +9,15 @@ Read from their sources on GitHub. A row names the file, and :data:`COMMITS` the
 - ``NetApp/terraform-provider-netapp-ontap``: ``internal/interfaces/*.go``, sent as ``internal/restclient`` does.
 
 Not here is what they ask of resources that Keystead does not serve. Of the 37 objects that Harvest's
-``conf/rest/default.yaml`` collects, these are 30:
+``conf/rest/default.yaml`` collects, these are 27:
 
-- Aggregate, CloudTarget, ClusterPeer, Disk, EmsDestination, FlexCache, FCP, LIF, Lun, Namespace, NetRoute, NtpServer;
-- OntapS3, OntapS3Policy, QosPolicyAdaptive, QosPolicyFixed, QosWorkload, Qtree, Security, SecurityAuditDestination;
+- Aggregate, CloudTarget, ClusterPeer, Disk, FlexCache, FCP, LIF, Lun, Namespace, NetRoute, NtpServer;
+- OntapS3, OntapS3Policy, QosPolicyAdaptive, QosPolicyFixed, QosWorkload, Qtree;
 - SecuritySsh, Sensor, Shelf, SnapMirror, SnapshotPolicy, Subsystem, Support, SupportAutoUpdate;
 - Volume, VolumeAnalytics.
 
-Harvest also asks ``/private/cli`` about nodes, SVMs and certificates. Of the provider's interfaces, 7 files are about
-resources that are served. All others are about storage, networks, name services and protocols.
+Harvest also asks ``/private/cli`` about nodes and SVMs, and about more of certificates. Of the provider's interfaces, 7
+files are about resources that are served. All others are about storage, networks, name services and protocols.
 
 In paths and bodies ``$svm``, ``$svm_uuid`` and the other names of :class:`tests.conformance.test_replayed.Things` stand
 for things that are made for each row.
@@ -38,8 +38,11 @@ COMMITS: Final = {
     "conf/rest/9.10.0/svm.yaml": "1e2cbbbd84aad099641460d24b5596aaff092c37",
     "conf/rest/9.12.0/audit_log.yaml": "15a9a43743f9ea0b767afd1a96304a3a865d54ff",
     "conf/rest/9.12.0/certificate.yaml": "20f943b659e484035546ed9f31fcc7529f57672e",
+    "conf/rest/9.12.0/ems_destination.yaml": "34e6854cc3d817e47ef599d8f227ca2a36375498",
     "conf/rest/9.12.0/node.yaml": "8bd9b057074fcf49b46f84278e46f961bb3b4a0a",
+    "conf/rest/9.12.0/security.yaml": "0e9cde60ace8d0325647fc201241293360260a05",
     "conf/rest/9.12.0/security_account.yaml": "bdacf50a5e2cb2c0bfbbd6ac6349e5a3e32c6d09",
+    "conf/rest/9.12.0/security_audit_dest.yaml": "32be6ea07a5c339ff0d271d6acc686b1c9c72248",
     "conf/rest/9.12.0/security_certificate.yaml": "0bff992290fd0027a20ab98cc3a869203e7aef4a",
     "conf/rest/9.12.0/security_login.yaml": "0bff992290fd0027a20ab98cc3a869203e7aef4a",
     "conf/rest/9.12.0/status.yaml": "00fa3a428541a75c2695c37b6fcb65c319ac3bef",
@@ -117,7 +120,7 @@ _OF_HARVEST = (
     ),
     _template("9.6.0/health.yaml", "/cluster", "uuid", "name", has=("uuid", "name")),
     _template("9.12.0/audit_log.yaml", "/cluster", "uuid", "name", has=("uuid", "name")),
-    _template("9.12.0/status.yaml", "/cluster", "health", has=(), lacks=("health",)),
+    _template("9.12.0/status.yaml", "/cluster", "health", has=("health",)),
     _template(
         *("9.12.0/node.yaml", "/cluster/nodes", *_NODE),
         has=("name", "version.full"),
@@ -138,6 +141,26 @@ _OF_HARVEST = (
         every=True,
         has=("uuid", "name", "state", "aggregates"),
         lacks=("nsswitch", "anti_ransomware_default_volume_state"),
+    ),
+    _template(
+        *("9.12.0/security.yaml", "/security"),
+        *("fips.enabled", "management_protocols.rsh_enabled", "management_protocols.telnet_enabled"),
+        has=("fips.enabled", "management_protocols.rsh_enabled", "management_protocols.telnet_enabled"),
+    ),
+    _template(
+        *("9.12.0/security_audit_dest.yaml", "/security/audit/destinations", "protocol", "address", "facility"),
+        has=("protocol", "address", "facility"),
+    ),
+    Request(
+        *(HARVEST, "conf/rest/9.12.0/ems_destination.yaml", "poll, template for 9.12.0", "GET"),
+        _href(
+            *("/support/ems/destinations", "destination", "name", "type", "certificate", "filter", "syslog"),
+            "system_defined",
+            filters=("system_defined=false",),
+            ignoring=True,
+        ),
+        has=("destination", "name", "type", "syslog.port", "system_defined"),
+        lacks=("filter",),
     ),
     _template(
         *("9.12.0/security_account.yaml", "/security/accounts"),
@@ -169,7 +192,8 @@ _OF_HARVEST = (
     ),
     Request(
         *(HARVEST, "cmd/collectors/commonutils.go", "time of the cluster", "GET"),
-        _href("/private/cli/cluster/date", "date", pages=False),
+        "/private/cli/cluster/date?fields=date&max_records=1&return_records=true",
+        has=("date",),
     ),
     Request(
         *(HARVEST, "cmd/collectors/ems/ems.go", "kinds of events", "GET"),
@@ -430,11 +454,3 @@ _OF_TERRAFORM = (
 )
 
 REQUESTS: Final = (*_OF_HARVEST, *_OF_TERRAFORM)
-
-FAILURES: Final = {
-    ("cmd/collectors/commonutils.go", "time of the cluster"): (
-        "3",
-        "`/private/cli` is not served: the EMS collector and the audit plugin ask this first, and stop here",
-    ),
-}
-"""Requests that are known to fail, by file and what they are for: the error's code, and why."""

@@ -35,6 +35,11 @@ OWN_VARIABLES: dict[tuple[str, str], dict[str, str]] = {
 """Variables of single tasks."""
 
 BEFORE: dict[tuple[str, str], tuple[str, str, Any]] = {
+    ("na_ontap_ems_destination", "Remove email EMS destination"): (
+        "POST",
+        "/support/ems/destinations",
+        {"name": "email_destination", "type": "syslog", "destination": "127.0.0.1", "filters": []},
+    ),
     ("na_ontap_security_certificates", "delete certificate (2)"): (
         "POST",
         "/security/certificates",
@@ -122,12 +127,12 @@ def prepare(service: Service, task: Task, servers: Sequence[str]) -> None:
         assert answer.status in {200, 201}, answer.content
 
 
-def variables(task: Task, pki: Pki) -> dict[str, str]:
+def variables(task: Task, pki: Pki) -> dict[str, Any]:
     """Return the values of the variables that the examples leave to their reader.
 
     Those of the key manager's module leave out an undefined ``vserver``: they are for the cluster.
     """
-    given = {
+    given: dict[str, Any] = {
         "netapp_hostname": "127.0.0.1",
         "netapp_username": "admin",
         "netapp_password": PASSWORD,
@@ -135,6 +140,7 @@ def variables(task: Task, pki: Pki) -> dict[str, str]:
         "ontap_cert_name": "installed",
         "ontap_cert_common_name": "Client CA",
         "ontap_cert_root_common_name": "Root",
+        "ontap_info": {"ontap_info": {"ontap_version": 0}},
     }
     if task.module != "na_ontap_security_key_manager":
         given["vserver"] = "svm2" if task.name.endswith("(2)") else "svm1"

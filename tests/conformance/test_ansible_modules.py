@@ -26,7 +26,8 @@ REFUSED = "127.0.0.1:1"
 OURS = (
     *("cluster", "cluster/jobs", "cluster/nodes", "security/accounts", "security/audit", "security/audit/messages"),
     *("security/certificates", "security/key-manager-configs", "security/key-managers", "security/key-stores"),
-    *("security/roles", "support/ems/events", "svm/svms"),
+    *("security/audit/destinations", "security/roles", "support/ems/destinations", "support/ems/events"),
+    *("support/ems/filters", "svm/svms"),
 )
 SINGLE = {"cluster", "security/audit", "security/key-manager-configs"}
 
@@ -242,6 +243,57 @@ def test_fifth_server(plays: Playbooks, service: Service, svm: str, pki: Pki, se
     assert "65536038" in message
     assert "A maximum of 4 active key servers are allowed." in message
     assert shown_servers(service, svm) == servers[:4]
+
+
+def test_audit_destinations(plays: Playbooks) -> None:
+    """Made, changed (the module makes it anew) and deleted; UDP is refused with the service's words."""
+    host = "127.0.0.1"
+    plays.expect_change_once("log_forward", destination=host)
+    plays.expect_change_once("log_forward", destination=host, verify_server=True, facility="local3")
+    plays.expect_change_once("log_forward", destination=host, protocol="tcp_unencrypted", facility="local3")
+    plays.expect_change_once("log_forward", destination=host, state="absent")
+    (message,) = plays.run("log_forward", destination=host, protocol="udp_unencrypted").failures
+    assert "262197" in message
+    assert "tcp_unencrypted|tcp_encrypted" in message
+
+
+def rule(index: int, type_: str = "include", name_pattern: str = "*", severities: str = "*") -> dict[str, Any]:
+    """A rule as the module of filters takes it."""
+    criteria = {"name_pattern": name_pattern, "severities": severities}
+    return {"index": index, "type": type_, "message_criteria": criteria}
+
+
+def test_filters_of_events(plays: Playbooks) -> None:
+    """Made, given another rule, changed, and deleted."""
+    name = f"f{uuid4().hex[:8]}"
+    first, second = rule(1, severities="ALERT,EMERGENCY"), rule(2, "exclude", "km.*", "error")
+    plays.expect_change_once("ems_filter", name=name, rules=[first])
+    plays.expect_change_once("ems_filter", name=name, rules=[first, second])
+    plays.expect_change_once("ems_filter", name=name, rules=[first, rule(2, name_pattern="km.*", severities="notice")])
+    plays.expect_change_once("ems_filter", name=name, state="absent")
+
+
+@pytest.mark.parametrize("type_", ["syslog", "rest_api"])
+def test_destinations_of_events(plays: Playbooks, pki: Pki, type_: str) -> None:
+    """A syslog server, or a webhook with a client certificate: made, changed and deleted."""
+    certificates = pair(pki)
+    plays.changes("certificates", **certificates)
+    issuer = pki.client.certificate.issuer.get_attributes_for_oid(x509.NameOID.COMMON_NAME)[0].value
+    name = f"d{uuid4().hex[:8]}"
+    syslog = {"transport": "tcp_encrypted", "port": 6514, "message_format": "rfc_5424"}
+    wanted: dict[str, Any] = {"name": name, "type": type_, "filters": ["important-events"]}
+    if type_ == "syslog":
+        wanted |= {"destination": "127.0.0.1", "syslog": syslog}
+        other: dict[str, Any] = {"syslog": syslog | {"port": 1514}, "filters": ["no-info-debug-events"]}
+    else:
+        wanted |= {"destination": "https://127.0.0.1:1/in"}
+        wanted |= {"certificate": certificates["client"]["name"], "issuer": issuer}
+        other = {"destination": "https://127.0.0.1:1/other"}
+    plays.expect_change_once("ems_destination", **wanted)
+    plays.expect_change_once("ems_destination", **(wanted | other))
+    plays.expect_change_once("ems_destination", **wanted, state="absent")
+    (message,) = plays.run("ems_destination", **(wanted | {"type": "email", "destination": "a@example.com"})).failures
+    assert "262197" in message
 
 
 def test_info(plays: Playbooks, svm: str) -> None:

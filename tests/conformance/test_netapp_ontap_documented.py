@@ -17,7 +17,7 @@ from keystead.api.description.openapi import document
 from keystead.testing.key_servers import KeyServers
 from tests.conformance.clients_page import Example as Row
 from tests.conformance.clients_page import check
-from tests.conformance.documented.cases import CASES, NOT_RUN, Case
+from tests.conformance.documented.cases import CASES, Case
 from tests.conformance.documented.reading import documented, examples
 from tests.conformance.documented.running import Login, as_printed, fields_of, includes, run, value_of
 from tests.conformance.documented.world import PASSWORD, World
@@ -121,7 +121,7 @@ def test_what_is_new_or_missing_is_noticed() -> None:
 
 def test_all_examples_are_known() -> None:
     """The tables have the examples of the installed package and no others, and the page says which of them pass."""
-    assert sorted([*CASES, *NOT_RUN]) == documented(document()["paths"])
+    assert sorted(CASES) == documented(document()["paths"])
     for module in CASES:
         printed = (import_module(f"netapp_ontap.resources.{module}").__doc__ or "").count("with HostConnection(")
         assert sum(each.module == module and not each.is_request for each in FOUND) == printed

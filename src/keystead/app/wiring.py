@@ -161,7 +161,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             certificate_logins=certificate_logins,
             certificate_uses=CertificateUses(store),
             certificates=Certificates(store, keyring, audit, clock, key_maker, queue, gateway),
-            cluster=ClusterInfo(store, audit),
+            cluster=ClusterInfo(store, audit, clock, node),
             destinations=Destinations(store, audit, gateway.refuses),
             event_filters=EventFilters(store, audit),
             events=Events(store),

@@ -52,7 +52,7 @@ _filters = partial(
     shell_complete=names_from(_named_in(FILTERS), many=True),
 )
 _syslog = click.option("--syslog", metavar="HOST", help="Host name or IP address of a syslog server.")
-_url = click.option("--rest-api-url", "url", metavar="URL", help="URL of a webhook: https://...")
+_url = click.option("--rest-api-url", "hook", metavar="URL", help="URL of a webhook: https://...")
 _certificate = click.option(
     "--certificate",
     metavar="NAME",
@@ -77,16 +77,16 @@ def destination() -> None:
 @_url
 @_certificate
 @_filters(required=True, help="Filters that choose the events, such as important-events.")
-def create(name: str, syslog: str | None, url: str | None, filters: tuple[str, ...], **flags: Any) -> None:
+def create(name: str, syslog: str | None, hook: str | None, filters: tuple[str, ...], **flags: Any) -> None:
     """Forward events to a syslog server or a webhook from now on.
 
     Example: keystead event destination create --name siem --rest-api-url https://siem.example.com/events
     --filters important-events
     """
-    only_one({"--syslog": syslog, "--rest-api-url": url})
-    if not (syslog or url):
+    only_one({"--syslog": syslog, "--rest-api-url": hook})
+    if not (syslog or hook):
         raise click.UsageError("--syslog or --rest-api-url is needed")
-    body = {"name": name, "type": "syslog" if syslog else "rest_api"} | _body(syslog or url, filters, flags)
+    body = {"name": name, "type": "syslog" if syslog else "rest_api"} | _body(syslog or hook, filters, flags)
     with api(flags) as service:
         body |= _shown_certificate(service, flags["certificate"])
         service.call("POST", DESTINATIONS, body)
@@ -118,14 +118,14 @@ def show_destinations(**flags: Any) -> None:
 @_url
 @_certificate
 @_filters(help="Other filters that choose the events.")
-def modify(name: str, syslog: str | None, url: str | None, filters: tuple[str, ...], **flags: Any) -> None:
+def modify(name: str, syslog: str | None, hook: str | None, filters: tuple[str, ...], **flags: Any) -> None:
     """Change where events are forwarded to, or which.
 
     Example: keystead event destination modify --name siem --filters no-info-debug-events
     """
-    only_one({"--syslog": syslog, "--rest-api-url": url})
+    only_one({"--syslog": syslog, "--rest-api-url": hook})
     with api(flags) as service:
-        body = _body(syslog or url, filters, flags) | _shown_certificate(service, flags["certificate"])
+        body = _body(syslog or hook, filters, flags) | _shown_certificate(service, flags["certificate"])
         service.call("PATCH", f"{DESTINATIONS}/{quote(name, safe='')}", body)
     click.echo(f"changed destination {name}", err=True)
 

@@ -6,6 +6,8 @@ own error, and one reason. They are listed on the page ``docs/explanation/client
 
 from __future__ import annotations
 
+import socket
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -126,10 +128,46 @@ def begin_with_k(_: World, __: Given, ran: Ran) -> None:
     assert [each["name"][0] for each in ran.printed] == ["k"] * len(ran.printed)
 
 
+def has_failed(_: World, __: Given, ran: Ran) -> None:
+    """The test of the connectivity says that it failed, and why."""
+    assert ran.printed["connectivity"]["state"] == "fail"
+    (error,) = ran.printed["connectivity"]["errors"]
+    assert error["message"]["message"]
+
+
+def rules_of(world: World, given: Given) -> list[tuple[str, str, str]]:
+    """Return type, name and severities of the rules of the filter that was made."""
+    rules = world.call.get(f"/support/ems/filters/{given['test-filter']}?fields=rules")["rules"]
+    criteria = [(each["type"], each["message_criteria"]) for each in rules]
+    return [(type_, each["name_pattern"], each["severities"]) for type_, each in criteria]
+
+
+def has_rules(*expected: tuple[str, str, str]) -> Check:
+    """The filter has these rules, and then the last rule of every filter."""
+
+    def check(world: World, given: Given, _: Ran) -> None:
+        assert rules_of(world, given) == [*expected, ("exclude", "*", "*")]
+
+    return check
+
+
+def shows_the_listener(world: World, _: Given, ran: Ran) -> None:
+    """The versions of TLS are those that the service's listener takes."""
+    for version, shown in ((ssl.TLSVersion.TLSv1_2, "TLSv1.2"), (ssl.TLSVersion.TLSv1_3, "TLSv1.3")):
+        context = ssl.create_default_context(cafile=world.login.ca)
+        context.minimum_version = context.maximum_version = version
+        with (
+            socket.create_connection(("127.0.0.1", world.login.port)) as plain,
+            context.wrap_socket(plain, server_hostname="127.0.0.1") as connection,
+        ):
+            assert connection.version() == shown
+            assert shown in ran.printed["tls"]["protocol_versions"]
+
+
 # --- why examples fail -----------------------------------------------------------------------------------------------
 
 NO_SUCH_CALL, NOT_FOUND, UNKNOWN_FIELD, JOB_HAS_ENDED = "3", "4", "262179", "458762"
-NOT_SETTABLE, WRONG_VALUE, BAD_JSON = "262196", "262197", "262199"
+NOT_SETTABLE, WRONG_VALUE, BAD_JSON, MISSING_VALUE = "262196", "262197", "262199", "262212"
 _ONBOARD = "storage: the Onboard Key Manager keeps its keys in ONTAP"
 _NODES = "a node is a process: it is started, stopped and named where it runs"
 _CREATED = "a cluster is made by `keystead init`"
@@ -138,6 +176,7 @@ _NETWORK = "storage: name services and network interfaces of an SVM"
 _PROTOCOL = "storage: protocols are not served"
 _COMMANDS = "its privilege is for commands of ONTAP, which are not here"
 _JSON = "a fault of the example: its body is not JSON"
+_NOT_SET = "a fault of the example: the client refuses it, because the object around the field is not set yet"
 _OWNER = "a fault of the example: the client refuses it, because `owner` is not set yet"
 
 
@@ -462,17 +501,77 @@ SVMS: Mapping[str, Case] = {
     },
 }
 
-NOT_RUN = ("ems_destination", "ems_filter", "ems_filter_rule", "security_audit_log_forward", "security_config")
-"""Modules of resources that are served, whose examples are not run yet."""
+DESTINATIONS_OF_EVENTS: Mapping[str, Case] = {
+    "Retrieving a specific destination instance": Case(w.event_destination),
+    "Check whether a destination passes connectivity tests": Case(
+        w.failing_webhook,
+        has_failed,
+        without=tuple(f"connectivity.errors.{name}" for name in ("message.arguments", "message.code", "node")),
+    ),
+    "Updating an existing destination (change of email address)": failing(
+        MISSING_VALUE, "a fault of the example: it makes one, and leaves out `name` and `type`"
+    ),
+    "Deleting an existing destination": Case(w.event_destination),
+}
+
+FILTERS_OF_EVENTS: Mapping[str, Case] = {
+    "Retrieving a specific filter instance": Case(w.event_filter, without=("rules.message_criteria._links",)),
+    "Updating an existing filter with a new rule": Case(w.event_filter, has_rules(("include", "wafl.*", "error"))),
+    "Deleting an existing filter": Case(w.event_filter),
+}
+
+RULES_OF_FILTERS: Mapping[str, Case] = {
+    "Retrieving a single instance of a rule": Case(without=("message_criteria._links",)),
+    "Updating an existing rule to use severity emergency": Case(
+        w.event_filter, has_rules(("include", "km.*", "emergency"))
+    ),
+    "Deleting a rule from an existing filter": Case(w.event_filter, has_rules()),
+}
+
+_OF_AUDIT = "a remote syslog/splunk server destination given its destination address and port number"
+DESTINATIONS_OF_AUDIT: Mapping[str, Case] = {
+    "Retrieving remote syslog/splunk server destinations": Case(w.audit_destination),
+    "Creating remote syslog/splunk server destinations": failing(
+        WRONG_VALUE, "UDP is not served: nothing tells whether a message arrived", w.no_audit_destination
+    ),
+    f"Retrieving {_OF_AUDIT}": Case(w.audit_destination, without=("ipspace.uuid",)),
+    f"Updating {_OF_AUDIT}": Case(w.audit_destination),
+    f"Deleting {_OF_AUDIT}": Case(w.audit_destination),
+}
+
+SECURITY: Mapping[str, Case] = {
+    "Retrieving information about the security configured on the cluster": Case(
+        then=shows_the_listener, without=("software_data_encryption",)
+    ),
+    "Enabling software encryption conversion in the cluster": failing("AttributeError", _NOT_SET),
+    "Triggering software encryption rekey in the cluster": failing("AttributeError", _NOT_SET),
+    "Enabling FIPS mode in the cluster": failing("AttributeError", _NOT_SET),
+    "Configuring permissible TLS protocols and cipher suites in the cluster": failing(
+        NO_SUCH_CALL, "what the listener takes is not a setting"
+    ),
+    "Enabling security protocols in the cluster": failing(NO_SUCH_CALL, "there is no rsh"),
+    **{
+        f"{what} in the cluster (2)": Case(w.job)
+        for what in (
+            "Enabling software encryption conversion",
+            "Triggering software encryption rekey",
+            "Enabling FIPS mode",
+            "Configuring permissible TLS protocols and cipher suites",
+        )
+    },
+}
 
 CASES: Mapping[str, Mapping[str, Case]] = {
     "account": ACCOUNTS,
     "account_password": PASSWORDS,
     "cluster": CLUSTER,
+    "ems_destination": DESTINATIONS_OF_EVENTS,
     "ems_event": {"Querying for the latest event received by EMS": Case(w.event)},
     "ems_message": {
         "Querying for the first event that has a message name beginning with 'C'": Case(w.kinds_of_events, begin_with_k)
     },
+    "ems_filter": FILTERS_OF_EVENTS,
+    "ems_filter_rule": RULES_OF_FILTERS,
     "job": JOBS,
     "key_manager_auth_key": AUTHENTICATION_KEYS,
     "key_manager_config": KEY_MANAGER_CONFIGS,
@@ -487,7 +586,9 @@ CASES: Mapping[str, Mapping[str, Case]] = {
         "Updating administrative audit settings for GET requests": Case(),
     },
     "security_audit_log": {"Retrieving audit log records": Case(w.event)},
+    "security_audit_log_forward": DESTINATIONS_OF_AUDIT,
     "security_certificate": CERTIFICATES,
+    "security_config": SECURITY,
     "security_key_manager": KEY_MANAGERS,
     "security_keystore": KEY_STORES,
     "svm": SVMS,

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 SECRETS = {"password", "passphrase", "private_key", "password_hash_algorithm"}
 """What the service takes and never shows."""
 _HOST = re.compile(
-    r'HostConnection\(\s*"<(?:mgmt|cluster|svm)-ip>", username="[^"]+", password="password", verify=False\s*\)'
+    r'HostConnection\(\s*"<(?:mgmt|cluster|svm)[-_]ip>", username="[^"]+", password="password", verify=False\s*\)'
 )
 _LINE = re.compile(r"(?P<method>[A-Z]+) (?P<path>\S+)(?: '(?P<body>.*)')?")
 _IDENTIFIER = re.compile(r"[0-9a-f]{7,8}(?:-[0-9a-f]{3,4}){3}-[0-9a-f]{12}|[{<][A-Za-z-]+[}>]|[0-9a-f]{80}")

@@ -5,10 +5,13 @@ A function returns what stands in place of the printed identifiers, as a mapping
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
+
+from tests.peers.fault_servers import refused_port
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,6 +26,7 @@ Given = Mapping[str, str]
 
 PASSWORD = "7 words for a test"
 NEW_PASSWORD = "8 words for the same test"
+WITHIN_S = 60
 SECONDARIES = ("127.0.0.2", "127.0.0.3")
 ADMINISTRATOR, ALLOWED, NOT_ALLOWED = "the SVM's administrator", "SVM with protocols", "SVM without protocols"
 """Names of what no example names."""
@@ -98,8 +102,11 @@ class World:
         return name
 
     def clear(self) -> None:
-        """Take away what a cluster has only one of."""
-        for path in ("/security/key-managers?scope=cluster&enabled=true", "/security/key-stores?enabled=false"):
+        """Take away what a cluster has only one of, and destinations."""
+        for path in (
+            *("/security/key-managers?scope=cluster&enabled=true", "/security/key-stores?enabled=false"),
+            *("/security/audit/destinations?address=*", "/support/ems/destinations?name=*"),
+        ):
             answer = self.call("DELETE", path)
             assert answer.status == 200, answer.content
 
@@ -334,7 +341,11 @@ def job(world: World) -> Given:
     ca = {"external": {"server_ca_certificates": [{"uuid": given["23b05c58-d790-11e8-b5bf-005056bb017d"]}]}}
     world.patch(f"/security/key-managers/{given['<uuid>']}?validate_certificates=true&return_timeout=15", ca)
     (newest, *_) = world.call.get("/cluster/jobs?order_by=start_time%20desc")["records"]
-    names = ("b5145e1d-b53b-11e8-8252-005056bbd8f5", "b5bc07e2-1e9-11e9-a751-005056bbd95f")
+    names = (
+        *("b5145e1d-b53b-11e8-8252-005056bbd8f5", "b5bc07e2-1e9-11e9-a751-005056bbd95f"),
+        *("ebcbd82d-1cd4-11ea-8f75-005056ac4adc", "8e7f59ee-a9c4-4faa-9513-bef689bbf2c2"),
+        "b45b6290-f4f2-442a-aa0e-4d3ffefe5e0d",
+    )
     return dict.fromkeys(names, newest["uuid"])
 
 
@@ -343,6 +354,50 @@ def event(world: World) -> Given:
     name = world.account()
     world.patch(f"/security/accounts?name={name}", {"role": {"name": "key-reader"}})
     return {}
+
+
+def no_audit_destination(_: World) -> Given:
+    """Name a syslog server on this host."""
+    return {"1.1.1.1": "127.0.0.1"}
+
+
+def audit_destination(world: World) -> Given:
+    """Have a destination of audit records."""
+    given = no_audit_destination(world)
+    world.call.create("/security/audit/destinations", {"address": given["1.1.1.1"], "port": 514, "facility": "kern"})
+    return given
+
+
+def event_destination(world: World) -> Given:
+    """Have a destination of events."""
+    name = f"siem-{uuid4().hex[:8]}"
+    destination = {"type": "syslog", "destination": "127.0.0.1", "filters": [{"name": "important-events"}]}
+    world.call.create("/support/ems/destinations", {"name": name, **destination})
+    return {"snmp-traphost": name, "test-destination": name}
+
+
+def failing_webhook(world: World) -> Given:
+    """Have a webhook that nobody serves, and an event for it."""
+    name = f"hook-{uuid4().hex[:8]}"
+    url = f"https://127.0.0.1:{refused_port()}/in"
+    filters = [{"name": "important-events"}]
+    hook = {"name": name, "type": "rest_api", "destination": url, "filters": filters}
+    world.call.create("/support/ems/destinations", hook)
+    event(world)
+    state = f"/support/ems/destinations/{name}?fields=connectivity.state"
+    until = time.monotonic() + WITHIN_S
+    while world.call.get(state)["connectivity"]["state"] != "fail":
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    return {"rest-api-destination": name}
+
+
+def event_filter(world: World) -> Given:
+    """Have a filter of events with a rule."""
+    name = f"filter-{uuid4().hex[:8]}"
+    rule = {"type": "include", "message_criteria": {"name_pattern": "km.*", "severities": "alert"}}
+    world.call.create("/support/ems/filters", {"name": name, "rules": [rule]})
+    return {"aggregate-events": name, "test-filter": name}
 
 
 def node(world: World) -> Given:

@@ -9,6 +9,7 @@ from keystead.api.resources import (
     certificates,
     certificates_signing,
     cli_certificates,
+    cli_date,
     cluster,
     detached_key_servers,
     ems_destinations,
@@ -52,6 +53,7 @@ PATHS = (
     | certificates.PATHS
     | certificates_signing.PATHS
     | cli_certificates.PATHS
+    | cli_date.PATHS
     | cluster.PATHS
     | detached_key_servers.PATHS
     | ems_destinations.PATHS
@@ -103,6 +105,7 @@ RESOURCES = (
     certificates_signing.SIGNINGS,
     certificates_signing.SIGNING_REQUESTS,
     cli_certificates.CLI_CERTIFICATES,
+    cli_date.DATES,
     svms.SVMS,
     cluster.CLUSTER,
     cluster.NODES,

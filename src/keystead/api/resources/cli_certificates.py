@@ -92,7 +92,7 @@ CLI_CERTIFICATES = Resource(
 )
 
 
-def _parameters(request: Request) -> dict[str, str]:
+def cli_parameters(request: Request) -> dict[str, str]:
     """Return the URL's parameters with underscores in the names of fields. Raise 262220 for ``fields=*``."""
     spelled: dict[str, str] = {}
     for name, value in request.parameters().items():
@@ -112,5 +112,5 @@ async def _page(request: Request, page: Page) -> list[_Shown]:
 
 
 PATHS: Paths = {
-    PATH: {"GET": listing(CLI_CERTIFICATES, _page, (errors.ALL_FIELDS_OF_CLI,), parameters=_parameters)},
+    PATH: {"GET": listing(CLI_CERTIFICATES, _page, (errors.ALL_FIELDS_OF_CLI,), parameters=cli_parameters)},
 }

@@ -5,14 +5,16 @@ Source: ONTAP REST API reference, cluster. The reported release is the ONTAP lev
 
 from __future__ import annotations
 
+from dataclasses import replace
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from keystead.api.hal import segment
 from keystead.api.operations import listing, setting, showing
-from keystead.api.resource import Field, Group, Resource
+from keystead.api.resource import OURS, Field, Group, Resource
 from keystead.api.values import TEXT, UUID, integer, name, one_of, text
 from keystead.core import errors
+from keystead.core.attention.items import Severity
 from keystead.core.model import ONTAP_LEVEL
 from keystead.core.query.query import Read
 from keystead.service.cluster.info import ClusterChange
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from keystead.api.declared import Paths
     from keystead.api.request import Request
     from keystead.core.model import Node, Release
+    from keystead.core.query.query import Wanted
+    from keystead.service.cluster.info import ClusterView
 
 CLUSTER_PATH = "/api/cluster"
 NODES_PATH = "/api/cluster/nodes"
@@ -62,6 +66,14 @@ CLUSTER = Resource(
             for each, help_ in (("contact", "Who looks after the cluster."), ("location", "Where it is."))
         ),
         *_version(lambda _: ONTAP_LEVEL),
+        Field(
+            name="health",
+            type=one_of("ok", "degraded"),
+            help="``degraded`` while something critical needs somebody: see [attention](#attention).",
+            get=attrgetter("health"),
+            read=Read.EXPENSIVE,
+            since=OURS,
+        ),
     ),
     link=lambda _: CLUSTER_PATH,
 )
@@ -99,13 +111,21 @@ NODES = Resource(
 )
 
 
+async def _show(request: Request, wanted: Wanted) -> ClusterView:
+    view = await request.services.cluster.get(request.call)
+    if "health" not in wanted:
+        return view
+    worst = {item.severity for item in await request.services.attention.items(request.call)}
+    return replace(view, health="degraded" if Severity.CRITICAL in worst else "ok")
+
+
 async def _change(request: Request, values: dict[str, Any]) -> None:
     await request.services.cluster.change(request.call, ClusterChange(**values))
 
 
 PATHS: Paths = {
     CLUSTER_PATH: {
-        "GET": showing(CLUSTER, lambda request, _: request.services.cluster.get(request.call)),
+        "GET": showing(CLUSTER, _show),
         "PATCH": setting(CLUSTER, _change, codes=(errors.DUPLICATE_ENTRY,)),
     },
     NODES_PATH: {"GET": listing(NODES, lambda request, page: request.services.cluster.nodes(request.call, page))},

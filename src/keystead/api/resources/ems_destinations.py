@@ -24,7 +24,7 @@ from keystead.core.query.query import Read
 if TYPE_CHECKING:
     from keystead.api.query import WriteQuery
     from keystead.api.request import Request
-    from keystead.core.forwarding.destinations import Destination
+    from keystead.core.forwarding.destinations import Destination, Progress
     from keystead.core.query.query import Wanted
     from keystead.service.forwarding.destinations import DestinationView
     from keystead.service.ports.page import Page
@@ -43,6 +43,11 @@ def _type(view: DestinationView) -> str:
 
 def _syslog(view: DestinationView) -> Destination | None:
     return None if view.destination.protocol is Protocol.WEBHOOK else view.destination
+
+
+def _failures(view: DestinationView) -> tuple[Progress, ...] | None:
+    progress = view.destination.progress
+    return (progress,) if progress.failing_since else None
 
 
 def _constant(name: str, type_: Any, value: str, help_: str) -> Field:
@@ -95,7 +100,7 @@ DESTINATIONS = Resource(
             name="certificate",
             help="The client certificate of the cluster that the webhook is shown, if it asks for one.",
             get=attrgetter("certificate"),
-            link=certificate_link,
+            link=lambda certificate: certificate_link(certificate.uuid),
         ),
         Field(
             name="certificate.ca",
@@ -142,6 +147,20 @@ DESTINATIONS = Resource(
             type=one_of("success", "fail"),
             help="How the last delivery went. Nothing is sent to find it out.",
             get=lambda view: "fail" if view.destination.progress.failing_since else "success",
+            read=Read.EXPENSIVE,
+            since="9.11",
+        ),
+        Group(
+            name="connectivity.errors",
+            help="Why the last delivery failed; absent after one that did not.",
+            get=_failures,
+            many=True,
+        ),
+        Field(
+            name="connectivity.errors.message.message",
+            type=TEXT,
+            help="The reason as text.",
+            get=attrgetter("reason"),
             read=Read.EXPENSIVE,
             since="9.11",
         ),

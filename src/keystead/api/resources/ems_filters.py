@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from keystead.api.codes import OF_THE_CLUSTER
 from keystead.api.collections import Collection
 from keystead.api.hal import segment
-from keystead.api.resource import Field, Group, Resource
+from keystead.api.resource import Field, Group, Resource, always
 from keystead.api.values import BOOLEAN, TEXT, integer, one_of
 from keystead.core import errors
 from keystead.core.errors import OntapError
@@ -54,7 +54,7 @@ def _rules(of: Filter) -> tuple[RuleView, ...]:
     return tuple(RuleView(of.name, index, rule) for index, rule in enumerate((*of.rules, REST), 1))
 
 
-def _rule_fields(group: str, read: Read = Read.NORMAL) -> tuple[Field, ...]:
+def _rule_fields(group: str, read: Read = Read.NORMAL) -> tuple[Field | Group, ...]:
     """Return the fields of a rule. ``group`` goes before their names."""
     return (
         Field(
@@ -96,9 +96,27 @@ def _rule_fields(group: str, read: Read = Read.NORMAL) -> tuple[Field, ...]:
             name=f"{group}message_criteria.snmp_trap_types",
             type=one_of(ANY),
             help="Always ``*``: no event is an SNMP trap.",
-            get=lambda _: ANY,
+            get=always(ANY),
             post=True,
             patch=True,
+        ),
+        Group(
+            name=f"{group}parameter_criteria",
+            help="What the parameters of events must be: anything.",
+            get=always((None,)),
+            many=True,
+        ),
+        *(
+            Field(
+                name=f"{group}parameter_criteria.{name}",
+                type=one_of(ANY),
+                help="Always ``*``: rules do not look at parameters.",
+                get=always(ANY),
+                post=True,
+                patch=True,
+                since="9.13",
+            )
+            for name in ("name_pattern", "value_pattern")
         ),
     )
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from keystead.api.operations import showing
 from keystead.api.resource import Field, Resource, always
-from keystead.api.values import BOOLEAN, TEXT
+from keystead.api.values import BOOLEAN, TEXT, integer
 
 if TYPE_CHECKING:
     from keystead.api.declared import Paths
@@ -38,6 +38,13 @@ SECURITY = Resource(
             type=TEXT,
             help="The same as a sentence.",
             get=always(NO_ONBOARD),
+            since="9.7",
+        ),
+        Field(
+            name="onboard_key_manager_configurable_status.code",
+            type=integer(0, 2**31 - 1),
+            help="Always 65537300, ONTAP's code for this.",
+            get=always(65537300),
             since="9.7",
         ),
         Field(

@@ -26,7 +26,7 @@ ADVICE: Final[Mapping[ErrorKind, str]] = {
     common.ENTRY_NOT_FOUND: "List the collection: this account can use only the objects in the list.",
     common.NOT_AUTHORIZED: "`GET /api/security/login/whoami` shows what the account may do. Use another account,"
     " or change its role.",
-    common.IN_USE: "Delete what it owns first.",
+    common.IN_USE: "Delete what it owns first, or what uses it.",
     common.INTERNAL_ERROR: "Look at the log. If the database was away, bring it back; then [look whether the change was"
     " made](../how-to/keys.md#did-a-creation-fail), and send it again if not. Report any other error with its line from"
     " the log.",

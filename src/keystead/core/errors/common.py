@@ -13,7 +13,11 @@ API_NOT_FOUND = row(3, 404, "API not found", "No resource has this path.")
 ENTRY_NOT_FOUND = row(4, 404, "entry doesn't exist", "The object named in the path does not exist for this account.")
 NOT_AUTHORIZED = row(6, 403, "not authorized for that command", "The account's role does not allow this call.")
 IN_USE = row(
-    8, 409, "entry is in use", "An SVM that owns keys, certificates, key managers or accounts cannot be deleted."
+    8,
+    409,
+    "entry is in use",
+    "An SVM that owns keys, certificates, key managers or accounts cannot be deleted, nor a filter that a destination"
+    " uses.",
 )
 INTERNAL_ERROR = row(
     262145,

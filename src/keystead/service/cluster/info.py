@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from keystead.core import errors
 from keystead.core.availability import silent_nodes
@@ -17,11 +17,13 @@ from keystead.service.ports.keys import KeyRows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from keystead.core.model import Cluster
     from keystead.service.audit.log import AuditLog
     from keystead.service.context import Call
     from keystead.service.ports.page import Page
+    from keystead.service.ports.process import Clock
     from keystead.service.ports.store import Store
 
 
@@ -31,11 +33,12 @@ class Rows(SvmRows, ListRows, ClusterRows, NodeRows, AuditRows, IncarnationRows,
 
 @dataclass(frozen=True, slots=True)
 class ClusterView:
-    """The cluster, and what is stored about it for people."""
+    """The cluster, and what is stored about it for people. ``health`` is empty unless it was asked for."""
 
     cluster: Cluster
     contact: str
     location: str
+    health: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +50,21 @@ class ClusterChange:
     location: str | None = None
 
 
-class ClusterInfo:
-    """The cluster of this database, and the nodes that serve it."""
+class NodeTime(NamedTuple):
+    """A node's name, and the time by its clock."""
 
-    def __init__(self, store: Store[Rows], audit: AuditLog) -> None:
+    node: str
+    time: datetime
+
+
+class ClusterInfo:
+    """The cluster of this database, and the nodes that serve it. ``own_node`` is the uuid of this one."""
+
+    def __init__(self, store: Store[Rows], audit: AuditLog, clock: Clock, own_node: str) -> None:
         self._store = store
         self._audit = audit
+        self._clock = clock
+        self._own_node = own_node
 
     async def get(self, _call: Call) -> ClusterView:
         """Return the cluster."""
@@ -93,6 +105,11 @@ class ClusterInfo:
         if found is None:
             raise OntapError(errors.ENTRY_NOT_FOUND, target="uuid")
         return found
+
+    async def time(self, call: Call) -> NodeTime:
+        """Return this node's name and its time."""
+        node = await self.node(call, self._own_node)
+        return NodeTime(node.name, self._clock.now())
 
 
 def _with_up(tx: NodeRows, nodes: Sequence[Node]) -> tuple[Node, ...]:
