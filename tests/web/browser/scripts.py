@@ -34,7 +34,7 @@ FOCUSED: Final = """() => {
   if (!node || node === document.body) return null;
   const box = node.getBoundingClientRect(), style = getComputedStyle(node);
   const x = Math.min(Math.max(box.left + Math.min(box.width, 40) / 2, 1), innerWidth - 1);
-  const y = box.height > innerHeight ? innerHeight / 2 : box.top + box.height / 2;
+  const y = (Math.max(box.top, 0) + Math.min(box.bottom, innerHeight)) / 2;
   const top = document.elementFromPoint(x, y);
   return {
     number: node.dataset.number ?? null,

@@ -31,7 +31,11 @@ ACCOUNTS: Final = (("auditor", "readonly", None), ("vs1-admin", "vsadmin", "vs1"
 
 @dataclass(frozen=True)
 class World:
-    """A running service and its key servers. ``vs1`` and ``vs2`` are the uuids of their key managers."""
+    """A running service and its key servers. ``vs1`` and ``vs2`` are the uuids of the key managers.
+
+    ``key``, ``deleted`` (both of vs1) and ``other_key`` (of vs2) are key ids. ``certificate`` and its ``successor`` are
+    uuids of client certificates of vs1.
+    """
 
     service: Service
     servers: KeyServers
@@ -39,6 +43,7 @@ class World:
     vs2: str
     key: str
     deleted: str
+    other_key: str
     certificate: str
     successor: str
 
@@ -70,12 +75,12 @@ def world(installation: Installation, pki: Pki, sound: Sequence[str]) -> Iterato
         make_accounts(call)
         key, deleted = (str(make_key(call, vs1, name)) for name in ("vol1", "vol2"))
         assert call("DELETE", f"/security/key-managers/{vs1}/volume-keys/{deleted}").status == 200
-        make_key(call, vs2, "vol3")
+        other_key = make_key(call, vs2, "vol3")
         renewed = pki.client_ca.issue((), common_name="keystead", purpose="client", key=pki.client.key, ends=20 * DAY)
         successor = install(call, "vs1-client-2", "client", "vs1", renewed.certificate_pem, renewed.key_pem)
         settled(call, vs1, len(sound) * ["available"])
         break_(call, vs2, servers)
-        yield World(service, servers, vs1, vs2, key, deleted, certificate, successor)
+        yield World(service, servers, vs1, vs2, key, deleted, other_key, certificate, successor)
 
 
 def make_svm(
@@ -110,6 +115,12 @@ def make_accounts(call: Client) -> None:
 def make_key(call: Client, key_manager: str, name: str) -> str:
     """Create a key, and return its key id."""
     return str(create_key(call, f"/security/key-managers/{key_manager}", name)["key_id"])
+
+
+def state_of(call: Client, key_manager: str, key_id: str) -> str:
+    """Return the state of a key."""
+    path = f"/security/key-managers/{key_manager}/volume-keys/{key_id}?fields=state"
+    return str(call.get(path)["state"])
 
 
 def break_(call: Client, key_manager: str, servers: KeyServers) -> None:
