@@ -63,7 +63,9 @@ def moment(time: datetime) -> Markup:
 
 def clock(time: datetime) -> Markup:
     """Return the time of day at which a page was made, as a ``<time>`` element."""
-    return volatile(Markup('<time datetime="{}">{:%H:%M:%S} UTC</time>').format(machine_time(time), time.astimezone(UTC)))
+    return volatile(
+        Markup('<time datetime="{}">{:%H:%M:%S} UTC</time>').format(machine_time(time), time.astimezone(UTC))
+    )
 
 
 def _time(time: datetime, text: str) -> Markup:

@@ -29,7 +29,6 @@ in_browser: Final = [
     pytest.mark.skipif(PROGRAM is None, reason="Debian's package chromium-headless-shell is not installed"),
 ]
 """The marks of tests that need the browser. They share an event loop, as they share the browser."""
-long: Final = pytest.mark.long
 
 
 @dataclass

@@ -15,8 +15,8 @@ from tests.canaries import Canaries
 from tests.peers.certificates import client, server_context
 from tests.peers.keystead import PASSWORD
 from tests.web.browser.chromium import ARGUMENTS, PROGRAM, Visitor, in_browser
-from tests.web.browser.world import PATHS, install, make_key
 from tests.web.browser.test_pages import page_of
+from tests.web.browser.world import PATHS, install, make_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -155,7 +155,14 @@ async def test_names_with_markup_are_text(visits: Visits, shown: World, pki: Pki
 async def test_what_is_typed_by_mistake_is_text(visits: Visits) -> None:
     """A search, a place in a list and a login with markup in them run nothing."""
     visitor = await visits.visitor("admin")
-    for path in ("/keys?name=", "/keys?svm=", "/certificates?svm=", "/keys?after=", "/certificates?type=", "/login?next="):
+    for path in (
+        "/keys?name=",
+        "/keys?svm=",
+        "/certificates?svm=",
+        "/keys?after=",
+        "/certificates?type=",
+        "/login?next=",
+    ):
         await visitor.page.goto(f"{visitor.url}{path}{MARKUP}")
         assert await visitor.page.locator("img, script:not([src])").count() == 0, path
     assert [each for each in visitor.complaints if "status of 4" not in each] == []

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.web.browser.chromium import in_browser, long
+from tests.web.browser.chromium import in_browser
 from tests.web.browser.world import EXAMPLES
 
 if TYPE_CHECKING:
     from tests.web.browser.stories.conftest import Story
 
-pytestmark = [*in_browser, long]
+pytestmark = [*in_browser, pytest.mark.long]
 
 
 @pytest.mark.parametrize("path", ["/", "/keys?state=retired", *EXAMPLES])

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.web.browser.chromium import in_browser, long
+import pytest
+
+from tests.web.browser.chromium import in_browser
 from tests.web.browser.world import state_of
 
 if TYPE_CHECKING:
     from tests.web.browser.stories.conftest import Story
 
-pytestmark = [*in_browser, long]
+pytestmark = [*in_browser, pytest.mark.long]
 
 
 async def test_the_key_is_recovered(story: Story) -> None:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from tests.web.browser.chromium import in_browser, long
+import pytest
+
+from tests.web.browser.chromium import in_browser
 
 if TYPE_CHECKING:
     from tests.web.browser.chromium import Visitor
     from tests.web.browser.stories.conftest import Story
 
-pytestmark = [*in_browser, long]
+pytestmark = [*in_browser, pytest.mark.long]
 
 OWN_FORMS = ("/theme", "/logout", "/sessions/")
 """Paths of forms that are for everybody."""
