@@ -70,7 +70,8 @@ async def violations(page: Page) -> list[str]:
 
 def html_errors(files: Iterable[Path]) -> list[str]:
     """Return what the Nu checker finds wrong in files of HTML."""
-    command = ["java", "-jar", str(modules() / "vnu-jar" / "build" / "dist" / "vnu.jar"), "--format", "json", *files]
+    jar = modules() / "vnu-jar" / "build" / "dist" / "vnu.jar"
+    command = ["java", "-jar", str(jar), "--format", "json", *map(str, files)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=CHECK_S)
     found = json.loads(done.stderr)["messages"]
     return [f"{Path(each['url']).name}: {each['message']} {each.get('extract', '')}" for each in found]

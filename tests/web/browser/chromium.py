@@ -73,7 +73,7 @@ class Visitor:
         return await self.page.locator("body").inner_text()
 
     def listen(self) -> None:
-        """Note what the console of the browser complains of, failed requests, and dialogs, which no page of ours has."""
+        """Note what the browser's console complains of, failed requests, and dialogs, which no page of ours has."""
         page, note = self.page, self.complaints.append
         page.on("console", lambda said: note(f"console: {said.text}") if said.type in {"error", "warning"} else None)
         page.on("pageerror", lambda error: note(f"error: {error}"))

@@ -66,11 +66,17 @@ UNSEEN_ICONS: Final = """() => {
 }"""
 """Icons in the colour of what is behind them."""
 
-BORDERLESS: Final = """() => [...document.querySelectorAll('button, .button, input:not([type=hidden]), select, textarea')]
-  .filter((node) => node.checkVisibility() && !node.matches('.quiet, [type=file]'))
-  .filter((node) => getComputedStyle(node).borderTopStyle === 'none' || getComputedStyle(node).borderTopWidth === '0px')
+BORDERLESS: Final = """() => [...document.querySelectorAll('button, .button, input, select, textarea')]
+  .filter((node) => node.checkVisibility() && !node.matches('.quiet, [type=file], [type=hidden]'))
+  .filter((node) => ['none', '0px'].some((no) => getComputedStyle(node).borderTop.includes(no)))
   .map((node) => node.outerHTML.slice(0, 120))"""
 """Controls that without their background have no edge. Those that look like links need none."""
 
 SIDEWAYS: Final = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
 """How far the page scrolls sideways, in pixels."""
+
+COLOURS: Final = """() => [...document.querySelectorAll('main *')].flatMap((node) => {
+  const style = getComputedStyle(node);
+  return [style.color, style.backgroundColor, style.fill];
+})"""
+"""All colours of the content."""

@@ -15,6 +15,7 @@ import pytest_asyncio
 from playwright.async_api import expect
 
 from keystead.testing.key_servers import KeyServers
+from tests.web.browser import scripts
 from tests.web.browser.chromium import Visits, in_browser
 from tests.web.browser.world import QUICK, make_key, make_svm, settled
 
@@ -173,7 +174,4 @@ async def test_old_values_say_so(watched: Watched, visitor: Visitor) -> None:
     for _ in range(13):
         await page.clock.run_for(1_000)
     await expect(page.locator("#fresh-text")).to_have_text(re.compile(r"^Not updated for 1[234] s$"))
-    colours = await page.locator("main *").evaluate_all(
-        "(nodes) => nodes.flatMap((node) => { const s = getComputedStyle(node); return [s.color, s.backgroundColor, s.fill]; })"
-    )
-    assert green not in colours
+    assert green not in await page.evaluate(scripts.COLOURS)

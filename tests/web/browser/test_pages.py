@@ -1,7 +1,7 @@
 """Every page that can be opened, in a real browser. New pages are covered by themselves.
 
-A page whose path has parameters needs an example in ``world.EXAMPLES``. The snapshots of what a screen reader is told are
-beside this file; ``KEYSTEAD_WRITE_SNAPSHOTS=1`` writes them.
+A page whose path has parameters needs an example in ``world.EXAMPLES``. The snapshots of what a screen reader is told
+are beside this file; ``KEYSTEAD_WRITE_SNAPSHOTS=1`` writes them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from keystead.web.security import HEADERS
 from tests.web.browser import scripts
 from tests.web.browser.checkers import html_errors, needs_axe, needs_nu, violations
 from tests.web.browser.chromium import DESK, PHONE, in_browser
-from tests.web.browser.world import EXAMPLES, PATHS
+from tests.web.browser.world import PATHS, page_of
 
 if TYPE_CHECKING:
     from tests.web.browser.chromium import Visitor, Visits
@@ -43,11 +43,6 @@ MASKS: Final = (
     (r"\b[0-9A-Fa-f]{24,}\b", "NUMBER"),
 )
 """What differs from run to run, and the words that stand for it in snapshots."""
-
-
-def page_of(path: str, world: World) -> str:
-    """Return the path of a page, or of its example."""
-    return EXAMPLES[path](world) if "{" in path else path
 
 
 def masked(text: str) -> str:

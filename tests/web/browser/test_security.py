@@ -15,8 +15,7 @@ from tests.canaries import Canaries
 from tests.peers.certificates import client, server_context
 from tests.peers.keystead import PASSWORD
 from tests.web.browser.chromium import ARGUMENTS, PROGRAM, Visitor, in_browser
-from tests.web.browser.test_pages import page_of
-from tests.web.browser.world import PATHS, install, make_key
+from tests.web.browser.world import PATHS, install, make_key, page_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,6 +1,6 @@
 """What the pages show: a service over real PyKMIP servers and over key servers of which some are broken.
 
-Two SVMs: ``vs1`` has keys on sound servers, ``vs2`` has lost two of four. Names are fixed, so that snapshots can be kept.
+Two SVMs: ``vs1`` has keys on sound servers, ``vs2`` has lost two of four. Names are fixed, for the snapshots.
 """
 
 from __future__ import annotations
@@ -60,6 +60,11 @@ EXAMPLES: Final[Mapping[str, Callable[[World], str]]] = {
     ),
 }
 """An example of each page whose path has parameters."""
+
+
+def page_of(path: str, of: World) -> str:
+    """Return the path of a page, or of its example."""
+    return EXAMPLES[path](of) if "{" in path else path
 
 
 @contextlib.contextmanager
