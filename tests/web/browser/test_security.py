@@ -114,7 +114,7 @@ async def test_a_stolen_cookie_ends_with_the_logout(visits: Visits) -> None:
 async def cookie(visitor: Visitor) -> str:
     """Return the value of the session's cookie."""
     (found,) = [each for each in await visitor.context.cookies() if each["name"] == COOKIE]
-    return found["value"]
+    return str(found["value"])
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
