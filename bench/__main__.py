@@ -31,6 +31,7 @@ MODULES = (
     "bench.lists",
     "bench.keys",
     "bench.connections",
+    "bench.console",
     "bench.monitor",
     "bench.process",
 )

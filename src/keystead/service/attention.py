@@ -159,10 +159,11 @@ class Attention:
             if call.scope is None:
                 found.items.extend(orphan_items(watched))
             told = _told(call, watched.observations)
-            found.certificates.extend(_certificates(tx, manager, vserver, servers, told))
-            if full:  # the item of such a server names the certificate
-                told = [each for each in told if each.reason != EXPIRED]
-            listed += _certificates(tx, manager, vserver, servers, told)
+            used = _certificates(tx, manager, vserver, servers, told)
+            found.certificates.extend(used)
+            if full and any(each.reason == EXPIRED for each in told):  # the item of such a server names the certificate
+                used = _certificates(tx, manager, vserver, servers, [each for each in told if each.reason != EXPIRED])
+            listed += used
             found.managers.append(watched if full else without_network(watched))
         found.items.extend(of_cluster.certificate_items(listed, now))
         if call.scope is None:

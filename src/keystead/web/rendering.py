@@ -47,6 +47,11 @@ def volatile(text: object) -> Markup:
     return Markup("<!--~-->{}<!--/~-->").format(text)
 
 
+def machine_time(time: datetime) -> str:
+    """Return a time for the attribute ``datetime``, which takes no microseconds (HTML)."""
+    return time.isoformat(timespec="seconds")
+
+
 def ago(time: datetime) -> Markup:
     """Return how long ago a time is, as a ``<time>`` element."""
     return _time(time, f"{span(datetime.now(UTC) - time)} ago")
@@ -54,16 +59,18 @@ def ago(time: datetime) -> Markup:
 
 def moment(time: datetime) -> Markup:
     """Return a time in UTC to the minute, as a ``<time>`` element."""
-    return Markup('<time datetime="{}">{:%Y-%m-%d %H:%M} UTC</time>').format(time.isoformat(), time.astimezone(UTC))
+    return Markup('<time datetime="{}">{:%Y-%m-%d %H:%M} UTC</time>').format(machine_time(time), time.astimezone(UTC))
 
 
 def clock(time: datetime) -> Markup:
     """Return the time of day at which a page was made, as a ``<time>`` element."""
-    return volatile(Markup('<time datetime="{}">{:%H:%M:%S} UTC</time>').format(time.isoformat(), time.astimezone(UTC)))
+    return volatile(
+        Markup('<time datetime="{}">{:%H:%M:%S} UTC</time>').format(machine_time(time), time.astimezone(UTC))
+    )
 
 
 def _time(time: datetime, text: str) -> Markup:
-    return Markup('<time datetime="{}">{}</time>').format(time.isoformat(), volatile(text))
+    return Markup('<time datetime="{}">{}</time>').format(machine_time(time), volatile(text))
 
 
 @cache

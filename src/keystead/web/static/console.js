@@ -30,17 +30,23 @@
 
   const busy = (node) => node.contains(document.activeElement) && document.activeElement !== document.body || node.matches(":hover");
 
+  // The element stays and its content changes: so what is announced, is announced.
+  function put(node, now) {
+    for (const { name, value } of now.attributes) node.setAttribute(name, value);
+    node.replaceChildren(...document.importNode(now, true).childNodes);
+  }
+
   function take(page) {
     let changes = 0;
     for (const node of document.querySelectorAll("[data-live]")) {
       const now = page.getElementById(node.id);
       if (!now || busy(node)) changes += !now || now.textContent !== node.textContent;
-      else if (!now.isEqualNode(node)) node.replaceWith(document.importNode(now, true));
+      else if (!now.isEqualNode(node)) put(node, now);
     }
     for (const list of document.querySelectorAll("[data-live-list]")) {
       const now = page.getElementById(list.id);
       const ids = (node) => node ? [...node.children].map((each) => each.querySelector("h3").textContent).join("\n") : "";
-      if (ids(now) === ids(list) && !busy(list)) { if (!now.isEqualNode(list)) list.replaceWith(document.importNode(now, true)); }
+      if (ids(now) === ids(list) && !busy(list)) { if (!now.isEqualNode(list)) put(list, now); }
       else if (ids(now) !== ids(list)) changes += 1;
     }
     more.hidden = !changes;
@@ -54,6 +60,7 @@
     request.responseType = "document";
     request.timeout = EVERY;
     request.setRequestHeader("X-Poll", "1");
+    request.setRequestHeader("Accept", "text/html");  // at "/", other programs get the API
     if (tag) request.setRequestHeader("If-None-Match", tag);
     request.onload = () => {
       if (request.responseURL && new URL(request.responseURL).pathname === "/login") location.reload();
