@@ -41,6 +41,13 @@ PLACES: Final = (
         ("GET", "/api/security/certificates"),
         frozenset({Subject.CERTIFICATE}),
     ),
+    Place(
+        "/recovery",
+        "Recovery",
+        "life",
+        ("GET", "/api/security/key-manager-incarnation"),
+        frozenset({Subject.DESTRUCTION, Subject.UNCLAIMED_OBJECTS}),
+    ),
     Place("/accounts", "Accounts", "who", ("GET", "/api/security/accounts")),
     Place("/sessions", "Sessions", "who", ("GET", "/api/cluster")),
 )

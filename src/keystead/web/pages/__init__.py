@@ -9,6 +9,7 @@ from keystead.web.pages import (
     new_certificate,
     new_key,
     overview,
+    recovery,
     sessions,
     successor,
 )
@@ -20,6 +21,7 @@ PAGES: tuple[Page, ...] = (
     *new_certificate.PAGES,
     *certificates.PAGES,
     *successor.PAGES,
+    *recovery.PAGES,
     *new_account.PAGES,
     *accounts.PAGES,
     *sessions.PAGES,
