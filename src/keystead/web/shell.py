@@ -49,6 +49,7 @@ PLACES: Final = (
         frozenset({Subject.DESTRUCTION, Subject.UNCLAIMED_OBJECTS}),
     ),
     Place("/accounts", "Accounts", "who", ("GET", "/api/security/accounts")),
+    Place("/developer", "For developers", "help", ("GET", "/api/cluster")),
     Place("/sessions", "Sessions", "who", ("GET", "/api/cluster")),
 )
 """The navigation. ``subjects`` None counts every item."""

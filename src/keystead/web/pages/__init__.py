@@ -4,6 +4,7 @@ from keystead.web.declaration import Page
 from keystead.web.pages import (
     accounts,
     certificates,
+    developer,
     keys,
     new_account,
     new_certificate,
@@ -24,6 +25,7 @@ PAGES: tuple[Page, ...] = (
     *recovery.PAGES,
     *new_account.PAGES,
     *accounts.PAGES,
+    *developer.PAGES,
     *sessions.PAGES,
 )
 """All pages. The login form is not among them: nobody is logged in there."""
