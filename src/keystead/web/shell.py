@@ -49,7 +49,15 @@ PLACES: Final = (
         frozenset({Subject.CERTIFICATE}),
     ),
     Place("/survival", "Survival", "shield", ("GET", "/api/security/key-managers/-/key-survival")),
+    Place(
+        "/recovery",
+        "Recovery",
+        "life",
+        ("GET", "/api/security/key-manager-incarnation"),
+        frozenset({Subject.DESTRUCTION, Subject.UNCLAIMED_OBJECTS}),
+    ),
     Place("/accounts", "Accounts", "who", ("GET", "/api/security/accounts")),
+    Place("/developer", "For developers", "help", ("GET", "/api/cluster")),
     Place("/sessions", "Sessions", "who", ("GET", "/api/cluster")),
 )
 """The navigation. ``subjects`` None counts every item."""
