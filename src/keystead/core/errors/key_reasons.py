@@ -29,7 +29,7 @@ _ENOUGH: Final = "Do nothing if enough other servers took the key. Otherwise sen
 _BY_ITSELF: Final = "Do nothing: Keystead asks the server again by itself."
 _MATERIAL: Final = (
     "The object on the key server is not the key: keep the other copies, and find out who changed the object."
-    " `keystead report prove` shows which copies are affected."
+    " `keystead report prove` shows which copies are affected, and proves them again after the repair."
 )
 
 WORDS: Final[Mapping[str, Word]] = {
@@ -38,7 +38,8 @@ WORDS: Final[Mapping[str, Word]] = {
         "Check address, port and user: another server may answer there, or this one no longer shows our objects to us."
         " After a change of the client certificate, check that the new one belongs to the same client and may read the"
         " objects of the old one. If the server was wiped, wait one to two hours: it is learned again if its TLS"
-        " certificate kept its key pair. Otherwise use `external confirm-server`, or remove it and add it again.",
+        " certificate kept its key pair. Otherwise use `external confirm-server`, or remove it and add it again."
+        " If it also returns other bytes for keys, its storage is damaged: repair it, or replace the server.",
     ),
     "look_failed": Word(
         "the node's check of the server failed for a fault of the node itself, so the state is unknown",
