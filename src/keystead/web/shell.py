@@ -49,6 +49,7 @@ PLACES: Final = (
         frozenset({Subject.CERTIFICATE}),
     ),
     Place("/survival", "Survival", "shield", ("GET", "/api/security/key-managers/-/key-survival")),
+    Place("/jobs", "Jobs", "work", ("GET", "/api/cluster/jobs")),
     Place("/sessions", "Sessions", "who", ("GET", "/api/cluster")),
 )
 """The navigation. ``subjects`` None counts every item."""

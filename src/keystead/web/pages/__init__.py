@@ -6,6 +6,7 @@ from keystead.web.pages import (
     add_key_servers,
     certificates,
     change_key_server,
+    jobs,
     key_servers,
     keys,
     new_certificate,
@@ -30,6 +31,7 @@ PAGES: tuple[Page, ...] = (
     *certificates.PAGES,
     *successor.PAGES,
     *survival.PAGES,
+    *jobs.PAGES,
     *sessions.PAGES,
 )
 """All pages. The login form is not among them: nobody is logged in there."""
