@@ -49,6 +49,8 @@ PLACES: Final = (
         frozenset({Subject.CERTIFICATE}),
     ),
     Place("/survival", "Survival", "shield", ("GET", "/api/security/key-managers/-/key-survival")),
+    Place("/events", "Events", "pulse", ("GET", "/api/support/ems/events")),
+    Place("/audit", "Audit log", "log", ("GET", "/api/security/audit/messages"), frozenset({Subject.AUDIT})),
     Place("/jobs", "Jobs", "work", ("GET", "/api/cluster/jobs")),
     Place("/sessions", "Sessions", "who", ("GET", "/api/cluster")),
 )

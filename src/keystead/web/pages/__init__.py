@@ -4,8 +4,10 @@ from keystead.web.declaration import Page
 from keystead.web.pages import (
     add_key_manager,
     add_key_servers,
+    audit,
     certificates,
     change_key_server,
+    events,
     jobs,
     key_servers,
     keys,
@@ -31,6 +33,8 @@ PAGES: tuple[Page, ...] = (
     *certificates.PAGES,
     *successor.PAGES,
     *survival.PAGES,
+    *events.PAGES,
+    *audit.PAGES,
     *jobs.PAGES,
     *sessions.PAGES,
 )
