@@ -42,6 +42,7 @@ from keystead.service.accounts.logins import Logins
 from keystead.service.accounts.roles import Roles
 from keystead.service.accounts.sessions import Sessions
 from keystead.service.attention import Attention
+from keystead.service.audit.chains import AuditChains
 from keystead.service.audit.log import AuditLog, verify
 from keystead.service.audit.messages import AuditMessages
 from keystead.service.cluster.events import Events
@@ -157,6 +158,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             accounts=Accounts(store, hasher, audit, clock, node),
             attention=Attention(store, clock, gateway.refuses),
             audit=audit,
+            audit_chains=AuditChains(store, keyring, audit, clock, node),
             audit_messages=AuditMessages(store, audit),
             certificate_logins=certificate_logins,
             certificate_uses=CertificateUses(store),

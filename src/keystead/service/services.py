@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from keystead.service.accounts.roles import Roles
     from keystead.service.accounts.sessions import Sessions
     from keystead.service.attention import Attention
+    from keystead.service.audit.chains import AuditChains
     from keystead.service.audit.log import AuditLog
     from keystead.service.audit.messages import AuditMessages
     from keystead.service.cluster.events import Events
@@ -57,6 +58,7 @@ class Services:
     accounts: Accounts
     attention: Attention
     audit: AuditLog
+    audit_chains: AuditChains
     audit_messages: AuditMessages
     certificate_logins: CertificateLogins
     certificate_uses: CertificateUses

@@ -58,6 +58,9 @@ PLACES: Final = (
     ),
     Place("/accounts", "Accounts", "who", ("GET", "/api/security/accounts")),
     Place("/developer", "For developers", "help", ("GET", "/api/cluster")),
+    Place("/events", "Events", "pulse", ("GET", "/api/support/ems/events")),
+    Place("/audit", "Audit log", "log", ("GET", "/api/security/audit/messages"), frozenset({Subject.AUDIT})),
+    Place("/jobs", "Jobs", "work", ("GET", "/api/cluster/jobs")),
     Place("/sessions", "Sessions", "who", ("GET", "/api/cluster")),
 )
 """The navigation. ``subjects`` None counts every item."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,6 +27,12 @@ def command(*words: str, **options: str | None) -> str:
 def ways(request: PageRequest, cli: str, method: str, path: str, body: Mapping[str, Any] | None = None) -> Ways:
     """Return the ways to make one call of the API: ``cli`` is the command, ``path`` that of the call."""
     return [("CLI", cli), ("curl", _curl(request, method, path, body)), ("Ansible", _task(method, path, body))]
+
+
+def api_ways(request: PageRequest, method: str, path: str, query: Mapping[str, str]) -> Ways:
+    """Return the ways to make a call of the API that has parameters in its URL, and no command."""
+    task = f"{_task(method, path, None)}\n    query: {json.dumps(query)}"
+    return [("curl", _curl(request, method, f"{path}?{urlencode(query)}", None)), ("Ansible", task)]
 
 
 def _curl(request: PageRequest, method: str, path: str, body: Mapping[str, Any] | None) -> str:

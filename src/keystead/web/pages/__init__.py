@@ -5,9 +5,12 @@ from keystead.web.pages import (
     accounts,
     add_key_manager,
     add_key_servers,
+    audit,
     certificates,
     change_key_server,
     developer,
+    events,
+    jobs,
     key_servers,
     keys,
     new_account,
@@ -38,6 +41,9 @@ PAGES: tuple[Page, ...] = (
     *new_account.PAGES,
     *accounts.PAGES,
     *developer.PAGES,
+    *events.PAGES,
+    *audit.PAGES,
+    *jobs.PAGES,
     *sessions.PAGES,
 )
 """All pages. The login form is not among them: nobody is logged in there."""
