@@ -49,6 +49,9 @@ PLACES: Final = (
         frozenset({Subject.CERTIFICATE}),
     ),
     Place("/survival", "Survival", "shield", ("GET", "/api/security/key-managers/-/key-survival")),
+    Place("/events", "Events", "pulse", ("GET", "/api/support/ems/events")),
+    Place("/audit", "Audit log", "log", ("GET", "/api/security/audit/messages"), frozenset({Subject.AUDIT})),
+    Place("/jobs", "Jobs", "work", ("GET", "/api/cluster/jobs")),
     Place(
         "/recovery",
         "Recovery",
@@ -57,11 +60,8 @@ PLACES: Final = (
         frozenset({Subject.DESTRUCTION, Subject.UNCLAIMED_OBJECTS}),
     ),
     Place("/accounts", "Accounts", "who", ("GET", "/api/security/accounts")),
-    Place("/developer", "For developers", "help", ("GET", "/api/cluster")),
-    Place("/events", "Events", "pulse", ("GET", "/api/support/ems/events")),
-    Place("/audit", "Audit log", "log", ("GET", "/api/security/audit/messages"), frozenset({Subject.AUDIT})),
-    Place("/jobs", "Jobs", "work", ("GET", "/api/cluster/jobs")),
     Place("/sessions", "Sessions", "who", ("GET", "/api/cluster")),
+    Place("/developer", "For developers", "help", ("GET", "/api/cluster")),
 )
 """The navigation. ``subjects`` None counts every item."""
 

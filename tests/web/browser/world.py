@@ -55,6 +55,7 @@ DOWNLOADS: Final = frozenset({"/key-managers/{uuid}/survival/reports/{report}"})
 PATHS: Final = tuple(sorted(page.path for page in PAGES if page.method == "GET" and page.path not in DOWNLOADS))
 """The pages that can be opened."""
 
+
 def server_path(of: World) -> str:
     """Return the path of the page of the server whose certificate is expired."""
     return f"/key-managers/{of.vs2}/key-servers/{quote(of.servers[1].address, safe='')}"
