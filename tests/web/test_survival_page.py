@@ -159,7 +159,8 @@ async def test_it_begins_with_now(
     api = await survival(site, of.uuid)
     now = api["now"]
     shown = await said(browser, of.page)
-    assert shown == (3 - now["unreadable"], set(now.get("unreadable_key_names", ())), to_second(now.get("oldest_proof")))
+    unreadable = set(now.get("unreadable_key_names", ()))
+    assert shown == (3 - now["unreadable"], unreadable, to_second(now.get("oldest_proof")))
 
     assert browser.page is not None
     page = browser.page.content.decode()
