@@ -31,6 +31,11 @@ class Place:
     subjects: frozenset[Subject] | None = frozenset()
 
 
+OF_HEALTH: Final = frozenset(
+    {Subject.NODE, Subject.DISK, Subject.BACKUP, Subject.SETTING, Subject.DESTRUCTION, Subject.DESTINATION}
+)
+"""What is about the service itself."""
+
 PLACES: Final = (
     Place("/", "Overview", "home", ("GET", ATTENTION), None),
     Place(
@@ -52,6 +57,7 @@ PLACES: Final = (
     Place("/events", "Events", "pulse", ("GET", "/api/support/ems/events")),
     Place("/audit", "Audit log", "log", ("GET", "/api/security/audit/messages"), frozenset({Subject.AUDIT})),
     Place("/jobs", "Jobs", "work", ("GET", "/api/cluster/jobs")),
+    Place("/health", "Health", "life", ("GET", "/api/cluster/nodes"), OF_HEALTH),
     Place("/sessions", "Sessions", "who", ("GET", "/api/cluster")),
 )
 """The navigation. ``subjects`` None counts every item."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -13,8 +14,10 @@ from keystead.core.model import Node, Release, Role, Svm
 from keystead.service.audit.chains import AuditChains
 from keystead.service.audit.log import AuditLog, begin
 from keystead.service.context import Call, Caller
-from keystead.store import SqlStore
 from tests.service.worlds.basics import KEYRING, HandClock
+
+if TYPE_CHECKING:
+    from keystead.store import SqlStore
 
 NODE = "node-1"
 CALL = Call(Caller("admin", Role.ADMIN, "192.0.2.1"), "POST", "/audit/verify")

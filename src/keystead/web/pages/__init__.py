@@ -8,6 +8,7 @@ from keystead.web.pages import (
     certificates,
     change_key_server,
     events,
+    health,
     jobs,
     key_servers,
     keys,
@@ -36,6 +37,7 @@ PAGES: tuple[Page, ...] = (
     *events.PAGES,
     *audit.PAGES,
     *jobs.PAGES,
+    *health.PAGES,
     *sessions.PAGES,
 )
 """All pages. The login form is not among them: nobody is logged in there."""
