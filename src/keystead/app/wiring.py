@@ -120,8 +120,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
     node = node_uuid(settings.data)
     store = opened(settings)
     store.on_events = logs.log_events
-    hasher, key_maker = Argon2Hasher(), ThreadedKeyMaker()
-    clock = SystemClock()
+    hasher, key_maker, clock = Argon2Hasher(), ThreadedKeyMaker(), SystemClock()
     try:
         try:
             keyring = Keyring.open(read_root_key(settings.root_key_file), await store.read(lambda tx: tx.data_keys()))

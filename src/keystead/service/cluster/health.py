@@ -35,8 +35,8 @@ class Rows(KeyManagerRows, AccountRows, NodeRows, LeaseRows, IncarnationRows, Pr
 class HealthView:
     """The state of the cluster and of the node that answers, at ``time``.
 
-    ``keeper`` is the lease of the node that keeps keys, None if there was none yet. ``ready``: see :meth:`Health.ready`.
-    ``listener`` is None for a process without one.
+    ``keeper`` is the lease of the node that keeps keys, None if there was none yet. ``ready`` is what
+    :meth:`Health.ready` returns. ``listener`` is None for a process without one.
     """
 
     nodes: tuple[Node, ...]
@@ -82,7 +82,10 @@ class Health:
         return True
 
     async def view(self, call: Call) -> HealthView:
-        """Return the state of the cluster and of this node. A call confined to an SVM gets 4 (404). Raises StoreError."""
+        """Return the state of the cluster and of this node.
+
+        A call confined to an SVM gets 4 (404). Raises StoreError.
+        """
         call.check_sees(None)
 
         def read(tx: Rows) -> tuple[tuple[Node, ...], Lease | None, Incarnation]:
