@@ -26,7 +26,7 @@ class Visitor:
 
     def __init__(self, call: Client) -> None:
         self._connection = call.connection
-        self._cookies = SimpleCookie[str]()
+        self._cookies = SimpleCookie()
 
     def send(self, method: str, path: str, body: str = "", **headers: str) -> Response:
         """Send a request, and keep the cookies of the answer."""
