@@ -158,3 +158,12 @@ def test_what_is_no_network(text: str) -> None:
     """The setting is named."""
     with pytest.raises(SettingsError, match=r"^setting 'trusted_proxies': "):
         TrustedProxies.parse((text,))
+
+
+def test_how_many_there_are() -> None:
+    """Those that have left count no more, and those that were refused never did."""
+    listener = Listener()
+    places = listener.enter(*["192.0.2.1"] * 5)
+    assert (listener.connections.in_all, listener.connections.most) == (4, 10)
+    places[0].leave()
+    assert listener.connections.in_all == 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import socket
 import ssl
@@ -9,12 +10,42 @@ import time
 from contextlib import closing
 from dataclasses import replace
 from http.client import HTTPSConnection
+from http.cookies import SimpleCookie
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
+from tests.peers.asgi import Response
 from tests.peers.certificates import DAY, Authority
+from tests.peers.keystead import PASSWORD
+from tests.web.conftest import forms
 
 if TYPE_CHECKING:
     from tests.peers.keystead import Client, Installation, Service
+
+
+class Visitor:
+    """A browser without scripts, on the connection of a client."""
+
+    def __init__(self, call: Client) -> None:
+        self._connection = call.connection
+        self._cookies = SimpleCookie()
+
+    def send(self, method: str, path: str, body: str = "", **headers: str) -> Response:
+        """Send a request, and keep the cookies of the answer."""
+        cookies = "; ".join(f"{name}={each.value}" for name, each in self._cookies.items())
+        self._connection.request(method, path, body, {"Accept": "text/html", "Cookie": cookies, **headers})
+        answer = self._connection.getresponse()
+        for value in answer.headers.get_all("Set-Cookie", []):
+            self._cookies.load(value)
+        return Response(answer.status, dict(answer.headers), answer.read())
+
+    def log_in(self, host: str) -> None:
+        """Log in as the administrator by the form."""
+        ((action, fields),) = forms(self.send("GET", "/login")).items()
+        body = urlencode(fields | {"name": "admin", "password": PASSWORD})
+        form = {"Content-Type": "application/x-www-form-urlencoded", "Origin": host}
+        assert self.send("POST", action, body, **form).status == 303
+
 
 OFTEN = {"monitor_probe_interval": "1"}
 
@@ -100,3 +131,17 @@ def test_browsers_keep_to_https_where_they_can_trust_it(installation: Installati
             assert time.monotonic() < deadline
         assert strict_header(service, authority.pem, "keys.example.com") == "max-age=31536000"
         assert strict_header(service, authority.pem, "localhost") is None
+
+
+def test_the_page_of_health_tells_of_the_listener(installation: Installation) -> None:
+    """Its address, the end of its certificate, and how many connections it has, of a real process."""
+    with installation.serving() as service, service.client() as call:
+        visitor = Visitor(call)
+        visitor.log_in(service.url)
+        page = visitor.send("GET", "/health").content.decode()
+        assert "It listens on 127.0.0.1:" in page
+        assert "The certificate of Keystead, issued by Keystead, ends in " in page
+        assert re.search(r"[1-9]\d* of [\d,]+ connections are in use\.", page)
+        with service.client() as other:
+            other.get("/cluster")
+            assert "2 of " in visitor.send("GET", "/health").content.decode()

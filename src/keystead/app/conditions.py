@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from keystead.core.attention.cluster import backup_items, disk_items, setting_items, spool_items
+from keystead.service.ports.process import NodeFacts
+from keystead.store.tables import HEAD
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,8 +34,9 @@ LOOPBACK: Final = ("127.0.0.1", "::1")
 class NodeConditions:
     """The conditions of a node with the data directory of these settings."""
 
-    def __init__(self, settings: Settings, rules: EgressRules, reads: ReadAudit, clock: Clock) -> None:
+    def __init__(self, settings: Settings, rules: EgressRules, reads: ReadAudit, clock: Clock, engine: str) -> None:
         self._data = settings.data
+        self._engine = engine
         self._makes_bundles = bool(settings.database)
         self._simulated = [name for name in ("simulate_metrocluster", "simulate_release") if getattr(settings, name)]
         self._rules = rules
@@ -45,15 +48,32 @@ class NodeConditions:
         attention.add_source(self.items)
         metrics.add_source(self.samples)
 
+    def facts(self) -> NodeFacts:
+        """Return what this node knows of itself."""
+        usage, file = shutil.disk_usage(self._data), self._data / NODE_FILE
+        return NodeFacts(
+            uuid=file.read_text().strip(),
+            engine=self._engine,
+            revision=HEAD,
+            folder=str(self._data),
+            made=_time(file),
+            free=usage.free,
+            size=usage.total,
+            last_backup=last_backup(self._data),
+            makes_bundles=self._makes_bundles,
+            reads_wait=self._reads.is_waiting,
+            simulated=tuple(self._simulated),
+            allows_loopback=any(self._rules.refusal(each) is None for each in LOOPBACK),
+        )
+
     def items(self) -> Iterator[Item]:
         """Yield what needs somebody."""
-        usage = shutil.disk_usage(self._data)
-        yield from disk_items(str(self._data), usage.free, usage.total)
-        yield from spool_items(is_waiting=self._reads.is_waiting)
-        last, made = last_backup(self._data), _time(self._data / NODE_FILE)
-        yield from backup_items(last or made, self._clock.now(), is_first=last is None, is_bundle=self._makes_bundles)
-        loopback = any(self._rules.refusal(each) is None for each in LOOPBACK)
-        yield from setting_items(allows_loopback=loopback, simulated=self._simulated)
+        found = self.facts()
+        yield from disk_items(found.folder, found.free, found.size)
+        yield from spool_items(is_waiting=found.reads_wait)
+        last, is_bundle = found.last_backup, found.makes_bundles
+        yield from backup_items(last or found.made, self._clock.now(), is_first=last is None, is_bundle=is_bundle)
+        yield from setting_items(allows_loopback=found.allows_loopback, simulated=found.simulated)
 
     def samples(self) -> Iterator[Samples]:
         """Yield the time of the last backup for the metrics; none if there is none."""

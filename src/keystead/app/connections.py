@@ -91,6 +91,16 @@ class Connections:
         self._known: TTLCache[str, None] = TTLCache(KNOWN, KNOWN_S, timer=timer)
         self._logged: TTLCache[str, None] = TTLCache(LOGGED, LOGGED_S, timer=timer)
 
+    @property
+    def in_all(self) -> int:
+        """The number of connections now."""
+        return self._in_all
+
+    @property
+    def most(self) -> int:
+        """The most connections at a time."""
+        return self._limits.in_all
+
     def enter(self, address: str) -> Place | None:
         """Count a connection of this address. Return None if it is refused."""
         counted = counted_as(address)

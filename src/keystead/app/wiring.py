@@ -68,6 +68,7 @@ from keystead.service.forwarding.filters import EventFilters
 from keystead.service.keys.listing import KeyLists
 from keystead.service.keys.looking.visible import KeyVisibility
 from keystead.service.keys.reporting.waiting import WaitingWork
+from keystead.service.ports.process import ListenerFacts
 from keystead.service.ports.sealing import SealError
 from keystead.service.ports.store import StoreError
 from keystead.service.probing.observations import Observations
@@ -119,8 +120,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
     node = node_uuid(settings.data)
     store = opened(settings)
     store.on_events = logs.log_events
-    hasher, key_maker = Argon2Hasher(), ThreadedKeyMaker()
-    clock = SystemClock()
+    hasher, key_maker, clock = Argon2Hasher(), ThreadedKeyMaker(), SystemClock()
     try:
         try:
             keyring = Keyring.open(read_root_key(settings.root_key_file), await store.read(lambda tx: tx.data_keys()))
@@ -153,6 +153,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             keys.changed,
             NodeTraffic(gateway, keys.objects).now,
         )
+        conditions = NodeConditions(settings, rules, keys.reads, clock, store.database.reader.dialect.name)
         logins, certificate_logins = Logins(store, hasher, clock, audit), CertificateLogins(store, clock, audit)
         services = Services(
             accounts=Accounts(store, hasher, audit, clock, node),
@@ -167,7 +168,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             destinations=Destinations(store, audit, gateway.refuses),
             event_filters=EventFilters(store, audit),
             events=Events(store),
-            health=Health(store, metrics, metrics_public=settings.metrics_public),
+            health=Health(store, metrics, conditions.facts, clock, metrics_public=settings.metrics_public),
             incarnations=incarnations,
             jobs=Jobs(store, audit, clock, node, keys.runner),
             key_lists=KeyLists(store),
@@ -206,7 +207,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         delivery = _delivery(store, rules, keyring, clock, metrics, node)
         monitor = _monitor(watching, KeyVisibility(store, keyring, clock), keys, metrics, settings)
         metrics.add_source(lambda: in_work(queue, services.jobs))
-        NodeConditions(settings, rules, keys.reads, clock).show(services.attention, metrics)
+        conditions.show(services.attention, metrics)
         try:
             yield Running(services, store, keyring, queue, keys, monitor, delivery)
         finally:
@@ -339,6 +340,9 @@ async def _serve(settings: Settings, address: tuple[str, int], proxies: TrustedP
         open_.monitor.start(lambda: (own.used(contexts.certificate),))
         open_.services.attention.add_source(
             lambda: certificate_items([own.used(contexts.certificate)], SystemClock().now())
+        )
+        open_.services.health.listener = lambda: ListenerFacts(
+            settings.listen, own.used(contexts.certificate), connections.in_all, connections.most
         )
         open_.keys.keeper.start()
         open_.delivery.start()

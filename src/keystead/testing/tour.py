@@ -187,7 +187,12 @@ def invite(told: Demo) -> None:
     service = told.service
     view.say(f"\nKeystead stays up at {service.url} until Ctrl-C.")
     where = service.password if sys.stdout.isatty() else f"in {told.folder / PASSWORD_FILE}"
-    view.say(f"The account is {service.user}, the password {where}. In another terminal:\n")
+    view.say(f"The account is {service.user}, the password {where}.")
+    view.say(
+        "Open that address in a browser: the console. (The browser warns, because the certificate is the demo's own.)"
+        f' Under "Key servers", add {foreign.address}: it is refused, and the page says what to do. "Survival"'
+        " shows which keys are lost with which key servers. Or, in another terminal:\n"
+    )
     lines = [
         f"cd {shlex.quote(str(told.folder))}",
         f"export KEYSTEAD_URL={service.url} KEYSTEAD_CA=$PWD/data/tls.crt",
@@ -226,6 +231,7 @@ def run(folder: Path, *, once: bool, host: str, port: int) -> None:
     view.rule("Keystead demo")
     view.say("Starting five key servers, two that are set up wrongly, and Keystead ...")
     with demo(folder, COUNT, host=host, port=port) as told:
+        view.say(f"Keystead answers at {told.service.url}, browsers too. How to log in stands at the end.")
         with told.service.api() as api, told.service.api("storage") as reading:
             Caller(api).ask("POST", "/security/accounts", KEY_READER | {"password": told.service.password})
             tell(Caller(api), Caller(reading), told)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from keystead.core.audit import call_of, place
+from keystead.core.audit import place
 from keystead.core.query.where import Condition, Op, Order
 from keystead.service.ports.page import Page
 from keystead.web.lists import AFTER, FROM, UNTIL, choice_of, contains, equals, path_with, text_of, within_times
@@ -53,7 +53,7 @@ class EventRow:
 
 @dataclass(frozen=True, slots=True)
 class AuditRow:
-    """A record in the list. ``said`` is what was done or why it was refused, ``call`` the call with its input."""
+    """A record in the list. ``said`` is what was done or why it was refused, ``call`` the call's method and path."""
 
     of: AuditMessage
     tone: Tone
@@ -118,7 +118,7 @@ def audit_row(message: AuditMessage) -> AuditRow:
     """Return a record as a row. A record without an account is one of the service itself."""
     record = message.record
     tone, word = OUTCOMES.get(record.state, (Tone.UNKNOWN, record.state))
-    call = call_of(record)
+    call = f"{record.method} {record.path}".strip()
     return AuditRow(message, tone, word, record.account or "the service itself", record.message or call, call)
 
 

@@ -31,6 +31,11 @@ class Place:
     subjects: frozenset[Subject] | None = frozenset()
 
 
+OF_HEALTH: Final = frozenset(
+    {Subject.NODE, Subject.DISK, Subject.BACKUP, Subject.SETTING, Subject.DESTRUCTION, Subject.DESTINATION}
+)
+"""What is about the service itself."""
+
 PLACES: Final = (
     Place("/", "Overview", "home", ("GET", ATTENTION), None),
     Place(
@@ -60,6 +65,7 @@ PLACES: Final = (
         frozenset({Subject.DESTRUCTION, Subject.UNCLAIMED_OBJECTS}),
     ),
     Place("/accounts", "Accounts", "who", ("GET", "/api/security/accounts")),
+    Place("/health", "Health", "life", ("GET", "/api/cluster/nodes"), OF_HEALTH),
     Place("/sessions", "Sessions", "who", ("GET", "/api/cluster")),
     Place("/developer", "For developers", "help", ("GET", "/api/cluster")),
 )

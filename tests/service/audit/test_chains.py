@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from keystead.core import errors
 from keystead.core.errors import OntapError
 from keystead.core.model import Node, Release, Role, Svm
+from keystead.service.audit import chains as module
 from keystead.service.audit.chains import AuditChains
-from keystead.service.audit.log import AuditLog, begin
+from keystead.service.audit.log import AuditLog, begin, verify
 from keystead.service.context import Call, Caller
 from tests.service.worlds.basics import KEYRING, HandClock
 
 if TYPE_CHECKING:
+    from keystead.service.audit.log import ChainReport
     from keystead.store import SqlStore
 
 NODE = "node-1"
@@ -53,12 +55,24 @@ async def test_a_call_of_an_svm_finds_no_chains(chains: AuditChains) -> None:
         assert raised.value.kind is errors.ENTRY_NOT_FOUND
 
 
-async def test_one_verification_at_a_time(chains: AuditChains) -> None:
-    """The other call is told to come back; afterwards it may."""
-    one, other = await asyncio.gather(chains.verify(CALL), chains.verify(CALL), return_exceptions=True)
-    assert one is None
-    assert isinstance(other, OntapError)
-    assert other.kind is errors.TOO_MANY_REQUESTS
+async def test_one_verification_at_a_time(chains: AuditChains, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another call is told to come back; afterwards it may."""
+    began, gate = asyncio.Event(), asyncio.Event()
+
+    async def slow(*arguments: Any) -> tuple[ChainReport, ...]:
+        began.set()
+        await gate.wait()
+        return await verify(*arguments)
+
+    monkeypatch.setattr(module, "verify", slow)
+    first = asyncio.create_task(chains.verify(CALL))
+    await began.wait()
+    with pytest.raises(OntapError) as raised:
+        await chains.verify(CALL)
+    assert raised.value.kind is errors.TOO_MANY_REQUESTS
+    assert (await chains.state(CALL)).verified is None
+    gate.set()
+    await first
     await chains.verify(CALL)
 
 

@@ -96,11 +96,11 @@ class ClusterInfo:
 
     async def nodes(self, _call: Call, page: Page) -> tuple[Node, ...]:
         """Return a slice of the nodes, by uuid."""
-        return await self._store.read(lambda tx: _with_up(tx, tx.page(Node, page)))
+        return await self._store.read(lambda tx: with_up(tx, tx.page(Node, page)))
 
     async def node(self, _call: Call, uuid: str) -> Node:
         """Return one node, or raise 4 (404)."""
-        nodes = await self._store.read(lambda tx: _with_up(tx, tx.nodes()))
+        nodes = await self._store.read(lambda tx: with_up(tx, tx.nodes()))
         found = next((node for node in nodes if node.uuid == uuid), None)
         if found is None:
             raise OntapError(errors.ENTRY_NOT_FOUND, target="uuid")
@@ -112,7 +112,7 @@ class ClusterInfo:
         return NodeTime(node.name, self._clock.now())
 
 
-def _with_up(tx: NodeRows, nodes: Sequence[Node]) -> tuple[Node, ...]:
+def with_up(tx: NodeRows, nodes: Sequence[Node]) -> tuple[Node, ...]:
     """Return the nodes, each with ``up``: whether it was heard of lately."""
     silent = silent_nodes(tx.nodes())
     return tuple(replace(node, up=node.uuid not in silent) for node in nodes)

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
+KEEPER: Final = "keeper"
+"""The lease of the process that keeps keys."""
+
 LENGTH: Final = timedelta(seconds=60)
 RENEWALS: Final = 4
 """How often a lease is renewed within its length."""

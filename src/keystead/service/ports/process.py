@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from keystead.core.availability import UsedCertificate
+
 
 class Telemetry(Protocol):
     """The counters and measurements of this process."""
@@ -30,3 +32,35 @@ class ListenerTls(NamedTuple):
 
     protocol_versions: tuple[str, ...]
     cipher_suites: tuple[str, ...]
+
+
+class NodeFacts(NamedTuple):
+    """What this node knows of itself.
+
+    ``engine`` is the database's, with the schema ``revision``. ``folder`` is the data directory, made at ``made``, with
+    ``free`` of ``size`` bytes of its file system. ``last_backup`` is None without one; ``makes_bundles``: the database
+    has backups of its own. ``reads_wait``: audit records of reads wait in the spool. ``simulated`` are names of
+    settings; ``allows_loopback``: key servers may be on this host.
+    """
+
+    uuid: str
+    engine: str
+    revision: str
+    folder: str
+    made: datetime
+    free: int
+    size: int
+    last_backup: datetime | None
+    makes_bundles: bool
+    reads_wait: bool
+    simulated: tuple[str, ...]
+    allows_loopback: bool
+
+
+class ListenerFacts(NamedTuple):
+    """The HTTPS listener: its address, the certificate that new connections see, and how many of ``most`` it has."""
+
+    address: str
+    certificate: UsedCertificate
+    connections: int
+    most: int

@@ -10,6 +10,7 @@ from keystead.web.pages import (
     change_key_server,
     developer,
     events,
+    health,
     jobs,
     key_servers,
     keys,
@@ -44,6 +45,7 @@ PAGES: tuple[Page, ...] = (
     *events.PAGES,
     *audit.PAGES,
     *jobs.PAGES,
+    *health.PAGES,
     *sessions.PAGES,
 )
 """All pages. The login form is not among them: nobody is logged in there."""

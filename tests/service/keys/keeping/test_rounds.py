@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from keystead.core.keys.model import Presence
-from keystead.service.cluster.leases import LeaseLost
-from keystead.service.keys.keeping.rounds import HIDING_S, LEASE, YOUNG, KeyRounds
+from keystead.service.cluster.leases import KEEPER, LeaseLost
+from keystead.service.keys.keeping.rounds import HIDING_S, YOUNG, KeyRounds
 from keystead.service.ports.store import StoreError
 from tests.service.worlds.keepers import keeping
 from tests.service.worlds.learning import on_sqlite
@@ -108,7 +108,7 @@ async def test_canaries_of_young_servers_are_looked_for_in_each_round(key_world:
 
 def take_away(tx: Transaction) -> None:
     """Have the lease change hands."""
-    lease = tx.lease(LEASE)
+    lease = tx.lease(KEEPER)
     assert lease is not None
     tx.put_lease(replace(lease, token=lease.token + 1))
 

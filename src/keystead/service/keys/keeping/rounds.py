@@ -16,7 +16,7 @@ import structlog
 from keystead.core.availability import keys_visible
 from keystead.core.errors import OntapError
 from keystead.service.announcing import add_events
-from keystead.service.cluster.leases import LeaseLost
+from keystead.service.cluster.leases import KEEPER, LeaseLost
 from keystead.service.keys.announcing import tally_event
 from keystead.service.ports.cluster import ClusterRows, EventRows, LeaseRows, NodeRows, ObservationRows
 from keystead.service.ports.configuration import KeyServerRows
@@ -40,8 +40,6 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
-
-LEASE: Final = "keeper"
 
 YOUNG: Final = timedelta(hours=1)
 """How long after a server was learned each round looks for canaries of others there: replication takes time."""
@@ -110,7 +108,7 @@ class KeyRounds:
 
         Its value is None while another process holds the lease: then no round may be made. Raises StoreError.
         """
-        return self._leases.holding(LEASE)
+        return self._leases.holding(KEEPER)
 
     async def enabled_key_managers(self) -> tuple[EnabledKeyManager, ...]:
         """Return the enabled key managers, each with its servers. The keeper makes rounds of these only.

@@ -1,0 +1,35 @@
+"""``/health``: the nodes, and how the one that answers is: its database, backup, disk, listener and settings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from keystead.web.declaration import Page
+from keystead.web.health import HEALTH, checks, headline, node_rows
+from keystead.web.rendering import page
+from keystead.web.shell import ATTENTION, OF_HEALTH, shell
+
+if TYPE_CHECKING:
+    from starlette.responses import Response
+
+    from keystead.web.request import PageRequest
+
+
+async def health(request: PageRequest) -> Response:
+    """Show how the service itself is."""
+    view = await request.services.health.view(request.call)
+    items = await request.services.attention.items(request.call)
+    about = [item for item in items if item.subject in OF_HEALTH]
+    tone, sentence = headline(about)
+    context = {
+        "cluster": await request.services.cluster.get(request.call),
+        "tone": tone,
+        "sentence": sentence,
+        "items": about,
+        "nodes": node_rows(view),
+        "checks": checks(view, request.services.listener_tls.protocol_versions),
+    }
+    return page("health.html", await shell(request, HEALTH, items) | context)
+
+
+PAGES: Final = (Page(HEALTH, health, needs=(("GET", "/api/cluster/nodes"), ("GET", ATTENTION))),)
