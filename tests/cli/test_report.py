@@ -262,10 +262,28 @@ def test_whoever_does_not_wait_is_told_that_the_job_goes_on(
         time.sleep(0.5)  # the command has its job's uuid by now
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=120)
+        asked = [asked_of_job(environment, folder, action, running[0]["uuid"]) for action in ("pause", "cancel")]
     finally:
         pykmip_group.primaries[0].resume()
+    assert [(each.returncode, each.stderr) for each in asked] == [
+        (0, "asked the job to pause: keystead job show\n"),
+        (0, "asked the job to cancel: keystead job show\n"),
+    ]
+    ends = time.monotonic() + 60
+    with service.client() as call:
+        while (state := call.get(f"/cluster/jobs/{running[0]['uuid']}")["state"]) == "running":
+            assert time.monotonic() < ends
+            time.sleep(0.1)
+    assert state == "failure"
+    again = asked_of_job(environment, folder, "resume", running[0]["uuid"])
+    assert (again.returncode, "code " in again.stderr) == (1, True)
     assert said == f"job {running[0]['uuid']} goes on: `keystead job show` tells how it ends\n"
     assert process.returncode == 130
+
+
+def asked_of_job(environment: dict[str, str], folder: Path, action: str, uuid: str) -> subprocess.CompletedProcess[str]:
+    """Ask a job for an action on the command line."""
+    return ended([sys.executable, "-m", "keystead", "job", action, uuid], environment, folder)
 
 
 def test_a_proof_without_keys(

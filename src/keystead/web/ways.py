@@ -29,10 +29,10 @@ def ways(request: PageRequest, cli: str, method: str, path: str, body: Mapping[s
     return [("CLI", cli), ("curl", _curl(request, method, path, body)), ("Ansible", _task(method, path, body))]
 
 
-def api_ways(request: PageRequest, method: str, path: str, query: Mapping[str, str]) -> Ways:
-    """Return the ways to make a call of the API that has parameters in its URL, and no command."""
+def query_ways(request: PageRequest, cli: str, method: str, path: str, query: Mapping[str, str]) -> Ways:
+    """Return the ways to make a call of the API that has parameters in its URL."""
     task = f"{_task(method, path, None)}\n    query: {json.dumps(query)}"
-    return [("curl", _curl(request, method, f"{path}?{urlencode(query)}", None)), ("Ansible", task)]
+    return [("CLI", cli), ("curl", _curl(request, method, f"{path}?{urlencode(query)}", None)), ("Ansible", task)]
 
 
 def _curl(request: PageRequest, method: str, path: str, body: Mapping[str, Any] | None) -> str:

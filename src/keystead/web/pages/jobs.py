@@ -13,7 +13,7 @@ from keystead.web.lists import AFTER, path_with
 from keystead.web.refusing import refusal
 from keystead.web.rendering import page, redirect
 from keystead.web.shell import shell
-from keystead.web.ways import api_ways
+from keystead.web.ways import query_ways
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -68,7 +68,10 @@ async def _one(request: PageRequest, error: OntapError | None = None) -> Respons
     path = ONE.format(uuid=view.job.uuid)
     may_ask = request.may("PATCH", path)
     offers = [
-        (each, api_ways(request, "PATCH", path, query={"action": each.action.value}))
+        (
+            each,
+            query_ways(request, f"keystead job {each.action} {view.job.uuid}", "PATCH", path, {"action": each.action}),
+        )
         for each in (askings(view.job, datetime.now(UTC)) if may_ask else ())
     ]
     context = {"row": row(view), "job": view.job, "node": view.node, "offers": offers, **await refusal(request, error)}
