@@ -276,7 +276,8 @@ def test_whoever_does_not_wait_is_told_that_the_job_goes_on(
             time.sleep(0.1)
     assert state == "failure"
     again = asked_of_job(environment, folder, "resume", running[0]["uuid"])
-    assert (again.returncode, "code " in again.stderr) == (1, True)
+    refused = "Error 458762: Job is already in a terminal state. (field uuid)\n"
+    assert (again.returncode, again.stderr) == (1, refused)
     assert said == f"job {running[0]['uuid']} goes on: `keystead job show` tells how it ends\n"
     assert process.returncode == 130
 
