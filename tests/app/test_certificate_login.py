@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import re
 import ssl
 import subprocess
 import time
@@ -11,6 +12,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 from uuid import uuid4
 
 import netapp_ontap
@@ -320,3 +322,48 @@ def test_refused_handshakes_disturb_no_other_connection(door: Door) -> None:
         for turn in range(30):
             assert_tls_refuses(door, stranger, "1.2" if turn % 2 else "1.3")
             assert [ask(connection).status for connection in (old, new)] == [200, 200]
+
+
+# --- the console ---
+
+
+def log_in_by_form(connection: http.client.HTTPSConnection, path: str) -> tuple[str, http.client.HTTPResponse]:
+    """Read the login page, and send its form for this path. Return the page, and the answer to the form."""
+    connection.request("GET", "/login?next=/keys", headers={"Accept": "text/html"})
+    shown = connection.getresponse()
+    text = shown.read().decode()
+    cookie = (shown.getheader("Set-Cookie") or "").partition(";")[0]
+    found = re.search(rf'action="{path}\?next=/keys">\s*<input type="hidden" name="form_token" value="([^"]+)"', text)
+    headers = {
+        "Cookie": cookie,
+        "Origin": f"https://127.0.0.1:{connection.port}",
+        "Content-Type": "application/x-www-form-urlencoded",
+    }
+    body = urlencode({"form_token": found[1]} if found else {})
+    connection.request("POST", f"{path}?next=/keys", body, headers)
+    answer = connection.getresponse()
+    answer.read()
+    return text, answer
+
+
+def test_a_browser_logs_in_with_its_certificate(door: Door) -> None:
+    """By a button, which only a browser sees that showed a certificate. The session is the account's."""
+    with closing(door.connect(door.credentials)) as connection:
+        text, answer = log_in_by_form(connection, "/login/certificate")
+        assert "Log in with the certificate of this browser" in text
+        assert (answer.status, answer.getheader("Location")) == (303, "/keys")
+        cookie = (answer.getheader("Set-Cookie") or "").partition(";")[0]
+        connection.request("GET", "/sessions", headers={"Cookie": cookie})
+        page = connection.getresponse()
+        assert (page.status, door.name in page.read().decode()) == (200, True)
+    with closing(door.connect(door.issue("nobody"))) as connection:
+        _, answer = log_in_by_form(connection, "/login/certificate")
+        assert (answer.status, answer.getheader("Location")) == (401, None)
+
+
+def test_a_browser_without_a_certificate_sees_no_button(door: Door) -> None:
+    """And its form is refused."""
+    with closing(door.connect(None)) as connection:
+        text, answer = log_in_by_form(connection, "/login/certificate")
+        assert "certificate of this browser" not in text
+        assert answer.status == 403

@@ -17,9 +17,10 @@ from keystead.core import errors
 from keystead.core.access import READS, is_allowed, is_retrieval
 from keystead.core.errors import OntapError
 from keystead.core.secret import Secret
+from keystead.service.accounts.certificate_logins import shown_chain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -56,22 +57,13 @@ class Authentication:
         """Return the account that calls. A Basic credential takes precedence over a client certificate."""
         location = scope["client"][0] if scope.get("client") else ""
         credential = header(scope, b"authorization")
-        chain = client_chain(scope)
+        chain = shown_chain(scope)
         if chain and not credential:
             return await self._certificate_logins.authenticate(chain, location)
         name, password = read_basic(credential)
         # A remembered credential is enough here if the database fails. A node that fails closed still reads no key.
         recall = scope["path"] == METRICS or is_retrieval(scope["path"])
         return await self._logins.authenticate(name, password, location, recall=recall)
-
-
-def client_chain(scope: Scope) -> Sequence[str]:
-    """Return the certificates that the client sent in TLS, as PEM, the leaf first.
-
-    Source: the ASGI extension ``tls``. The result is empty if the client sent none.
-    """
-    chain: Sequence[str] = scope.get("extensions", {}).get("tls", {}).get("client_cert_chain", ())
-    return chain
 
 
 def read_basic(value: bytes) -> tuple[str, Secret]:

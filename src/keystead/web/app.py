@@ -54,7 +54,8 @@ def with_console(
         by_path.setdefault(each.path, {})[each.method] = each
     routes = [Route(path, console.endpoint(pages), methods=[*pages]) for path, pages in by_path.items()]
     routes += [
-        Route("/login", console.login, methods=["GET", "POST"]),
+        Route(login.PATH, console.login, methods=["GET", "POST"]),
+        Route(login.BY_CERTIFICATE, console.login, methods=["GET", "POST"]),
         Route("/static/{tag}/{name}", _static),
     ]
     browsers = _Browsers(Router(routes, redirect_slashes=False, default=api), api)
@@ -98,7 +99,7 @@ class Console:
         return answer
 
     async def login(self, http: Request) -> Response:
-        """Show the login form, or take it."""
+        """Show the login forms, or take one."""
         try:
             return await login.answer(http, self._services.sessions, self._origin)
         except (OntapError, StoreError) as error:

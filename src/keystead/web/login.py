@@ -1,4 +1,4 @@
-"""``/login``: the form for name and password, and the session that begins with it."""
+"""``/login``: the forms for a password and for a client certificate, and the session that begins with one of them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from keystead.core import errors
 from keystead.core.secret import Secret
+from keystead.service.accounts.certificate_logins import shown_chain
 from keystead.web.rendering import page, redirect
 from keystead.web.request import read_form
 from keystead.web.security import COOKIE, LOGIN_COOKIE, THEME_COOKIE, THEMES, form_token, own_path, set_cookie
@@ -21,14 +22,24 @@ if TYPE_CHECKING:
 
 PATH = "/login"
 
+BY_CERTIFICATE = "/login/certificate"
+"""Takes the form that logs in with the client certificate which the browser showed on this connection.
+
+The listener asks for certificates only while a CA for logins is installed. The login page has the form only if the
+browser showed one.
+"""
+
 
 async def answer(http: Request, sessions: Sessions, origin: str) -> Response:
-    """Show the form, or begin a session and lead to the page that was asked for. Raises OntapError, StoreError."""
+    """Show the forms, or begin a session and lead to the page that was asked for. Raises OntapError, StoreError."""
     if http.method != "POST":
         return _form(http)
     form = await read_form(http, http.cookies.get(LOGIN_COOKIE, ""), origin)
     location = http.client.host if http.client else ""
-    token = await sessions.begin(form.get("name", ""), Secret(form.get("password", "")), location)
+    if http.url.path == BY_CERTIFICATE:
+        token = await sessions.begin_by_certificate(shown_chain(http.scope), location)
+    else:
+        token = await sessions.begin(form.get("name", ""), Secret(form.get("password", "")), location)
     answered = redirect(own_path(http.query_params.get("next", "/")))
     set_cookie(answered, COOKIE, token)
     return answered
@@ -41,7 +52,7 @@ def first(http: Request) -> Response:
 
 
 def refused(http: Request, error: OntapError) -> Response:
-    """Show the form again, with the reason."""
+    """Show the forms again, with the reason."""
     return _form(http, error)
 
 
@@ -51,7 +62,10 @@ def _form(http: Request, error: OntapError | None = None) -> Response:
     context = {
         "error": error,
         "is_wrong": error is not None and error.kind is errors.AUTHENTICATION_FAILED,
+        "by_certificate": http.url.path == BY_CERTIFICATE,
+        "shows_certificate": bool(shown_chain(http.scope)),
         "token": form_token(secret, PATH),
+        "certificate_token": form_token(secret, BY_CERTIFICATE),
         "query": f"?{http.url.query}" if http.url.query else "",
         "theme": theme if theme in THEMES else THEMES[0],
     }

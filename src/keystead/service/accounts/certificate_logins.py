@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import structlog
 from cachetools import LRUCache
@@ -23,7 +23,7 @@ from keystead.service.ports.configuration import CertificateRows, ListRows
 from keystead.service.ports.page import Page
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Sequence
+    from collections.abc import Hashable, Mapping, Sequence
 
     from keystead.core.model import Account, Svm
     from keystead.service.audit.log import AuditLog
@@ -38,6 +38,15 @@ log = structlog.get_logger(__name__)
 
 class Rows(CertificateRows, ListRows, AccountRows, ObservationRows, Protocol):
     """The rows that this module reads and writes."""
+
+
+def shown_chain(scope: Mapping[str, Any]) -> Sequence[str]:
+    """Return the certificates that the client of a request sent in TLS, as PEM, the leaf first.
+
+    ``scope`` is that of ASGI, whose extension ``tls`` has them. The result is empty if the client sent none.
+    """
+    chain: Sequence[str] = scope.get("extensions", {}).get("tls", {}).get("client_cert_chain", ())
+    return chain
 
 
 class CertificateLogins:
