@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
+    from keystead.core.attention.items import Item
     from keystead.core.attention.key_managers import Watched
     from keystead.core.availability import UsedCertificate
     from keystead.core.model import KeyServer, Observation
@@ -52,11 +53,9 @@ _TONE_OF: Final = {Severity.CRITICAL: Tone.BAD, Severity.WARNING: Tone.WARN}
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A primary key server in the matrix. ``gaps`` are its outages in 24 hours: begin and width, in percent.
+    """A primary key server in the matrix. ``gaps`` are its outages in 24 hours: begin and width, in percent."""
 
-    ``path`` is that of its page.
-    """
-
+    key_manager: str
     name: str
     address: str
     uuid: str
@@ -65,7 +64,11 @@ class Cell:
     latency_ms: int | None
     gaps: tuple[tuple[float, float], ...]
     secondaries: tuple[tuple[str, Tone], ...]
-    path: str
+
+    @property
+    def path(self) -> str:
+        """The path of its page."""
+        return key_server_path(self.key_manager, self.address)
 
     @property
     def word(self) -> str:
@@ -168,8 +171,11 @@ def _next_failure(managers: Sequence[Watched]) -> str:
 
 def rows(found: Overview, outages: Outages) -> list[Row]:
     """Return the key managers, the worst first."""
-    ends = _next_ends(found)
-    made = [_row(found, outages, manager, ends.get(manager.vserver)) for manager in found.managers]
+    ends, tones = _next_ends(found), _tones(found.items)
+    made = [
+        _row(found, outages, manager, ends.get(manager.vserver), tones.get(manager.of.uuid, Tone.OK))
+        for manager in found.managers
+    ]
     return sorted(made, key=lambda row: (row.tone.order, row.survives, row.vserver))
 
 
@@ -182,13 +188,21 @@ def folded(hidden: Sequence[Row]) -> str:
     return f"{counted(len(hidden), 'more key manager')}: {words}."
 
 
-def _row(found: Overview, outages: Outages, watched: Watched, end: UsedCertificate | None) -> Row:
+def _tones(items: Iterable[Item]) -> dict[str, Tone]:
+    """Return the tone of the worst item of each key manager (uuid)."""
+    tones: dict[str, Tone] = {}
+    for item in items:
+        tone = _TONE_OF[item.severity]
+        tones[item.key_manager] = min(tone, tones.get(item.key_manager, tone), key=lambda each: each.order)
+    return tones
+
+
+def _row(found: Overview, outages: Outages, watched: Watched, end: UsedCertificate | None, worst: Tone) -> Row:
+    """Return a key manager in the matrix. ``worst`` is the tone of its worst item."""
     void = void_nodes(found.nodes)
     seen = [each for each in watched.observations if each.node not in void]
     cells = tuple(_cell(found, outages, watched, server, seen) for server in watched.servers)
     now = watched.survival.now
-    about = [item for item in found.items if item.key_manager == watched.of.uuid]
-    worst = min((_TONE_OF[item.severity] for item in about), key=lambda tone: tone.order, default=Tone.OK)
     tones = [cell.tone for cell in cells]
     return Row(
         uuid=watched.of.uuid,
@@ -218,6 +232,7 @@ def _cell(found: Overview, outages: Outages, watched: Watched, server: KeyServer
     if tone is Tone.OK and any(each is not Tone.OK for _, each in secondaries):
         tone, note = Tone.WARN, "a secondary is lost"
     return Cell(
+        key_manager=watched.of.uuid,
         name=server.address.host if server.address.port == DEFAULT_PORT else address,
         address=address,
         uuid=server.uuid,
@@ -226,7 +241,6 @@ def _cell(found: Overview, outages: Outages, watched: Watched, server: KeyServer
         latency_ms=max((each.latency_ms for each in primary if each.latency_ms), default=None),
         gaps=gaps(outages.get((watched.vserver, address), ()), found.time, HISTORY),
         secondaries=secondaries,
-        path=key_server_path(watched.of.uuid, address),
     )
 
 
