@@ -335,8 +335,9 @@ def timeline(found: Overview) -> list[End]:
             each.not_after,
         )
         for each in unique
+        if each.not_after - found.time < HORIZON
     ]
-    return sorted((each for each in ends if each.left < HORIZON), key=lambda each: (each.not_after, each.name))
+    return sorted(ends, key=lambda each: (each.not_after, each.name))
 
 
 def _whose(used: UsedCertificate) -> str:
