@@ -156,6 +156,7 @@ async def test_found_objects_keep_the_time_of_the_first_find(filled: SqlStore) -
     elsewhere = Orphan("km-1", "s2", "a", "name a", later)
     await filled.write(lambda tx: (tx.put_orphans([replace(first[0], found=later), elsewhere]), tx.put_orphans([])))
     assert await filled.read(lambda tx: (tx.orphans("km-1"), tx.orphans("km-2"))) == ((*first, elsewhere), ())
+    assert await filled.read(lambda tx: tx.orphans("km-2", "km-1")) == (*first, elsewhere)
     await filled.write(lambda tx: tx.delete_orphans("s1", ["a", "absent"]))
     assert await filled.read(lambda tx: tx.orphans("km-1")) == (first[1], elsewhere)
     await filled.write(lambda tx: tx.delete_orphans_named([first[1].name, "absent"]))

@@ -33,6 +33,11 @@ def kept(tx: Transaction, uuid: str, *copies: tuple[str, datetime], state: KeySt
     tx.put_copies(made, new=True)
 
 
+def groups(tx: Transaction, servers: list[str], limit: int = 10, of: str = "km-1") -> tuple[KeyGroup, ...]:
+    """Return the groups of one key manager with these servers."""
+    return tx.key_groups({of: servers}, limit)[of]
+
+
 def by_servers(groups: tuple[KeyGroup, ...]) -> dict[str, KeyGroup]:
     """Return the groups, by the servers that hold them."""
     return {"".join(sorted(frozenset().union(*group.places))): group for group in groups}
@@ -64,17 +69,17 @@ async def test_keys_are_counted_by_the_servers_that_hold_them(filled: SqlStore) 
         kept(tx, "k5")
 
     await filled.write(fill)
-    found = by_servers(await filled.read(lambda tx: tx.key_groups("km-1", ["a", "b", "c", "d"], 2)))
+    found = by_servers(await filled.read(lambda tx: groups(tx, ["a", "b", "c", "d"], 2)))
     assert found == {
         "ab": KeyGroup(frozenset(each(a=NOON, b=NOON)), 3, each(a=NOON, b=EARLIER), named("k1", "k2"), missing("cd")),
         "c": KeyGroup(frozenset(each(c=NOON)), 1, each(c=EARLIER), named("k4"), missing("abd")),
         "": KeyGroup(frozenset(), 1, {}, named("k5"), missing("abcd")),
     }
-    fewer = by_servers(await filled.read(lambda tx: tx.key_groups("km-1", ["a"], 10)))
+    fewer = by_servers(await filled.read(lambda tx: groups(tx, ["a"], 10)))
     assert {holders: group.keys for holders, group in fewer.items()} == {"a": 3, "": 2}
-    (none,) = await filled.read(lambda tx: tx.key_groups("km-1", [], 10))
+    (none,) = await filled.read(lambda tx: groups(tx, [], 10))
     assert (none.places, none.keys, len(none.named), none.unproven) == (frozenset(), 5, 5, {})
-    assert await filled.read(lambda tx: tx.key_groups("km-2", ["a"], 10)) == ()
+    assert await filled.read(lambda tx: groups(tx, ["a"], 10, of="km-2")) == ()
 
 
 @pytest.mark.parametrize("presence", [each for each in Presence if each is not Presence.PRESENT])
@@ -86,7 +91,7 @@ async def test_only_proven_copies_count(filled: SqlStore, presence: Presence) ->
         tx.put_copies([copy("k1", "b", presence=presence, proven=NOON)], new=True)
 
     await filled.write(fill)
-    assert set(by_servers(await filled.read(lambda tx: tx.key_groups("km-1", ["a", "b"], 10)))) == {"a"}
+    assert set(by_servers(await filled.read(lambda tx: groups(tx, ["a", "b"], 10)))) == {"a"}
 
 
 async def test_keys_whose_copies_lie_alike_are_one_group(filled: SqlStore) -> None:
@@ -109,7 +114,7 @@ async def test_keys_whose_copies_lie_alike_are_one_group(filled: SqlStore) -> No
             tx.put_copies(made, new=True)
 
     await filled.write(fill)
-    found = await filled.read(lambda tx: tx.key_groups("km-1", ["a", "b", "c"], 10))
+    found = await filled.read(lambda tx: groups(tx, ["a", "b", "c"], 10))
     alike = {"b": CopyMark.MISSING, "c": CopyMark.DIFFERENT}
     assert [(group.named, group.unproven) for group in found] == [
         (named("k1", "k2", "k3"), alike),
@@ -127,14 +132,37 @@ async def test_only_copies_of_committed_attempts_count(filled: SqlStore, state: 
         tx.put_copies([copy("k1", "b", attempt=2, presence=Presence.PRESENT, proven=NOON)], new=True)
 
     await filled.write(fill)
-    assert set(by_servers(await filled.read(lambda tx: tx.key_groups("km-1", ["a", "b"], 10)))) == {"a"}
+    assert set(by_servers(await filled.read(lambda tx: groups(tx, ["a", "b"], 10)))) == {"a"}
 
 
 @pytest.mark.parametrize("state", [each for each in KeyState if each not in (KeyState.COMMITTED, KeyState.RETIRED)])
 async def test_only_keys_that_are_kept_count(filled: SqlStore, state: KeyState) -> None:
     """Keys that are not committed yet, or that end, do not count."""
     await filled.write(lambda tx: kept(tx, "k1", ("a", NOON), state=state))
-    assert await filled.read(lambda tx: tx.key_groups("km-1", ["a"], 10)) == ()
+    assert await filled.read(lambda tx: groups(tx, ["a"], 10)) == ()
+
+
+async def test_several_key_managers_are_counted_at_once(filled: SqlStore) -> None:
+    """Each with its own servers, however many it has."""
+
+    def fill(tx: Transaction) -> None:
+        kept(tx, "k1", ("a", NOON), ("b", NOON))
+        kept(tx, "k2", ("b", NOON))
+        tx.add_key_manager(samples.key_manager("km-2", OTHER_SVM))
+        tx.add_key(key("k3", key_manager="km-2", svm=OTHER_SVM, state=KeyState.COMMITTED))
+        tx.add_attempt(attempt("k3", state=AttemptState.COMMITTED))
+        tx.put_copies([copy("k3", each, presence=Presence.PRESENT, proven=NOON) for each in "de"], new=True)
+
+    await filled.write(fill)
+    servers = {"km-2": ["c", "d", "e"], "km-1": ["a", "b"], "km-3": ["f"]}
+    found = await filled.read(lambda tx: tx.key_groups(servers, 10))
+    assert {of: set(by_servers(groups)) for of, groups in found.items()} == {
+        "km-1": {"ab", "b"},
+        "km-2": {"de"},
+        "km-3": set(),
+    }
+    assert found["km-1"] == await filled.read(lambda tx: groups(tx, ["a", "b"]))
+    assert await filled.read(lambda tx: tx.key_groups({}, 10)) == {}
 
 
 async def test_several_copies_on_a_server_are_one_with_the_latest_proof(filled: SqlStore) -> None:
@@ -146,7 +174,7 @@ async def test_several_copies_on_a_server_are_one_with_the_latest_proof(filled: 
         tx.put_copies([copy("k1", "a", host="h", proven=NOON, **more), copy("k1", "b", **more)], new=True)
 
     await filled.write(fill)
-    (found,) = await filled.read(lambda tx: tx.key_groups("km-1", ["a", "b"], 10))
+    (found,) = await filled.read(lambda tx: groups(tx, ["a", "b"], 10))
     assert found == KeyGroup(frozenset(each(a=NOON, b=NOON)), 1, each(a=NOON), named("k1"))
 
 

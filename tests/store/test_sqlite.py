@@ -169,7 +169,22 @@ async def test_the_version_changes_with_every_commit(store: SqlStore, other: sql
     await store.write(lambda tx: tx.add_svm(Svm("s", "s")))
     second = store.version()
     other.execute("UPDATE svms SET name = 'another'")
-    assert len({first, second, store.version()}) == 3
+    assert len({first, second, store.version(), await store.read_version()}) == 3
+
+
+def _stop(_: object) -> None:
+    """Fail, so that the connection is given back."""
+    raise StoreError("stop")
+
+
+async def test_versions_of_two_connections_differ(store: SqlStore, other: sqlite3.Connection) -> None:
+    """SQLite counts anew for each connection, so that a lost one must not hide a commit."""
+    first = store.version()
+    with pytest.raises(StoreError, match="stop"):
+        await store.read_few(_stop)
+    store.database.dispose()
+    other.execute("UPDATE svms SET name = 'another'")
+    assert store.version() != first
 
 
 async def test_a_database_that_fails_has_no_version(store: SqlStore, sqlite_url: str) -> None:

@@ -12,7 +12,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine, Generator
+    from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Hashable
 
     from keystead.keyservers.objects import Objects
     from keystead.service.ports.objects import Endpoint, ObjectSession
@@ -127,9 +127,13 @@ class MortalStore:
         """A read of a few rows."""
         return await self._stepping(self._store.read_few, work)
 
-    def version(self) -> int | None:
-        """Return True if something was committed."""
+    def version(self) -> Hashable | None:
+        """The version, without a read."""
         return self._store.version()
+
+    async def read_version(self) -> Hashable | None:
+        """The version."""
+        return await self._store.read_version()
 
     async def write(self, work: Callable[[Transaction], T]) -> T:
         """A transaction."""

@@ -10,7 +10,7 @@ import pytest
 from keystead.core import errors
 from keystead.core.model import Observation, State
 from keystead.core.outages import Outage
-from keystead.web.overview import HISTORY, HORIZON, SOON, End, Row, folded, gaps, state_tone, tone_of_end
+from keystead.web.overview import HISTORY, HORIZON, SOON, End, folded, gaps, state_tone, tone_of_end
 from keystead.web.rendering import environment
 from keystead.web.tones import Tone
 from tests.web.conftest import SVM
@@ -114,6 +114,7 @@ def test_when_certificates_end(left: timedelta, tone: Tone, place: float) -> Non
 
 def test_what_a_page_does_not_show_is_counted() -> None:
     """By state, the worst first."""
-    rows = [Row("u", "v", tone, (), 0, 0, 0, 0, 0, 0, "", None) for tone in (Tone.OK, Tone.OK, Tone.UNKNOWN, Tone.BAD)]
-    assert folded(rows) == "4 more key managers: 1 lost, 1 not known, 2 available."
+    assert (
+        folded([Tone.OK, Tone.OK, Tone.UNKNOWN, Tone.BAD]) == "4 more key managers: 1 lost, 1 not known, 2 available."
+    )
     assert folded([]) == ""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final, Protocol
+from functools import partial
+from operator import attrgetter
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from keystead.core.attention import cluster as of_cluster
 from keystead.core.attention.items import Item, worst_first
@@ -13,9 +16,9 @@ from keystead.core.availability import has_proved_certificates, own_certificate,
 from keystead.core.model import Event
 from keystead.core.outages import KINDS, outages
 from keystead.core.query.where import Condition, Op
-from keystead.service.keys.reporting.survival import survival_of
-from keystead.service.keys.topology import load_topology
-from keystead.service.loading import incarnation_of, require_cluster, require_key_manager
+from keystead.service.keys.reporting.survival import survivals_of
+from keystead.service.last_read import LastRead
+from keystead.service.loading import incarnation_of, installed_certificates, require_cluster, require_key_manager
 from keystead.service.ports.cluster import ClusterRows, IncarnationRows, NodeRows, ObservationRows
 from keystead.service.ports.configuration import CertificateRows, KeyManagerRows, ListRows
 from keystead.service.ports.forwarding import DestinationRows
@@ -24,7 +27,7 @@ from keystead.service.ports.page import Page
 from keystead.service.probing.watching import used_certificates
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from keystead.core.availability import UsedCertificate
@@ -34,6 +37,8 @@ if TYPE_CHECKING:
     from keystead.service.ports.process import Clock
     from keystead.service.ports.store import Store
 
+
+T = TypeVar("T")
 
 HISTORY: Final = timedelta(hours=24)
 """How far back outages are shown."""
@@ -90,6 +95,7 @@ class Attention:
         self._store = store
         self._clock = clock
         self._is_refused = is_refused
+        self._last = LastRead[Overview](store)
         self._sources: list[Callable[[], Iterable[Item]]] = []
 
     def add_source(self, source: Callable[[], Iterable[Item]]) -> None:
@@ -106,12 +112,13 @@ class Attention:
     async def overview(self, call: Call) -> Overview:
         """Return what needs somebody, together with what it was found from, in one snapshot of the database.
 
-        Called for the console's first page. It shows no more than the call may see. Raises StoreError.
+        Called for the console's first page. It shows no more than the call may see, and holds no sealed value. While
+        nothing is written, it is that of a former call which saw the same. Raises StoreError.
         """
-        found = await self._store.read(lambda tx: self._overview(tx, call))
-        if call.scope is None:
-            found.items.extend(item for source in self._sources for item in source())
-        return replace(found, items=worst_first(found.items))
+        eyes = (call.scope, call.caller.svm)
+        found = await self._last.get(eyes, lambda: self._store.read(lambda tx: self._overview(tx, call)))
+        of_node = [item for source in self._sources for item in source()] if call.scope is None else []
+        return replace(found, items=worst_first([*found.items, *of_node]))
 
     async def outages(self, call: Call) -> Mapping[OfServer, tuple[Outage, ...]]:
         """Return the outages of key servers within :data:`HISTORY`. Raises StoreError."""
@@ -134,8 +141,8 @@ class Attention:
             manager = require_key_manager(tx, call, key_manager)
             servers = tx.key_servers(manager.uuid)
             seen = tx.observations([server.uuid for server in servers])
-            used = _certificates(tx, manager, "", servers, _told(call, seen))
-            return self._sentences(used)
+            installed = installed_certificates(tx, manager)
+            return self._sentences(_certificates(manager, "", servers, installed, _told(call, seen)))
 
         return await self._store.read(read)
 
@@ -150,19 +157,16 @@ class Attention:
         found = Overview([], [], [], nodes, cluster, now)
         listed: list[UsedCertificate] = []
         full = call.caller.svm is None
-        for manager, servers in tx.watched():
-            if not call.sees(manager.svm):
-                continue
-            vserver = manager.svm.name if manager.svm else cluster
-            watched = self._watched(tx, manager, vserver, servers, nodes)
-            found.items.extend([*key_items(watched), *server_items(watched, nodes, full=full)])
-            if call.scope is None:
-                found.items.extend(orphan_items(watched))
+        enabled = [(manager, servers) for manager, servers in tx.watched() if call.sees(manager.svm)]
+        installed = installed_certificates(tx, *(manager for manager, _ in enabled))
+        for watched in self._watched(tx, call, enabled, installed, nodes, cluster):
+            found.items.extend([*key_items(watched), *server_items(watched, nodes, full=full), *orphan_items(watched)])
+            certificates = partial(_certificates, watched.of, watched.vserver, watched.servers, installed)
             told = _told(call, watched.observations)
-            used = _certificates(tx, manager, vserver, servers, told)
+            used = certificates(told)
             found.certificates.extend(used)
             if full and any(each.reason == EXPIRED for each in told):  # the item of such a server names the certificate
-                used = _certificates(tx, manager, vserver, servers, [each for each in told if each.reason != EXPIRED])
+                used = certificates([each for each in told if each.reason != EXPIRED])
             listed += used
             found.managers.append(watched if full else without_network(watched))
         found.items.extend(of_cluster.certificate_items(listed, now))
@@ -172,20 +176,41 @@ class Attention:
         return found
 
     def _watched(
-        self, tx: Rows, manager: KeyManager, vserver: str, servers: Sequence[KeyServer], nodes: Sequence[Node]
-    ) -> Watched:
-        observations = tx.observations([server.uuid for server in servers])
-        topology = load_topology(tx, manager)
-        return Watched(
-            of=manager,
-            vserver=vserver,
-            servers=servers,
-            observations=observations,
-            survival=survival_of(tx, topology, observations, nodes),
-            client_certificate=topology.certificates.get(manager.client_certificate),
-            orphans=tx.orphans(manager.uuid),
-            refused=frozenset(filter(self._is_refused, (server.address.host for server in servers))),
-        )
+        self,
+        tx: Rows,
+        call: Call,
+        enabled: Sequence[tuple[KeyManager, Sequence[KeyServer]]],
+        installed: Mapping[str, Certificate],
+        nodes: Sequence[Node],
+        cluster: str,
+    ) -> Iterator[Watched]:
+        """Yield each of these key managers with all that is stored about it: one statement for each kind of row."""
+        servers_of = {manager.uuid: servers for manager, servers in enabled}
+        manager_of = {server.uuid: server.key_manager for servers in servers_of.values() for server in servers}
+        seen = _grouped(tx.observations(list(manager_of)), lambda each: manager_of[each.key_server])
+        orphans = tx.orphans(*servers_of) if call.scope is None else ()
+        orphans_of = _grouped(orphans, attrgetter("key_manager"))
+        survivals = survivals_of(tx, servers_of, seen, nodes)
+        for manager, servers in enabled:
+            client = installed.get(manager.client_certificate)
+            yield Watched(
+                of=manager,
+                vserver=manager.svm.name if manager.svm else cluster,
+                servers=[replace(server, sealed_password=None) for server in servers],
+                observations=seen[manager.uuid],
+                survival=survivals[manager.uuid],
+                client_certificate=client and replace(client, sealed_private_key=None),
+                orphans=orphans_of[manager.uuid],
+                refused=frozenset(filter(self._is_refused, (server.address.host for server in servers))),
+            )
+
+
+def _grouped(rows: Iterable[T], manager_of: Callable[[T], str]) -> defaultdict[str, list[T]]:
+    """Return rows by key manager."""
+    found: defaultdict[str, list[T]] = defaultdict(list)
+    for row in rows:
+        found[manager_of(row)].append(row)
+    return found
 
 
 def _told(call: Call, observations: Sequence[Observation]) -> list[Observation]:
@@ -194,15 +219,15 @@ def _told(call: Call, observations: Sequence[Observation]) -> list[Observation]:
 
 
 def _certificates(
-    tx: CertificateRows,
     manager: KeyManager,
     vserver: str,
     servers: Sequence[KeyServer],
+    installed: Mapping[str, Certificate],
     observations: Sequence[Observation],
 ) -> list[UsedCertificate]:
     """Return the certificates of a key manager, and those that its servers showed last."""
     addresses = {server.uuid: str(server.address) for server in servers}
-    used = list(used_certificates(tx, [(manager, vserver)]))
+    used = used_certificates([(manager, vserver)], installed)
     for seen in observations:
         used += peer_certificates(seen, manager.svm, vserver, seen.host or addresses[seen.key_server])
     return used

@@ -75,10 +75,10 @@ def require_made_cluster(cluster: Cluster | None) -> Cluster:
 
 
 def installed_certificates(
-    tx: CertificateRows, key_manager: KeyManager, *, lock: bool = False
+    tx: CertificateRows, *key_managers: KeyManager, lock: bool = False
 ) -> dict[str, Certificate]:
-    """Return those of a key manager's certificates that are installed, by uuid."""
-    wanted = {key_manager.client_certificate, *key_manager.server_ca_certificates}
+    """Return those of the key managers' certificates that are installed, by uuid."""
+    wanted = {uuid for each in key_managers for uuid in (each.client_certificate, *each.server_ca_certificates)}
     return {certificate.uuid: certificate for certificate in tx.certificates(wanted, lock=lock)}
 
 

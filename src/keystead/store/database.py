@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Hashable
 
     from sqlalchemy import Connection, Engine
 
@@ -19,7 +19,8 @@ class Database:
 
     ``reader`` and ``writer`` begin the right kind of transaction at their first statement. ``readers`` and ``writers``
     are numbers of threads, and of connections. ``inline_reader`` never waits. It is None if every read crosses a
-    network. ``version`` returns, on a connection of ``inline_reader``, a number that changes with every commit.
+    network. ``version`` returns a value that changes with every commit of any process: on one connection of
+    ``inline_reader``, or on any of ``reader`` if there is none.
     """
 
     reader: Engine
@@ -29,7 +30,7 @@ class Database:
     writers: int
     row_locks: bool
     classify: Classify
-    version: Callable[[Connection], int] | None = None
+    version: Callable[[Connection], Hashable]
 
     def dispose(self) -> None:
         """Close all connections that are not in use."""

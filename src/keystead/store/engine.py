@@ -22,7 +22,7 @@ from keystead.store.schema import check_schema
 from keystead.store.workers import Workers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Hashable, Sequence
 
     from sqlalchemy import Connection, Engine
 
@@ -57,6 +57,12 @@ def _retrieve_failure(outcome: asyncio.Future[Any]) -> None:
         outcome.exception()
 
 
+def _version(database: Database) -> Hashable:
+    """Return the version of a database behind a network."""
+    with database.reader.connect() as connection:
+        return database.version(connection)
+
+
 class SqlStore:
     """An implementation of :class:`keystead.service.ports.store.Store`.
 
@@ -73,6 +79,7 @@ class SqlStore:
         self._readers = Workers("keystead-read", database.readers)
         self._writers = Workers("keystead-write", database.writers)
         self._inline_connection: Connection | None = None
+        self._inlines = 0
         self._closed = False
         self._changed = asyncio.Event()
 
@@ -95,17 +102,25 @@ class SqlStore:
                 return self._read_inline(self.database.inline_reader, work)
         return await self.read(work)
 
-    def version(self) -> int | None:
+    def version(self) -> Hashable | None:
         """Return a value that changes when anything was committed. None if this would cost a read, or if it fails."""
         self._check_open()
-        if self.database.inline_reader is None or self.database.version is None:
+        if self.database.inline_reader is None:
             return None
         try:
-            self._inline_connection = self._inline_connection or self.database.inline_reader.connect()
-            return self.database.version(self._inline_connection)
+            connection = self._inline(self.database.inline_reader)
+            return self._inlines, self.database.version(connection)
         except (SQLAlchemyError, StoreError, RunAgain):
             self._close_inline_connection()
             return None
+
+    async def read_version(self) -> Hashable | None:
+        """Return such a value, by a read in a worker thread where it costs one. None if it fails."""
+        if self.database.inline_reader is not None:
+            return self.version()
+        with suppress(SQLAlchemyError):
+            return await self.examine(_version)
+        return None
 
     async def write(self, work: Callable[[Transaction], T]) -> T:
         """Run a function in a transaction and commit. Raises StoreError, StoreConflict, or what the function raises.
@@ -157,14 +172,21 @@ class SqlStore:
 
     def _read_inline(self, inline_reader: Engine, work: Callable[[Transaction], T]) -> T:
         """Read on a connection that stays checked out, because taking one from the pool costs as much as the read."""
-        self._inline_connection = self._inline_connection or inline_reader.connect()
+        connection = self._inline(inline_reader)
         try:
-            result = self._run(self._inline_connection, work)
-            self._inline_connection.rollback()
+            result = self._run(connection, work)
+            connection.rollback()
         except BaseException:
             self._close_inline_connection()
             raise
         return result
+
+    def _inline(self, inline_reader: Engine) -> Connection:
+        """Return the connection for inline reads. Versions of two connections cannot be compared, so it is counted."""
+        if self._inline_connection is None:
+            self._inline_connection = inline_reader.connect()
+            self._inlines += 1
+        return self._inline_connection
 
     def _close_inline_connection(self) -> None:
         """Return the connection to its pool, after a failure or at the end. The next inline read takes a new one."""

@@ -75,7 +75,7 @@ _DELETE_DETACHED = delete(tables.detached_key_servers).where(_detached.uuid == b
 _unclaimed = tables.unclaimed_objects.c
 _UNCLAIMED = (
     select(tables.unclaimed_objects)
-    .where(_unclaimed.key_manager == bindparam("k"))
+    .where(_unclaimed.key_manager.in_(bindparam("ks", expanding=True)))
     .order_by(_unclaimed.key_server, _unclaimed.name, _unclaimed.unique_identifier)
 )
 _DISMISS_UNCLAIMED = (
@@ -180,14 +180,12 @@ class KeepingRows(Statements):
     def delete_detached_key_server(self, uuid: str) -> None:
         self.change(_DELETE_DETACHED, {"u": uuid})
 
-    def orphans(self, key_manager: str) -> tuple[Orphan, ...]:
-        return self.all(_UNCLAIMED, {"k": key_manager}, _orphan)
+    def orphans(self, *key_managers: str) -> tuple[Orphan, ...]:
+        return self.all(_UNCLAIMED, {"ks": list(key_managers)}, _orphan)
 
     def put_orphans(self, found: Sequence[Orphan]) -> None:
         known = {
-            (each.key_server, each.unique_identifier)
-            for key_manager in {each.key_manager for each in found}
-            for each in self.orphans(key_manager)
+            (each.key_server, each.unique_identifier) for each in self.orphans(*{each.key_manager for each in found})
         }
         rows = [
             columns_of(tables.unclaimed_objects, each)

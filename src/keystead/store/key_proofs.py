@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from functools import cache, reduce
-from itertools import groupby
+from itertools import groupby, zip_longest
 from operator import add, attrgetter
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from keystead.store.keys import copy_of
 from keystead.store.statements import Statements, columns_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from sqlalchemy import Row, Select
 
@@ -67,20 +67,21 @@ _MARK = case({presence.value: MARKS.index(mark) for presence, mark in MARK_OF.it
 
 @cache
 def _key_groups(servers: int) -> Select[Any]:
-    """Return a statement that counts keys by what is known of their copies on so many servers (``s0``, ``s1``, ...).
+    """Return a statement that counts keys by what is known of their copies on so many servers of their key manager.
 
-    It also returns the first keys of each group. It is one pass over the keys. For each key it makes a decimal digit
-    per server, the best mark there, and the time of the last proof. Then it groups by these digits and numbers each
-    group by name.
+    ``s0`` are the first servers of all key managers (``ks``), ``s1`` the second ones, and so on. It also returns the
+    first keys of each group. It is one pass over the keys. For each key it makes a decimal digit per server, the best
+    mark there, and the time of the last proof. Then it groups by these digits and numbers each group by name.
     """
     numbers = range(servers)
-    here = [_copies.key_server == bindparam(f"s{number}") for number in numbers]
+    here = [_copies.key_server.in_(bindparam(f"s{number}", expanding=True)) for number in numbers]
     proven = _copies.presence == Presence.PRESENT.value
     committed = and_(_attempts.key == _keys.uuid, _attempts.state == AttemptState.COMMITTED.value)
     of_attempt = and_(_copies.key == _attempts.key, _copies.attempt == _attempts.number)
     marks = (func.max(case((here[number], _MARK), else_=0)) * 10**number for number in numbers)
     per_key = (
         select(
+            _keys.key_manager,
             _keys.key_id,
             _keys.name,
             reduce(add, marks).label("marks"),
@@ -90,13 +91,16 @@ def _key_groups(servers: int) -> Select[Any]:
             ),
         )
         .select_from(tables.keys.outerjoin(tables.key_attempts, committed).outerjoin(tables.key_copies, of_attempt))
-        .where(_keys.key_manager == bindparam("k"), _keys.state.in_([state.value for state in KEPT_STATES]))
-        .group_by(_keys.uuid, _keys.key_id, _keys.name)
+        .where(
+            _keys.key_manager.in_(bindparam("ks", expanding=True)),
+            _keys.state.in_([state.value for state in KEPT_STATES]),
+        )
+        .group_by(_keys.uuid, _keys.key_manager, _keys.key_id, _keys.name)
         .subquery()
     )
-    group = per_key.c.marks
+    group = (per_key.c.key_manager, per_key.c.marks)
     ranked = select(
-        group,
+        *group,
         per_key.c.key_id,
         per_key.c.name,
         func.row_number().over(partition_by=group, order_by=(per_key.c.name, per_key.c.key_id)).label("place"),
@@ -106,17 +110,21 @@ def _key_groups(servers: int) -> Select[Any]:
             for number in numbers
         ),
     ).subquery()
-    return select(ranked).where(ranked.c.place <= bindparam("limit")).order_by(ranked.c.marks, ranked.c.place)
+    first = select(ranked).where(ranked.c.place <= bindparam("limit"))
+    return first.order_by(ranked.c.key_manager, ranked.c.marks, ranked.c.place)
 
 
 class KeyProofRows(Statements):
     """The rows of proven copies and of reports."""
 
-    def key_groups(self, key_manager: str, servers: Sequence[str], limit: int) -> tuple[KeyGroup, ...]:
-        asked = servers or ("",)
-        bound = {"k": key_manager, "limit": limit} | {f"s{number}": uuid for number, uuid in enumerate(asked)}
-        rows = self.all(_key_groups(len(asked)), bound, lambda row: row)
-        return tuple(_key_group(servers, marks, list(group)) for marks, group in groupby(rows, attrgetter("marks")))
+    def key_groups(self, servers: Mapping[str, Sequence[str]], limit: int) -> Mapping[str, tuple[KeyGroup, ...]]:
+        places = [[uuid for uuid in place if uuid] for place in zip_longest(*servers.values())] or [[]]
+        bound = {"ks": list(servers), "limit": limit} | {f"s{number}": place for number, place in enumerate(places)}
+        rows = self.all(_key_groups(len(places)), bound, lambda row: row)
+        found: dict[str, list[KeyGroup]] = {key_manager: [] for key_manager in servers}
+        for (key_manager, marks), group in groupby(rows, attrgetter("key_manager", "marks")):
+            found[key_manager].append(_key_group(servers[key_manager], marks, list(group)))
+        return {key_manager: tuple(groups) for key_manager, groups in found.items()}
 
     def newest_copy(self, key_server: str, host: str) -> Copy | None:
         return self.one(_NEWEST_COPY, {"s": key_server, "h": host}, copy_of)

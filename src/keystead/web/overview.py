@@ -5,10 +5,11 @@ Pure: it only puts into words and figures what the service found.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from operator import attrgetter
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from keystead.core.attention.items import Severity, Subject
 from keystead.core.availability import PRIMARY, SERVER, void_nodes
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
+    from keystead.core.attention.items import Item
     from keystead.core.attention.key_managers import Watched
     from keystead.core.availability import UsedCertificate
     from keystead.core.model import KeyServer, Observation
@@ -47,16 +49,15 @@ HORIZON: Final = timedelta(days=200)
 TIMELINE_ROWS: Final = 12
 SOON: Final = timedelta(days=30)
 
+_order: Final = attrgetter("order")
 _TONE_OF: Final = {Severity.CRITICAL: Tone.BAD, Severity.WARNING: Tone.WARN}
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A primary key server in the matrix. ``gaps`` are its outages in 24 hours: begin and width, in percent.
+    """A primary key server in the matrix. ``gaps`` are its outages in 24 hours: begin and width, in percent."""
 
-    ``path`` is that of its page.
-    """
-
+    key_manager: str
     name: str
     address: str
     uuid: str
@@ -65,7 +66,11 @@ class Cell:
     latency_ms: int | None
     gaps: tuple[tuple[float, float], ...]
     secondaries: tuple[tuple[str, Tone], ...]
-    path: str
+
+    @property
+    def path(self) -> str:
+        """The path of its page."""
+        return key_server_path(self.key_manager, self.address)
 
     @property
     def word(self) -> str:
@@ -166,36 +171,56 @@ def _next_failure(managers: Sequence[Watched]) -> str:
     )
 
 
-def rows(found: Overview, outages: Outages) -> list[Row]:
-    """Return the key managers, the worst first."""
-    ends = _next_ends(found)
-    made = [_row(found, outages, manager, ends.get(manager.vserver)) for manager in found.managers]
-    return sorted(made, key=lambda row: (row.tone.order, row.survives, row.vserver))
+def rows(found: Overview, outages: Outages) -> tuple[list[Row], list[Tone]]:
+    """Return the worst :data:`ROWS` key managers, the worst first, and how the others stand."""
+    ends, worst, void = _next_ends(found), _tones(found.items), void_nodes(found.nodes)
+    ranked = []
+    for watched in found.managers:
+        states = _states(watched, void, found.time)
+        tones = (worst.get(watched.of.uuid, Tone.OK), *(each.tone for each in states))
+        ranked.append((min(tones, key=_order), watched, states))
+    ranked.sort(key=lambda each: (each[0].order, each[1].survival.now.survives, each[1].vserver))
+    shown = [
+        _row(found, outages, watched, ends.get(watched.vserver), tone, states)
+        for tone, watched, states in ranked[:ROWS]
+    ]
+    return shown, [tone for tone, _, _ in ranked[ROWS:]]
 
 
-def folded(hidden: Sequence[Row]) -> str:
+def folded(hidden: Sequence[Tone]) -> str:
     """Return a sentence about the key managers that a page does not show, empty if there are none."""
     if not hidden:
         return ""
-    tones = Counter(row.tone for row in hidden)
+    tones = Counter(hidden)
     words = ", ".join(f"{tones[tone]} {WORDS[tone]}" for tone in Tone if tones[tone])
     return f"{counted(len(hidden), 'more key manager')}: {words}."
 
 
-def _row(found: Overview, outages: Outages, watched: Watched, end: UsedCertificate | None) -> Row:
-    void = void_nodes(found.nodes)
-    seen = [each for each in watched.observations if each.node not in void]
-    cells = tuple(_cell(found, outages, watched, server, seen) for server in watched.servers)
+def _tones(items: Iterable[Item]) -> dict[str, Tone]:
+    """Return the tone of the worst item of each key manager (uuid)."""
+    tones: dict[str, Tone] = {}
+    for item in items:
+        tone = _TONE_OF[item.severity]
+        tones[item.key_manager] = min(tone, tones.get(item.key_manager, tone), key=_order)
+    return tones
+
+
+def _row(
+    found: Overview,
+    outages: Outages,
+    watched: Watched,
+    end: UsedCertificate | None,
+    tone: Tone,
+    states: Sequence[_ServerState],
+) -> Row:
+    """Return a key manager in the matrix. ``end`` is its certificate that ends first."""
     now = watched.survival.now
-    about = [item for item in found.items if item.key_manager == watched.of.uuid]
-    worst = min((_TONE_OF[item.severity] for item in about), key=lambda tone: tone.order, default=Tone.OK)
-    tones = [cell.tone for cell in cells]
     return Row(
         uuid=watched.of.uuid,
         vserver=watched.vserver,
-        tone=min((worst, *tones), key=lambda tone: tone.order),
-        cells=cells,
-        available=sum(tone in {Tone.OK, Tone.WARN} for tone in tones),
+        tone=tone,
+        cells=tuple(_cell(found, outages, watched, state) for state in states),
+        available=sum(state.tone in {Tone.OK, Tone.WARN} for state in states),
         keys=watched.survival.keys,
         unreadable=now.unreadable.keys,
         sole=watched.survival.sole,
@@ -206,27 +231,46 @@ def _row(found: Overview, outages: Outages, watched: Watched, end: UsedCertifica
     )
 
 
-def _cell(found: Overview, outages: Outages, watched: Watched, server: KeyServer, seen: Sequence[Observation]) -> Cell:
+class _ServerState(NamedTuple):
+    """How a key server stands, what nodes observed of its primary, and how its secondaries stand."""
+
+    server: KeyServer
+    tone: Tone
+    note: str
+    primary: Sequence[Observation]
+    secondaries: tuple[tuple[str, Tone], ...]
+
+
+def _states(watched: Watched, void: frozenset[str], now: datetime) -> list[_ServerState]:
+    """Return how the key servers of a key manager stand. What ``void`` nodes (uuids) observed does not count."""
+    seen: defaultdict[tuple[str, str], list[Observation]] = defaultdict(list)
+    for each in watched.observations:
+        if each.node not in void:
+            seen[each.key_server, each.host].append(each)
+    states = []
+    for server in watched.servers:
+        primary = seen[server.uuid, PRIMARY]
+        secondaries = tuple((host, state_tone(seen[server.uuid, host])) for host in server.secondary_key_servers)
+        tone, note = server_state(primary, watched.survival.now.away.get(server.uuid), now)
+        if tone is Tone.OK and any(each is not Tone.OK for _, each in secondaries):
+            tone, note = Tone.WARN, "a secondary is lost"
+        states.append(_ServerState(server, tone, note, primary, secondaries))
+    return states
+
+
+def _cell(found: Overview, outages: Outages, watched: Watched, state: _ServerState) -> Cell:
+    server = state.server
     address = str(server.address)
-    primary = [each for each in seen if (each.key_server, each.host) == (server.uuid, PRIMARY)]
-    secondaries = tuple(
-        (host, state_tone([each for each in seen if (each.key_server, each.host) == (server.uuid, host)]))
-        for host in server.secondary_key_servers
-    )
-    away = watched.survival.now.away.get(server.uuid)
-    tone, note = server_state(primary, away, found.time)
-    if tone is Tone.OK and any(each is not Tone.OK for _, each in secondaries):
-        tone, note = Tone.WARN, "a secondary is lost"
     return Cell(
+        key_manager=watched.of.uuid,
         name=server.address.host if server.address.port == DEFAULT_PORT else address,
         address=address,
         uuid=server.uuid,
-        tone=tone,
-        note=note,
-        latency_ms=max((each.latency_ms for each in primary if each.latency_ms), default=None),
+        tone=state.tone,
+        note=state.note,
+        latency_ms=max((each.latency_ms for each in state.primary if each.latency_ms), default=None),
         gaps=gaps(outages.get((watched.vserver, address), ()), found.time, HISTORY),
-        secondaries=secondaries,
-        path=key_server_path(watched.of.uuid, address),
+        secondaries=state.secondaries,
     )
 
 
@@ -291,8 +335,9 @@ def timeline(found: Overview) -> list[End]:
             each.not_after,
         )
         for each in unique
+        if each.not_after - found.time < HORIZON
     ]
-    return sorted((each for each in ends if each.left < HORIZON), key=lambda each: (each.not_after, each.name))
+    return sorted(ends, key=lambda each: (each.not_after, each.name))
 
 
 def _whose(used: UsedCertificate) -> str:

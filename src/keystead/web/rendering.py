@@ -10,7 +10,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from starlette.responses import HTMLResponse, Response
 
 from keystead.web.links import item_path
@@ -23,6 +23,7 @@ STATIC: Final[Mapping[str, str]] = {"console.css": "text/css", "console.js": "te
 """The files that pages load, with their media types."""
 
 _VOLATILE = re.compile(r"<!--~-->.*?<!--/~-->", re.DOTALL)
+_BEGIN, _END = Markup("<!--~-->"), Markup("<!--/~-->")
 _UNITS: Final = (("day", timedelta(days=1)), ("hour", timedelta(hours=1)), ("minute", timedelta(minutes=1)))
 
 
@@ -44,7 +45,7 @@ def volatile(text: object) -> Markup:
 
     It is left out of a page's tag, so that a poll finds nothing new.
     """
-    return Markup("<!--~-->{}<!--/~-->").format(text)
+    return _BEGIN + escape(text) + _END
 
 
 def machine_time(time: datetime) -> str:

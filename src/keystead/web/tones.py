@@ -16,7 +16,10 @@ class Tone(StrEnum):
     @property
     def order(self) -> int:
         """The place in an order of the worst first."""
-        return list(Tone).index(self)
+        return _ORDER[self]
+
+
+_ORDER = {tone: place for place, tone in enumerate(Tone)}
 
 
 WORDS = {Tone.OK: "available", Tone.WARN: "degraded", Tone.BAD: "lost", Tone.UNKNOWN: "not known"}

@@ -284,7 +284,7 @@ def survival(
         sole_named=_named(sole),
         losses=tuple(losses[1:]),
         survives=_survives(losses),
-        now=_now(uuids, groups, away),
+        now=_now(uuids, groups, away, losses),
         patterns=tuple(
             _pattern(group, servers, domain_of, away)
             for _, group in sorted(zip(held, groups, strict=True), key=lambda each: (each[0], -each[1].keys))
@@ -293,10 +293,19 @@ def survival(
     )
 
 
-def _now(members: Mapping[str, frozenset[str]], groups: Collection[KeyGroup], away: Mapping[str, Away]) -> Now:
-    """Return what the keys survive while these servers are away. ``members`` are the servers (uuids) of each domain."""
+def _now(
+    members: Mapping[str, frozenset[str]],
+    groups: Collection[KeyGroup],
+    away: Mapping[str, Away],
+    losses: list[Loss],
+) -> Now:
+    """Return what the keys survive while these servers are away. ``members`` are the servers (uuids) of each domain.
+
+    ``losses`` are those while all servers answer.
+    """
     answering = {domain: of for domain, of in members.items() if not of <= away.keys()}
-    losses = _losses(answering, groups, frozenset(away))
+    if away:
+        losses = _losses(answering, groups, frozenset(away))
     survives = _survives(losses)
     return Now(
         away=away,

@@ -235,10 +235,11 @@ class RemovalRows(Protocol):
 class ReportRows(Protocol):
     """Proofs of keys, counted, and reports of verifications and drills."""
 
-    def key_groups(self, key_manager: str, servers: Sequence[str], limit: int) -> tuple[KeyGroup, ...]:
-        """Return the committed and retired keys in groups: their copies lie alike on these servers.
+    def key_groups(self, servers: Mapping[str, Sequence[str]], limit: int) -> Mapping[str, tuple[KeyGroup, ...]]:
+        """Return the committed and retired keys of key managers (uuids) in groups, by key manager.
 
-        Only copies of committed attempts count. Each group names its first ``limit`` keys by key id.
+        The copies of the keys in one group lie alike on ``servers``, which has the servers (uuids) of each key manager.
+        Only copies of committed attempts count. Each group names its first ``limit`` keys by name.
         """
         ...
 
@@ -307,7 +308,9 @@ class DetachedRows(Protocol):
 class OrphanRows(Protocol):
     """Orphaned objects."""
 
-    def orphans(self, key_manager: str) -> tuple[Orphan, ...]: ...
+    def orphans(self, *key_managers: str) -> tuple[Orphan, ...]:
+        """Return the orphans of these key managers, by server."""
+        ...
 
     def put_orphans(self, found: Sequence[Orphan]) -> None:
         """Store what was found. What is known keeps the time at which it was found first, and its dismissal."""

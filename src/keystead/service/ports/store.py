@@ -117,6 +117,13 @@ class Store(Protocol[Rows_co]):
         """Return a value that changes with every commit of any process; None where that would cost a read."""
         ...
 
+    async def read_version(self) -> Hashable | None:
+        """Return such a value, by a read where it costs one; None if it cannot be read.
+
+        A value of :meth:`version` and one of this method may differ although nothing was committed.
+        """
+        ...
+
     async def write(self, work: Callable[[Rows_co], T]) -> T: ...
     async def changed(self, within_s: float) -> None:
         """Return when this process has moved the change marker since the last call, or so many seconds later."""

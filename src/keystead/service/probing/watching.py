@@ -19,6 +19,7 @@ from keystead.core.availability import (
     own_certificate,
 )
 from keystead.service.announcing import add_events, cluster_name
+from keystead.service.loading import installed_certificates
 from keystead.service.ports.cluster import ClusterRows, EventRows, NodeRows, ObservationRows
 from keystead.service.ports.configuration import CertificateRows, KeyManagerRows, KeyServerRows
 from keystead.service.probing.observations import places
@@ -213,18 +214,21 @@ def _configuration(tx: Rows) -> Configuration:
         for server in servers:
             for place, address in places(server).items():
                 watched[place] = Watched(place, address, server, manager, vserver)
-    return Configuration(marker, watched, tuple(used_certificates(tx, in_use)))
+    installed = installed_certificates(tx, *(manager for manager, _ in in_use))
+    return Configuration(marker, watched, tuple(used_certificates(in_use, installed)))
 
 
-def used_certificates(tx: CertificateRows, in_use: Sequence[tuple[KeyManager, str]]) -> Iterable[UsedCertificate]:
+def used_certificates(
+    in_use: Sequence[tuple[KeyManager, str]], installed: Mapping[str, Certificate]
+) -> list[UsedCertificate]:
     """Return the client certificates and server CAs in use, once for each use by a key manager.
 
-    ``in_use`` are key managers, each with the name of its SVM or of the cluster.
+    ``in_use`` are key managers, each with the name of its SVM or of the cluster. ``installed`` are certificates by
+    uuid.
     """
-    uses = [
-        (uuid, manager.svm, vserver)
+    return [
+        own_certificate(installed[uuid], manager.svm, vserver)
         for manager, vserver in in_use
         for uuid in (manager.client_certificate, *manager.server_ca_certificates)
+        if uuid in installed
     ]
-    found = {each.uuid: each for each in tx.certificates(sorted({uuid for uuid, _, _ in uses}))}
-    return [own_certificate(found[uuid], svm, vserver) for uuid, svm, vserver in uses if uuid in found]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from keystead.web.declaration import Page
-from keystead.web.overview import HORIZON, ROWS, TIMELINE_ROWS, folded, rows, timeline, verdict
+from keystead.web.overview import HORIZON, TIMELINE_ROWS, folded, rows, timeline, verdict
 from keystead.web.rendering import page
 from keystead.web.shell import shell
 
@@ -21,14 +21,14 @@ KEY_SERVERS: Final = "/api/security/key-managers/-/key-servers/-"
 async def overview(request: PageRequest) -> Response:
     """Show the overview."""
     found = await request.services.attention.overview(request.call)
-    managers = rows(found, await request.services.attention.outages(request.call))
+    shown, hidden = rows(found, await request.services.attention.outages(request.call))
     ends = timeline(found)
     context = {
         "found": found,
         "verdict": verdict(found),
-        "rows": managers[:ROWS],
-        "folded": folded(managers[ROWS:]),
-        "managers": len(managers),
+        "rows": shown,
+        "folded": folded(hidden),
+        "managers": len(found.managers),
         "ends": ends[:TIMELINE_ROWS],
         "later_ends": len(ends[TIMELINE_ROWS:]),
         "horizon": HORIZON.days,

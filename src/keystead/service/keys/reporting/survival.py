@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from keystead.core.errors import OntapError
 from keystead.core.keys.away import Away, away, readable_hosts
 from keystead.core.keys.creating import CreateState, NewKey, plan_create
+from keystead.core.keys.domains import domains
 from keystead.core.keys.guarding import without_aborted
 from keystead.core.keys.keeping import KEPT_STATES
 from keystead.core.keys.survival import MAX_NAMED, KeyGroupCounter, has_shared_addresses, survival
@@ -157,29 +158,47 @@ def survival_of(
     ``lost`` are servers (uuids) that count as away as well.
     """
     now_away = away(topology.servers, observations, nodes) | dict.fromkeys(lost, Away.NOT_RESPONDING)
-    return survival(topology.servers, topology.domain_of, _key_groups(tx, topology), now_away)
+    groups = _key_groups(tx, {topology.key_manager.uuid: topology.servers})
+    return survival(topology.servers, topology.domain_of, groups[topology.key_manager.uuid], now_away)
 
 
-def _key_groups(tx: CountedRows, topology: ServerTopology) -> Sequence[KeyGroup]:
-    """Return the keys of a key manager in groups: the copies of those in one group lie alike.
+def survivals_of(
+    tx: Rows,
+    servers: Mapping[str, Sequence[KeyServer]],
+    observations: Mapping[str, Sequence[Observation]],
+    nodes: Sequence[Node],
+) -> Mapping[str, Survival]:
+    """Return the same for several key managers (uuids), read together: their servers, and what was observed of each."""
+    uuids = [server.uuid for of in servers.values() for server in of]
+    profiles = {each.key_server: each for each in tx.profiles(uuids)}
+    groups = _key_groups(tx, servers)
+    return {
+        manager: survival(of, domains(of, profiles), groups[manager], away(of, observations[manager], nodes))
+        for manager, of in servers.items()
+    }
+
+
+def _key_groups(tx: CountedRows, servers: Mapping[str, Sequence[KeyServer]]) -> Mapping[str, Sequence[KeyGroup]]:
+    """Return the keys of each key manager (uuid) in groups: the copies of those in one group lie alike.
 
     The database counts the keys. If servers share addresses, they are counted here, because then it matters at which
     address a copy is.
     """
-    if has_shared_addresses(topology.servers):
-        return _count_keys(tx, topology).groups
-    return tx.key_groups(topology.key_manager.uuid, [server.uuid for server in topology.servers], MAX_NAMED)
+    shared = {manager for manager, of in servers.items() if has_shared_addresses(of)}
+    counted = {manager: [each.uuid for each in of] for manager, of in servers.items() if manager not in shared}
+    groups = tx.key_groups(counted, MAX_NAMED) if counted else {}
+    return {**groups, **{manager: _count_keys(tx, manager, servers[manager]).groups for manager in shared}}
 
 
-def _count_keys(tx: CountedRows, topology: ServerTopology) -> KeyGroupCounter:
+def _count_keys(tx: CountedRows, key_manager: str, servers: Sequence[KeyServer]) -> KeyGroupCounter:
     """Count a key manager's committed and retired keys, page by page, by where their copies are."""
     counted, after = KeyGroupCounter(), ""
-    while keys := tx.keys_in(topology.key_manager.uuid, KEPT_STATES, after, KEYS_PER_READ):
+    while keys := tx.keys_in(key_manager, KEPT_STATES, after, KEYS_PER_READ):
         after = keys[-1].uuid
         uuids = [key.uuid for key in keys]
         copies: dict[str, list[Copy]] = {uuid: [] for uuid in uuids}
         for copy in without_aborted(tx.copies(uuids), tx.attempts(uuids)):
             copies[copy.key].append(copy)
         for key in keys:
-            counted.count(key, copies[key.uuid], topology.servers)
+            counted.count(key, copies[key.uuid], servers)
     return counted

@@ -1,0 +1,53 @@
+"""What was read last from the database, used again while nothing was written.
+
+Pages of the console, open in many browsers, ask for the same again and again.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final, Generic, NamedTuple, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Hashable
+
+    from keystead.service.ports.store import Store
+
+T = TypeVar("T")
+
+LONGEST_S: Final = 30.0
+"""How long a value is used at most, because what is shown also depends on the time: a certificate ends."""
+
+
+class _Read(NamedTuple, Generic[T]):
+    """A value with the version of the database before it was read, and the time of that."""
+
+    version: Hashable
+    at: float
+    value: T
+
+
+class LastRead(Generic[T]):
+    """The values that were read last, by key. The key must say whose eyes a value is for.
+
+    A value is used again while the version of the database is the same, for at most :data:`LONGEST_S`. It is held in
+    memory, so it must not hold a secret, and nobody may change it. ``clock`` returns seconds.
+    """
+
+    def __init__(self, store: Store[object], clock: Callable[[], float] = time.monotonic) -> None:
+        self._store = store
+        self._clock = clock
+        self._read: dict[Hashable, _Read[T]] = {}
+
+    async def get(self, key: Hashable, read: Callable[[], Awaitable[T]]) -> T:
+        """Return the value of this key, by ``read`` unless it is known. Raises what ``read`` raises."""
+        version, now = await self._store.read_version(), self._clock()
+        self._read = {
+            each: known for each, known in self._read.items() if known.version == version and now < known.at + LONGEST_S
+        }
+        if key in self._read:
+            return self._read[key].value
+        value = await read()
+        if version is not None:
+            self._read[key] = _Read(version, now, value)
+        return value

@@ -1,0 +1,185 @@
+"""What needs somebody, read together for all key managers, and read again only after a write. On both engines."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+from sqlalchemy import event
+
+from keystead.app.clock import SystemClock
+from keystead.core.attention.items import Item, Severity, Subject
+from keystead.core.keys.model import AttemptState, KeyState, Orphan, Presence
+from keystead.core.model import Cluster, KeyManager, KeyServer, Observation, PeerCertificate, Role, State, Svm
+from keystead.core.server_address import ServerAddress
+from keystead.service.attention import Attention
+from keystead.service.context import Call, Caller
+from tests.store import samples
+from tests.store.keys import attempt, copy, key
+from tests.store.samples import NOON
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from keystead.service.ports.store import Transaction
+    from keystead.store import SqlStore
+
+SERVERS = 4
+CLUSTER = Call(Caller("admin", Role.ADMIN, "127.0.0.1"), "GET", "/")
+SHOWN = PeerCertificate("key server", "CA", "0A", NOON)
+
+
+def svm(number: int) -> Svm:
+    """Return an SVM."""
+    return Svm(f"svm-{number}", f"svm{number}")
+
+
+def of_svm(number: int) -> Call:
+    """Return a call by an account of an SVM."""
+    return replace(CLUSTER, caller=replace(CLUSTER.caller, svm=svm(number)), scope=svm(number))
+
+
+def tunnelled(number: int) -> Call:
+    """Return a call by an account of the cluster, confined to an SVM."""
+    return replace(CLUSTER, scope=svm(number))
+
+
+def fill(tx: Transaction, managers: int) -> None:
+    """Store the cluster and key managers: each is of an SVM, and has a lost server with an orphan, and a key."""
+    tx.put_node(samples.NODE)
+    tx.put_cluster(Cluster("c", "cluster"))
+    for number in range(managers):
+        tx.add_svm(svm(number))
+        tx.add_certificate(samples.certificate(f"client-{number}", svm(number)))
+        manager = KeyManager(f"km-{number}", svm(number), True, f"client-{number}", ())
+        tx.add_key_manager(manager)
+        servers = [server(manager, position) for position in range(SERVERS)]
+        tx.add_key_servers(servers)
+        seen = [Observation("node-1", each.uuid, "", State.AVAILABLE, NOON, certificates=(SHOWN,)) for each in servers]
+        lost = replace(seen[0], state=State.NOT_RESPONDING, stage="connect", reason="connection_refused")
+        tx.put_observations([lost, *seen[1:]], new=True)
+        tx.put_orphans([Orphan(manager.uuid, servers[0].uuid, "1", "name", NOON)])
+        uuid = f"key-{number}"
+        tx.add_key(key(uuid, key_manager=manager.uuid, svm=manager.svm, state=KeyState.COMMITTED))
+        tx.add_attempt(attempt(uuid, state=AttemptState.COMMITTED))
+        tx.put_copies([copy(uuid, servers[0].uuid, presence=Presence.PRESENT, proven=NOON)], new=True)
+
+
+def server(manager: KeyManager, position: int) -> KeyServer:
+    """Return a key server of a key manager, with a password."""
+    address = ServerAddress(f"{manager.uuid}-{position}.example", 5696)
+    uuid = f"{manager.uuid}-server-{position}"
+    return KeyServer(uuid, manager.uuid, position, address, 25, 10, "user", (), sealed_password=b"sealed")
+
+
+def attention_of(store: SqlStore) -> Attention:
+    """Return the list over a database; the egress rules refuse nothing."""
+    return Attention(store, SystemClock(), lambda _: False)
+
+
+@contextmanager
+def statements(store: SqlStore) -> Iterator[list[str]]:
+    """Count the statements that read."""
+    found: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        found.append(statement)
+
+    event.listen(store.database.reader, "before_cursor_execute", note)
+    yield found
+    event.remove(store.database.reader, "before_cursor_execute", note)
+
+
+async def test_each_key_manager_has_what_is_its_own(store: SqlStore) -> None:
+    """Servers, observations, keys, orphans and certificates are not mixed up."""
+    await store.write(lambda tx: fill(tx, 3))
+    found = await attention_of(store).overview(CLUSTER)
+    assert [each.of.uuid for each in found.managers] == ["km-0", "km-1", "km-2"]
+    for each in found.managers:
+        uuids = {server.uuid for server in each.servers}
+        assert uuids == {f"{each.of.uuid}-server-{number}" for number in range(SERVERS)}
+        assert {seen.key_server for seen in each.observations} == uuids
+        assert (each.survival.keys, each.survival.sole) == (1, 1)
+        assert [orphan.key_manager for orphan in each.orphans] == [each.of.uuid]
+        assert each.client_certificate is not None
+        assert each.client_certificate.uuid == f"client-{each.of.uuid[3:]}"
+        of_manager = {(item.subject, item.severity) for item in found.items if item.key_manager == each.of.uuid}
+        assert of_manager == {
+            (Subject.KEYS, Severity.CRITICAL),
+            (Subject.KEYS, Severity.WARNING),
+            (Subject.KEY_SERVER, Severity.CRITICAL),
+            (Subject.UNCLAIMED_OBJECTS, Severity.WARNING),
+        }
+    assert {(each.vserver, each.key_server.partition("-")[0]) for each in found.certificates} == {
+        (f"svm{number}", place) for number in range(3) for place in ("", "km")
+    }
+
+
+async def test_statements_do_not_grow_with_key_managers(store: SqlStore) -> None:
+    """Twenty key managers are read by as many statements as one."""
+    numbers = []
+    await store.write(lambda tx: fill(tx, 20))
+    for call in (of_svm(1), CLUSTER):
+        attention = attention_of(store)
+        with statements(store) as found:
+            assert len((await attention.overview(call)).managers) == (1 if call.scope else 20)
+        numbers.append(len([each for each in found if "pg_current_snapshot" not in each]))
+    few, many = numbers
+    assert few <= many <= few + 3, "orphans, the incarnation and destinations are read for the whole cluster only"
+
+
+async def test_nothing_is_read_again_before_a_write(store: SqlStore) -> None:
+    """The items of the node are asked each time; what is stored is read after a write."""
+    await store.write(lambda tx: fill(tx, 1))
+    attention, full = attention_of(store), [True]
+    disk = Item(Subject.DISK, "disk", Severity.WARNING, "full", "", "")
+    attention.add_source(lambda: [disk] if full else [])
+    first = await attention.items(CLUSTER)
+    full.clear()
+    with statements(store) as found:
+        second = await attention.items(CLUSTER)
+    assert not [each for each in found if "pg_current_snapshot" not in each]
+    assert disk in first
+    assert second == [each for each in first if each != disk]
+    assert first == [*dict.fromkeys(first)]
+
+    def heal(tx: Transaction) -> None:
+        (lost,) = (each for each in tx.observations(["km-0-server-0"]))
+        tx.put_observations([replace(lost, state=State.AVAILABLE, reason="", stage="")], new=False)
+
+    await store.write(heal)
+    assert not [each for each in await attention.items(CLUSTER) if each.subject is Subject.KEY_SERVER]
+
+
+@pytest.mark.parametrize("order", [1, -1])
+async def test_no_caller_gets_what_another_may_see(store: SqlStore, order: int) -> None:
+    """Whoever asks first, each gets the same: the cluster, a call confined to an SVM, and accounts of two SVMs."""
+    await store.write(lambda tx: fill(tx, 2))
+    calls = [CLUSTER, tunnelled(0), of_svm(0), of_svm(1)]
+    alone = [await attention_of(store).overview(call) for call in calls]
+    attention = attention_of(store)
+    together = {id(call): await attention.overview(call) for call in calls[::order]}
+    for call, expected in zip(calls, alone, strict=True):
+        assert replace(together[id(call)], time=NOON) == replace(expected, time=NOON)
+        again = await attention.overview(call)
+        assert again == together[id(call)]
+    cluster, confined, own, other = alone
+    assert [len(each.managers) for each in alone] == [2, 1, 1, 1]
+    assert (confined.managers[0].observations[0].reason, own.managers[0].observations[0].reason) == (
+        "connection_refused",
+        "",
+    )
+    assert {each.of.svm for each in other.managers} == {svm(1)}
+    assert {item.subject for item in cluster.items} > {item.subject for item in own.items}
+
+
+async def test_no_sealed_value_is_held(store: SqlStore) -> None:
+    """Neither passwords of key servers nor private keys, although they are sealed."""
+    await store.write(lambda tx: fill(tx, 1))
+    found = await attention_of(store).overview(CLUSTER)
+    (manager,) = found.managers
+    assert manager.client_certificate is not None
+    assert manager.client_certificate.sealed_private_key is None
+    assert {each.sealed_password for each in manager.servers} == {None}
