@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-CONTROLS: Final = "a[href], button, input:not([type=hidden]), select, textarea, summary, [tabindex='0']"
+CONTROLS: Final = (
+    "a[href], button:not([tabindex='-1']), input:not([type=hidden]), select, textarea, summary, [tabindex='0']"
+)
 """A CSS selector of what can be used."""
 
 SMALL_TARGETS: Final = f"""() => {{

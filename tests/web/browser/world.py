@@ -9,9 +9,9 @@ import contextlib
 import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import quote
 
 from keystead.testing.key_servers import KeyServers
+from keystead.web.links import key_server_path
 from keystead.web.pages import PAGES
 from tests.peers.certificates import DAY
 from tests.peers.keystead import PASSWORD, create_key
@@ -55,6 +55,12 @@ DOWNLOADS: Final = frozenset({"/key-managers/{uuid}/survival/reports/{report}"})
 PATHS: Final = tuple(sorted(page.path for page in PAGES if page.method == "GET" and page.path not in DOWNLOADS))
 """The pages that can be opened."""
 
+
+def server_path(of: World) -> str:
+    """Return the path of the page of the server whose certificate is expired."""
+    return key_server_path(of.vs2, of.servers[1].address)
+
+
 EXAMPLES: Final[Mapping[str, Callable[[World], str]]] = {
     "/keys/{uuid}/{key_id}": lambda world: f"/keys/{world.vs1}/{world.key}",
     "/certificates/{uuid}": lambda world: f"/certificates/{world.certificate}",
@@ -64,18 +70,13 @@ EXAMPLES: Final[Mapping[str, Callable[[World], str]]] = {
     ),
     "/accounts/{name}": lambda _: "/accounts/auditor",
     "/key-managers/{uuid}/key-servers/add": lambda world: f"/key-managers/{world.vs1}/key-servers/add",
-    "/key-managers/{uuid}/key-servers/{server}": lambda world: server_path(world),
+    "/key-managers/{uuid}/key-servers/{server}": server_path,
     "/key-managers/{uuid}/key-servers/{server}/change": lambda world: f"{server_path(world)}/change",
     "/key-managers/{uuid}/key-servers/{server}/remove": lambda world: f"{server_path(world)}/remove",
     "/key-managers/{uuid}/key-servers/{server}/replace": lambda world: f"{server_path(world)}/replace",
     "/key-managers/{uuid}/survival": lambda world: f"/key-managers/{world.vs2}/survival",
 }
 """An example of each page whose path has parameters."""
-
-
-def server_path(of: World) -> str:
-    """Return the path of the page of the server whose certificate is expired."""
-    return f"/key-managers/{of.vs2}/key-servers/{quote(of.servers[1].address, safe='')}"
 
 
 def page_of(path: str, of: World) -> str:

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from keystead.core.keys.model import Copy, Incarnation
-    from keystead.core.keys.survival import CopyMark
     from keystead.service.context import Call
     from keystead.service.keys.catalogue import KeyView
     from keystead.service.keys.topology import ServerTopology
