@@ -69,10 +69,13 @@ UNSEEN_ICONS: Final = """() => {
 """Icons in the colour of what is behind them."""
 
 BORDERLESS: Final = """() => [...document.querySelectorAll('button, .button, input, select, textarea')]
-  .filter((node) => node.checkVisibility() && !node.matches('.quiet, [type=file], [type=hidden], [type=checkbox], [type=radio]'))
+  .filter((node) => node.checkVisibility() && !node.matches('.quiet, [type=file], [type=checkbox], [type=radio]'))
   .filter((node) => ['none', '0px'].some((no) => getComputedStyle(node).borderTop.includes(no)))
   .map((node) => node.outerHTML.slice(0, 120))"""
-"""Controls that without their background have no edge. Those that look like links need none; browsers draw boxes to tick."""
+"""Controls that without their background have no edge.
+
+Those that look like links need none; boxes to tick are drawn by the browser.
+"""
 
 SIDEWAYS: Final = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
 """How far the page scrolls sideways, in pixels."""
