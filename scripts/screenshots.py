@@ -20,6 +20,7 @@ from tests.web.browser.chromium import PROGRAM, Visits, launched
 from tests.web.browser.world import PATHS, page_of, world
 
 if TYPE_CHECKING:
+    from tests.web.browser.chromium import Visitor
     from tests.web.browser.world import World
 
 FOLDER: Final = Path(__file__).parents[1] / "docs" / "images"
@@ -43,7 +44,18 @@ async def take(shown: World, folder: Path) -> None:
                 await visitor.open(page_of(path, shown))
                 name = re.sub("[^a-z]+", "-", path).strip("-") or "overview"
                 await visitor.page.screenshot(path=folder / f"{name}-{kind}.png", full_page=True)
+            await diagnose(visitor, shown)
+            await visitor.page.screenshot(path=folder / f"diagnosis-{kind}.png", full_page=True)
         await visits.close()
+
+
+async def diagnose(visitor: Visitor, shown: World) -> None:
+    """Open the diagnosis of key servers to add: two of them are broken."""
+    await visitor.open(page_of("/key-managers/{uuid}/key-servers/add", shown))
+    await visitor.page.get_by_label("Addresses, one per line").fill(
+        "\n".join(each.address for each in shown.servers[1:3])
+    )
+    await visitor.submit("Diagnose")
 
 
 def main() -> None:

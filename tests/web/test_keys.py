@@ -311,11 +311,14 @@ def test_states_in_words(of: ListedKey, destroys: bool, word: str, detail: str) 
     assert (shown.word, shown.detail) == (word, detail)
 
 
+AWAY = "2 of 2 domains hold a proven copy. 1 key server with a copy cannot be read now."
+
+
 @pytest.mark.parametrize(
     ("marks", "proven", "tone", "sentence"),
     [
         ((CopyMark.PROVEN, CopyMark.PROVEN), 2, Tone.OK, "2 of 2 domains hold a proven copy."),
-        ((CopyMark.PROVEN, CopyMark.PROVEN_AWAY), 2, Tone.WARN, "2 of 2 domains hold a proven copy."),
+        ((CopyMark.PROVEN, CopyMark.PROVEN_AWAY), 2, Tone.WARN, AWAY),
         ((CopyMark.PROVEN, CopyMark.MISSING), 1, Tone.WARN, "1 of 2 domains holds a proven copy."),
         ((CopyMark.UNKNOWN, CopyMark.DIFFERENT), 0, Tone.BAD, "0 of 2 domains hold a proven copy."),
     ],
@@ -336,6 +339,18 @@ def test_a_proven_copy_on_a_server_that_is_away() -> None:
     marks = (("ks1", CopyMark.PROVEN), ("ks2", CopyMark.PROVEN_AWAY), ("ks3", CopyMark.UNKNOWN))
     shown = words.copies(view, listed(copies=Copies(marks, 2, 3, NOON)))
     assert [mark for *_, mark in shown] == ["proven", "proven, away", "sent, no answer yet"]
+
+
+def test_a_server_without_a_copy_whose_domain_has_one() -> None:
+    """It is not called missing: the other server of its domain has the copy."""
+    marks = (("ks1", CopyMark.PROVEN), ("ks2", CopyMark.MISSING), ("ks3", CopyMark.MISSING))
+    of = [Copy("u", 1, "s1", Presence.PRESENT), *(Copy("u", 1, at, Presence.MISSING) for at in ("s2", "s3"))]
+    view = KeyView(listed().key, tuple(CopyView(each, f"k{each.key_server}", detached=False) for each in of))
+    key = listed(copies=Copies(marks, 1, 2, NOON, frozenset({"ks2"})))
+    assert [mark for *_, mark in words.copies(view, key)] == ["proven", "in its domain", "missing"]
+    shown = copy_summary(key)
+    assert shown is not None
+    assert [(tone, mark) for _, tone, mark in shown.marks][1:] == [(Tone.OK, "in its domain"), (Tone.BAD, "missing")]
 
 
 def test_what_waits() -> None:

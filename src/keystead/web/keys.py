@@ -60,6 +60,9 @@ PRESENCES: Final = {
 }
 """The tone and the words of what is known of a copy."""
 
+IN_DOMAIN: Final = (Tone.OK, "in its domain")
+"""The tone and the words of a server without a copy, while another server of its domain has a proven one."""
+
 TYPES: Final = {KeyType.VEK: "volume key", KeyType.NSE_AK: "authentication key"}
 
 ACTIONS: Final = {
@@ -163,9 +166,16 @@ def copy_summary(listed: ListedKey) -> CopySummary | None:
     if listed.copies is None:
         return None
     proven, domains = listed.copies.proven, listed.copies.domains
-    marks = tuple((address, *MARKS[mark]) for address, mark in listed.copies.marks)
+    covered = listed.copies.covered
+    marks = tuple(
+        (address, *(IN_DOMAIN if address in covered else MARKS[mark])) for address, mark in listed.copies.marks
+    )
     words = f"{proven} of {counted(domains, 'domain')}"
     sentence = f"{words} {'holds' if proven == 1 else 'hold'} a proven copy."
+    away = sum(mark is CopyMark.PROVEN_AWAY for _, mark in listed.copies.marks)
+    if away:
+        words += f", {counted(away, 'server')} away"
+        sentence += f" {counted(away, 'key server')} with a copy cannot be read now."
     if listed.key.state not in {KeyState.COMMITTED, KeyState.RETIRED}:
         return CopySummary(Tone.UNKNOWN, words, marks, sentence)
     is_whole = proven == domains and all(tone is Tone.OK for _, tone, _ in marks)
@@ -218,14 +228,18 @@ def next_page(wanted: KeyFilter, last: ListedKey) -> str:
 
 
 def copies(view: KeyView, listed: ListedKey) -> list[tuple[CopyView, Copy, Tone, str]]:
-    """Return the copies of a key, each with a tone and words. A proven one may be on a server that is away now."""
-    marks = dict(listed.copies.marks) if listed.copies else {}
-    found = []
-    for each in view.copies:
-        if isinstance(each.of, Copy):
-            is_away = each.of.presence is Presence.PRESENT and marks.get(each.server) is CopyMark.PROVEN_AWAY
-            found.append((each, each.of, *(MARKS[CopyMark.PROVEN_AWAY] if is_away else PRESENCES[each.of.presence])))
-    return found
+    """Return the copies of a key, each with a tone and words."""
+    return [(each, each.of, *_seen(each, each.of, listed)) for each in view.copies if isinstance(each.of, Copy)]
+
+
+def _seen(view: CopyView, of: Copy, listed: ListedKey) -> tuple[Tone, str]:
+    """Return what is known of a copy. A proven one may be on a server that is away now."""
+    known = listed.copies
+    if known and of.presence is Presence.PRESENT and (view.server, CopyMark.PROVEN_AWAY) in known.marks:
+        return MARKS[CopyMark.PROVEN_AWAY]
+    if known and of.presence is Presence.MISSING and view.server in known.covered:
+        return IN_DOMAIN
+    return PRESENCES[of.presence]
 
 
 def receipts(view: KeyView) -> list[tuple[CopyView, Receipt, str]]:

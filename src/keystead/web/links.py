@@ -8,6 +8,8 @@ from urllib.parse import quote
 from keystead.core.attention.items import Subject
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from keystead.core.attention.items import Item
 
 KEY_SERVERS: Final = "/key-servers"
@@ -24,8 +26,23 @@ def key_server_path(key_manager: str, address: str) -> str:
     return f"{key_manager_path(key_manager)}/key-servers/{quote(address, safe=':[]')}"
 
 
-def item_path(item: Item) -> str:
-    """Return the path of the page about what needs somebody, empty if there is none."""
-    if item.subject is Subject.KEY_SERVER and item.key_manager and item.identifier:
-        return key_server_path(item.key_manager, item.identifier)
-    return ""
+def survival_path(key_manager: str) -> str:
+    """Return the path of the page about the survival of a key manager's keys."""
+    return f"{key_manager_path(key_manager)}/survival"
+
+
+_OF_ITEMS: Final[Mapping[Subject, tuple[str, Callable[[Item], str]]]] = {
+    Subject.KEY_SERVER: (
+        "/api/security/key-managers/-/key-servers/-",
+        lambda item: key_server_path(item.key_manager, item.identifier) if item.identifier else KEY_SERVERS,
+    ),
+    Subject.KEYS: ("/api/security/key-managers/-/key-survival", lambda item: survival_path(item.key_manager)),
+    Subject.CERTIFICATE: ("/api/security/certificates", lambda _: "/certificates"),
+}
+"""For each subject the call of the API that its page stands for, and the page's path."""
+
+
+def item_path(item: Item, may: Callable[[str, str], bool]) -> str:
+    """Return the path of the page about what needs somebody, empty if there is none that the account may open."""
+    need, path = _OF_ITEMS.get(item.subject, ("", None))
+    return path(item) if path and may("GET", need) else ""

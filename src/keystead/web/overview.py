@@ -18,7 +18,7 @@ from keystead.core.model import State
 from keystead.core.server_address import DEFAULT_PORT
 from keystead.web.links import key_server_path
 from keystead.web.rendering import counted, span
-from keystead.web.survival_tables import weakness
+from keystead.web.survival_tables import more_domains, weakness
 from keystead.web.tones import WORDS, Tone
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ def _next_failure(managers: Sequence[Watched]) -> str:
     if not now.is_known:
         return f"No node has looked at the key servers of {weakest.vserver} since it started."
     if now.survives:
-        return f"In every key manager, any {counted(now.survives, 'more replication domain')} may fail without a loss."
+        return f"In every key manager, {more_domains(now.survives)} may fail without a loss."
     if now.unreadable.keys:
         return f"Bring back the key servers of {weakest.vserver} first."
     return (

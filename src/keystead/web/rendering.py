@@ -14,6 +14,7 @@ from markupsafe import Markup, escape
 from starlette.responses import HTMLResponse, Response
 
 from keystead.web.links import item_path
+from keystead.web.refusing import plain
 from keystead.web.security import HEADERS, NO_STORE
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def environment() -> Environment:
         auto_reload=False,
     )
     made.filters.update(ago=ago, clock=clock, moment=moment, counted=counted, span=span, volatile=volatile)
-    made.filters["item_path"] = item_path
+    made.filters.update(item_path=item_path, plain=plain)
     made.globals["asset"] = asset
     return made
 

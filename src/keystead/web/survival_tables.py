@@ -251,6 +251,11 @@ def weakness(found: Survival) -> tuple[bool, int, int]:
     return not found.keys, found.now.survives, -found.now.at_risk
 
 
+def more_domains(number: int) -> str:
+    """Return how many more replication domains, whichever they are: ``any 2 more replication domains``."""
+    return "any one more replication domain" if number == 1 else f"any {number} more replication domains"
+
+
 def survives(found: Survival) -> Sentence:
     """Return a sentence about what the keys of a key manager survive now."""
     now = found.now
@@ -262,7 +267,7 @@ def survives(found: Survival) -> Sentence:
             return Sentence(Tone.BAD, f"{counted(surely.keys, 'key')} cannot be read.")
         return Sentence(Tone.UNKNOWN, f"Of {counted(now.unreadable.keys, 'key')} it is not known.")
     if now.survives:
-        return Sentence(Tone.OK, f"Any {counted(now.survives, 'more replication domain')} may fail without a loss.")
+        return Sentence(Tone.OK, f"{more_domains(now.survives).capitalize()} may fail without a loss.")
     return Sentence(
         Tone.WARN, f"If one more replication domain fails, {counted(now.at_risk, 'key')} could not be read."
     )

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-CONTROLS: Final = "a[href], button, input:not([type=hidden]), select, textarea, summary, [tabindex='0']"
+CONTROLS: Final = (
+    "a[href], button:not([tabindex='-1']), input:not([type=hidden]), select, textarea, summary, [tabindex='0']"
+)
 """A CSS selector of what can be used."""
 
 SMALL_TARGETS: Final = f"""() => {{
@@ -67,10 +69,13 @@ UNSEEN_ICONS: Final = """() => {
 """Icons in the colour of what is behind them."""
 
 BORDERLESS: Final = """() => [...document.querySelectorAll('button, .button, input, select, textarea')]
-  .filter((node) => node.checkVisibility() && !node.matches('.quiet, [type=file], [type=hidden]'))
+  .filter((node) => node.checkVisibility() && !node.matches('.quiet, [type=file], [type=checkbox], [type=radio]'))
   .filter((node) => ['none', '0px'].some((no) => getComputedStyle(node).borderTop.includes(no)))
   .map((node) => node.outerHTML.slice(0, 120))"""
-"""Controls that without their background have no edge. Those that look like links need none."""
+"""Controls that without their background have no edge.
+
+Those that look like links need none; boxes to tick are drawn by the browser.
+"""
 
 SIDEWAYS: Final = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
 """How far the page scrolls sideways, in pixels."""

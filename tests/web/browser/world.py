@@ -9,9 +9,9 @@ import contextlib
 import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import quote
 
 from keystead.testing.key_servers import KeyServers
+from keystead.web.links import key_server_path
 from keystead.web.pages import PAGES
 from tests.peers.certificates import DAY
 from tests.peers.keystead import PASSWORD, create_key
@@ -35,7 +35,7 @@ class World:
     """A running service and its key servers. ``vs1`` and ``vs2`` are the uuids of the key managers.
 
     ``key``, ``deleted`` (both of vs1) and ``other_key`` (of vs2) are key ids. ``certificate`` and its ``successor`` are
-    uuids of client certificates of vs1.
+    uuids of client certificates of vs1. ``job`` is the uuid of a proof of vs1 that has ended.
     """
 
     service: Service
@@ -47,6 +47,7 @@ class World:
     other_key: str
     certificate: str
     successor: str
+    job: str
 
 
 DOWNLOADS: Final = frozenset({"/key-managers/{uuid}/survival/reports/{report}"})
@@ -58,7 +59,7 @@ PATHS: Final = tuple(sorted(page.path for page in PAGES if page.method == "GET" 
 
 def server_path(of: World) -> str:
     """Return the path of the page of the server whose certificate is expired."""
-    return f"/key-managers/{of.vs2}/key-servers/{quote(of.servers[1].address, safe='')}"
+    return key_server_path(of.vs2, of.servers[1].address)
 
 
 EXAMPLES: Final[Mapping[str, Callable[[World], str]]] = {
@@ -68,6 +69,7 @@ EXAMPLES: Final[Mapping[str, Callable[[World], str]]] = {
     "/certificates/{uuid}/successor/{new}": lambda world: (
         f"/certificates/{world.certificate}/successor/{world.successor}"
     ),
+    "/jobs/{uuid}": lambda world: f"/jobs/{world.job}",
     "/accounts/{name}": lambda _: "/accounts/auditor",
     "/key-managers/{uuid}/key-servers/add": lambda world: f"/key-managers/{world.vs1}/key-servers/add",
     "/key-managers/{uuid}/key-servers/{server}": server_path,
@@ -101,8 +103,9 @@ def world(installation: Installation, pki: Pki, sound: Sequence[str]) -> Iterato
         renewed = pki.client_ca.issue((), common_name="keystead", purpose="client", key=pki.client.key, ends=20 * DAY)
         successor = install(call, "vs1-client-2", "client", "vs1", renewed.certificate_pem, renewed.key_pem)
         settled(call, vs1, len(sound) * ["available"])
+        job = prove(call, vs1)
         break_(call, vs2, servers)
-        yield World(service, servers, vs1, vs2, key, deleted, other_key, certificate, successor)
+        yield World(service, servers, vs1, vs2, key, deleted, other_key, certificate, successor, job)
 
 
 def make_svm(
@@ -137,6 +140,17 @@ def make_accounts(call: Client) -> None:
 def make_key(call: Client, key_manager: str, name: str) -> str:
     """Create a key, and return its key id."""
     return str(create_key(call, f"/security/key-managers/{key_manager}", name)["key_id"])
+
+
+def prove(call: Client, key_manager: str) -> str:
+    """Prove the copies of all keys. Return the uuid of the job, which has ended."""
+    job = str(call("POST", f"/security/key-managers/{key_manager}/prove").body["job"]["uuid"])
+    until = time.monotonic() + SETTLED_S
+    while (state := call.get(f"/cluster/jobs/{job}")["state"]) in {"queued", "running"}:
+        assert time.monotonic() < until
+        time.sleep(0.1)
+    assert state == "success"
+    return job
 
 
 def state_of(call: Client, key_manager: str, key_id: str) -> str:

@@ -13,7 +13,7 @@ from keystead.core.keys.destroying import is_recoverable, recovery_ends
 from keystead.core.keys.domains import proven_domains
 from keystead.core.keys.guarding import without_aborted
 from keystead.core.keys.model import Key, KeyState, KeyType, Presence
-from keystead.core.keys.survival import copy_mark
+from keystead.core.keys.survival import CopyMark, copy_mark
 from keystead.core.model import KeyManager
 from keystead.core.query.where import Condition, Op, Order
 from keystead.service.keys.access import require_manager_of_keys, serving_key_manager
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from keystead.core.keys.model import Copy, Incarnation
-    from keystead.core.keys.survival import CopyMark
     from keystead.service.context import Call
     from keystead.service.keys.catalogue import KeyView
     from keystead.service.keys.topology import ServerTopology
@@ -94,13 +93,15 @@ class KeyFilter:
 class Copies(NamedTuple):
     """Where a key's copies are: the mark of each key server (address), and how many domains have a proven one.
 
-    ``oldest_proof`` is the oldest of the servers' latest proofs.
+    ``oldest_proof`` is the oldest of the servers' latest proofs. ``covered`` are the servers (addresses) without a copy
+    of their own, while another server of their domain has a proven one.
     """
 
     marks: tuple[tuple[str, CopyMark], ...]
     proven: int
     domains: int
     oldest_proof: datetime | None
+    covered: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,15 +244,22 @@ def _copies(tx: Rows, topology: ServerTopology, keys: Collection[str]) -> Mappin
     for copy in without_aborted(tx.copies(keys), tx.attempts(keys)):
         of_key[copy.key].append(copy)
     domains = len(set(topology.domain_of.values()))
-    return {
-        key: Copies(
-            tuple((str(server.address), copy_mark(server, found, gone)) for server in servers),
-            len(proven_domains(found, topology.domain_of, servers)),
-            domains,
-            _oldest_proof(found, {server.uuid for server in servers}),
-        )
-        for key, found in of_key.items()
-    }
+    return {key: _copies_of_one(found, topology, gone, domains) for key, found in of_key.items()}
+
+
+def _copies_of_one(found: Collection[Copy], topology: ServerTopology, gone: Collection[str], domains: int) -> Copies:
+    servers, of = topology.servers, topology.domain_of
+    marks = {server.uuid: copy_mark(server, found, gone) for server in servers}
+    proven = proven_domains(found, of, servers)
+    return Copies(
+        tuple((str(server.address), marks[server.uuid]) for server in servers),
+        len(proven),
+        domains,
+        _oldest_proof(found, {server.uuid for server in servers}),
+        frozenset(
+            str(each.address) for each in servers if marks[each.uuid] is CopyMark.MISSING and of[each.uuid] in proven
+        ),
+    )
 
 
 def _oldest_proof(copies: Iterable[Copy], servers: Collection[str]) -> datetime | None:

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 pytestmark = [*in_browser, pytest.mark.long]
 
-OWN_FORMS = ("/theme", "/logout", "/sessions/")
-"""Paths of forms that are for everybody."""
+OWN_FORMS = ("/theme", "/logout", "/sessions/", "/accounts/auditor/password")
+"""Paths of forms that are for everybody: colours, sessions, the password of one's own account."""
 
 
 async def walk(visitor: Visitor) -> dict[str, str]:
