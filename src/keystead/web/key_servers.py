@@ -16,7 +16,7 @@ from keystead.core.keys.model import KeyForm
 from keystead.core.model import State
 from keystead.web.keys import MARKS
 from keystead.web.links import key_manager_path, key_server_path
-from keystead.web.overview import SLOTS, gaps, server_state, tone_of_end
+from keystead.web.overview import SLOTS, certificate_left, gaps, server_state, tone_of_end
 from keystead.web.tones import WORDS, Tone
 from keystead.web.tracks import track_of
 
@@ -120,7 +120,7 @@ def _row(found: Overview, watched: Watched, server: KeyServer, void: Iterable[st
     of_server = [each for each in watched.observations if each.key_server == server.uuid and each.node not in void]
     primary = [each for each in of_server if each.host == PRIMARY]
     tone, note = server_state(primary, watched.survival.now.away.get(server.uuid), found.time)
-    left = _own_end(primary, found.time)
+    left = certificate_left(primary, found.time)
     address = str(server.address)
     return ServerRow(
         address,
@@ -139,12 +139,6 @@ def _since(primary: Sequence[Observation]) -> datetime | None:
     """Return since when a server is as it is: of the nodes that do not reach it, the first."""
     failed = [each.since for each in primary if each.state is State.NOT_RESPONDING]
     return min(failed, default=max((each.since for each in primary), default=None))
-
-
-def _own_end(primary: Iterable[Observation], now: datetime) -> timedelta | None:
-    """Return how long the certificate is valid that a server showed last. None if it showed none."""
-    ends = [each.certificates[0].not_after for each in primary if each.certificates]
-    return min(ends) - now if ends else None
 
 
 def _shows(primary: Sequence[Observation]) -> tuple[Tone, str]:

@@ -236,7 +236,6 @@ class _ServerState(NamedTuple):
 
     server: KeyServer
     tone: Tone
-    note: str
     primary: Sequence[Observation]
     secondaries: tuple[tuple[str, Tone], ...]
 
@@ -251,23 +250,24 @@ def _states(watched: Watched, void: frozenset[str], now: datetime) -> list[_Serv
     for server in watched.servers:
         primary = seen[server.uuid, PRIMARY]
         secondaries = tuple((host, state_tone(seen[server.uuid, host])) for host in server.secondary_key_servers)
-        tone, note = server_state(primary, watched.survival.now.away.get(server.uuid), now)
+        tone = server_tone(primary, watched.survival.now.away.get(server.uuid), now)
         if tone is Tone.OK and any(each is not Tone.OK for _, each in secondaries):
-            tone, note = Tone.WARN, "a secondary is lost"
-        states.append(_ServerState(server, tone, note, primary, secondaries))
+            tone = Tone.WARN
+        states.append(_ServerState(server, tone, primary, secondaries))
     return states
 
 
 def _cell(found: Overview, outages: Outages, watched: Watched, state: _ServerState) -> Cell:
     server = state.server
     address = str(server.address)
+    own, note = server_state(state.primary, watched.survival.now.away.get(server.uuid), found.time)
     return Cell(
         key_manager=watched.of.uuid,
         name=server.address.host if server.address.port == DEFAULT_PORT else address,
         address=address,
         uuid=server.uuid,
         tone=state.tone,
-        note=state.note,
+        note=note if own is state.tone else "a secondary is lost",
         latency_ms=max((each.latency_ms for each in state.primary if each.latency_ms), default=None),
         gaps=gaps(outages.get((watched.vserver, address), ()), found.time, HISTORY),
         secondaries=state.secondaries,
@@ -282,23 +282,37 @@ def state_tone(seen: Iterable[Observation]) -> Tone:
     return Tone.OK if states == {State.AVAILABLE} else Tone.UNKNOWN
 
 
-def server_state(primary: Sequence[Observation], away: Away | None, now: datetime) -> tuple[Tone, str]:
-    """Return the tone of a primary and the words below its name. ``primary`` is what nodes observed of it."""
+def server_tone(primary: Sequence[Observation], away: Away | None, now: datetime) -> Tone:
+    """Return the tone of a primary. ``primary`` is what nodes observed of it."""
     tone = state_tone(primary)
     if away is Away.KEYS_HIDDEN:
-        return Tone.BAD, "does not show our keys"
-    if tone is Tone.BAD:
-        lost = min((each for each in primary if each.state is State.NOT_RESPONDING), key=lambda each: each.since)
-        if away is None:  # a secondary, or another node, still reaches its keys
-            tone = Tone.WARN
-        return tone, (lost.reason or f"{lost.stage} failed").replace("_", " ")
+        return Tone.BAD
+    if tone is Tone.BAD and away is None:  # a secondary, or another node, still reaches its keys
+        return Tone.WARN
+    if tone is Tone.OK:
+        left = certificate_left(primary, now)
+        return Tone.WARN if left is not None and left < SOON else tone
+    return tone
+
+
+def server_state(primary: Sequence[Observation], away: Away | None, now: datetime) -> tuple[Tone, str]:
+    """Return the tone of a primary and the words below its name. ``primary`` is what nodes observed of it."""
+    tone = server_tone(primary, away, now)
+    if away is Away.KEYS_HIDDEN:
+        return tone, "does not show our keys"
+    if lost := [each for each in primary if each.state is State.NOT_RESPONDING]:
+        first = min(lost, key=lambda each: each.since)
+        return tone, (first.reason or f"{first.stage} failed").replace("_", " ")
     if tone is Tone.UNKNOWN:
         return tone, "no node has looked yet"
-    own = [each.certificates[0] for each in primary if each.certificates]
-    if not own:
-        return tone, ""
-    left = min(each.not_after for each in own) - now
-    return (Tone.WARN if left < SOON else tone), end_words("certificate", left)
+    left = certificate_left(primary, now)
+    return tone, "" if left is None else end_words("certificate", left)
+
+
+def certificate_left(primary: Iterable[Observation], now: datetime) -> timedelta | None:
+    """Return how long the certificate is valid that a primary showed last. None if it showed none."""
+    ends = [each.certificates[0].not_after for each in primary if each.certificates]
+    return min(ends) - now if ends else None
 
 
 def gaps(of_server: Iterable[Outage], now: datetime, history: timedelta) -> tuple[tuple[float, float], ...]:
