@@ -20,7 +20,7 @@ OWN_FORMS = ("/theme", "/logout", "/sessions/", "/accounts/auditor/password")
 
 
 async def walk(visitor: Visitor) -> dict[str, str]:
-    """Follow every link from the first page, and return the HTML of all pages by path."""
+    """Follow every link of the console from the first page, and return the HTML of all pages by path."""
     found: dict[str, str] = {}
     waiting = ["/"]
     while waiting:
@@ -30,7 +30,8 @@ async def walk(visitor: Visitor) -> dict[str, str]:
         found[path] = await visitor.page.content()
         hrefs = await visitor.page.locator("a[href]").evaluate_all("(links) => links.map((link) => link.href)")
         leads = {f"{parts.path}{'?' * bool(parts.query)}{parts.query}" for parts in map(urlsplit, hrefs)}
-        waiting += sorted(leads - set(found) - set(waiting))
+        pages = {each for each in leads if not each.startswith("/docs/") and "/reports/" not in each}
+        waiting += sorted(pages - set(found) - set(waiting))
     return found
 
 
