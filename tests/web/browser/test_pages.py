@@ -43,7 +43,7 @@ MASKS: Final = (
     (r"\d+\.\d+ %", "SHARE"),
     (r"The data directory is \S+ [\d.]+ of [\d.]+ GiB are free", "DISK"),
     (r"[\d,]+ of [\d,]+ connections are in use", "CONNECTIONS"),
-    (r"http_port: \d+", "http_port: PORT"),
+    (r"(http_port: |port=)\d+", r"\1PORT"),
     (r"(It )?(has not shown our keys yet|showed our keys before)", "KEYS SHOWN"),
     (r'(textbox "Port": )"\d+"', r"\1PORT"),
     (r'(term: Open connections\n +- definition: )"\d+"', r"\1NUMBER"),
