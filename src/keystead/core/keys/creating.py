@@ -134,7 +134,10 @@ def plan_create(state: CreateState, request: NewKey, uuid: str, now: datetime) -
 
 
 def check_tag(key_tag: str) -> None:
-    """Raise 65536056 for a tag that is longer than 32 characters, or has blanks or unprintable characters."""
+    """Raise 65536056 for a tag that is longer than 32 characters, or has blanks or unprintable characters.
+
+    For blanks, the error with this code has a text of its own. An empty tag passes. Called when a key is planned.
+    """
     if any(character.isspace() for character in key_tag):
         raise OntapError(errors.KEY_TAG_BLANKS, target="key_tag")
     if len(key_tag) > TAG_LIMIT or not key_tag.isprintable():

@@ -154,6 +154,7 @@ def decode(content: bytes, digest_key: Secret) -> Descriptor | None:
 
 
 def _short(uuid: str, digits: int) -> str:
+    """Return the first hex digits of a uuid, without its hyphens, as object names have them."""
     return uuid.replace("-", "")[:digits]
 
 

@@ -138,16 +138,20 @@ def is_past_recovery(key: Key, incarnation: Incarnation) -> bool:
 
 
 def _is_overdue(key: Key, incarnation: Incarnation) -> bool:
-    """Return True if a retired key can no longer be recovered, although its purge has not begun.
+    """Return True if a retired key has a mark that counts: it cannot be recovered, although its purge has not begun.
 
-    The keeper sets ``overdue`` when the recovery window has ended and the purge must wait for key servers. An earlier
-    incarnation's mark does not count.
+    The keeper sets the mark, ``overdue``, when the recovery window has ended and the purge must wait for key servers.
+    The clock alone sets no mark. A mark counts only on a key that this incarnation retired.
     """
     return key.overdue and _retired_in(key, incarnation)
 
 
 def _retired_in(key: Key, incarnation: Incarnation) -> bool:
-    """Return True if this incarnation retired the key. Times prove nothing: after a restore the clock may differ."""
+    """Return True if this incarnation retired the key.
+
+    The time of the retirement cannot show this, because after a restore the clock may differ. Called by the rules that
+    say whether a key can be recovered, or is due for its purge.
+    """
     return key.retired_in == incarnation.uuid
 
 
@@ -250,10 +254,11 @@ class Ownership(StrEnum):
 
 
 def ownership(name: ObjectName | None, key: Key | None, attempt: Attempt | None, incarnation: Incarnation) -> Ownership:
-    """Return who owns the object with this name. Key and attempt are what the catalogue has for the ids in the name.
+    """Return how the catalogue accounts for the object with this name: see :class:`Ownership`.
 
-    ``name`` is None if it is not one of our names. ``key`` and ``attempt`` are None if the catalogue has none. Called
-    by the orphan scan, before an orphan is adopted, and during a rebuild.
+    ``name`` is None if it is not one of our names. ``key`` and ``attempt`` are what the catalogue has for the ids in
+    the name, or None. An aborted attempt accounts for its object only if this incarnation began it. Called by the
+    orphan scan, before an orphan is adopted, and during a rebuild.
     """
     if name is None:
         return Ownership.FOREIGN

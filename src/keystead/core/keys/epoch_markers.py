@@ -150,9 +150,12 @@ class Verdict(Enum):
 def verdict_of(seen: MarkersSeen) -> Verdict:
     """Return what follows from what was seen on a server: may the marker be written, or is there a clone?
 
-    There is a clone if the marker's name belongs to an object of another database. There is a clone, too, if the
-    previous marker is gone while the anchor is there. There is also a clone if this is a first marker, and the server
-    had another first marker before. Called before a marker is written, and again after it was written.
+    The marker is the one that is to be written, or was just written. There are three signs of a clone. The name of the
+    marker belongs to an object of another database. The previous marker is gone while the anchor is there. Or this is a
+    first marker, and the server had another first marker before.
+
+    If the previous marker and the anchor are gone, the server has lost all markers; without its canary nothing is
+    clear. Called before a marker is written, and again after it was written.
     """
     if seen.marker is MarkerOwner.OTHER:
         return Verdict.CLONED

@@ -188,11 +188,12 @@ class RemovalFindings:
 
 
 def key_at_risk(key: Key, copies: Iterable[Copy], departure: Departure) -> KeyAtRisk | None:
-    """Return the key with its copies if the removal may remove any of them, else None.
+    """Return the key with its copies if the removal may remove any of these copies, else None.
 
-    ``copies`` are those of attempts that were not aborted. A copy on a secondary that stays configured counts as one
-    elsewhere. A key that is being created is safe without this check: its commit counts configured servers only. Called
-    when servers or secondaries are removed: before, and in the transaction that removes them.
+    The key may still be safe, because of copies elsewhere: :meth:`KeyAtRisk.is_safe` says so. ``copies`` are those of
+    attempts that were not aborted. A copy on a secondary that stays configured counts as one elsewhere. A key that
+    is being created is safe without this check: its commit counts configured servers only. Called when servers or
+    secondaries are removed: before, and in the transaction that removes them.
     """
     copies = tuple(copies)
     departing = tuple(filter(departure.could_lose_copy, copies))
@@ -256,9 +257,9 @@ def check_no_keys(
 
 
 def check_not_at_cluster(keys: int) -> None:
-    """Raise 65536878 if the cluster's key manager has keys of an SVM. Call it when an SVM gets its own key manager.
+    """Raise 65536878 if the cluster's key manager has keys of the SVM that is to get its own key manager.
 
-    ``keys`` is the number of these keys.
+    ``keys`` is the number of these keys. Called when the creation of the SVM's key manager is planned.
     """
     if keys:
         raise OntapError(errors.KEYS_AT_CLUSTER, arguments=[("keys", str(keys))])

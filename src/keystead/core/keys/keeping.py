@@ -85,8 +85,9 @@ class Sweep:
     def note(self, copy: Copy, look: CopyAnswer, *, canary: bool) -> None:
         """Count a look at a copy. ``copy`` is as it was known before the look.
 
-        A copy that was never proven, or was ``missing`` already, is not counted. Called by the sweep of a server after
-        each look.
+        A copy that was never proven, or was ``missing`` already, is not counted. An absent copy is gone only with
+        ``canary``: the address showed its canary, and did not stand in for a secondary. Called by the sweep of a server
+        after each look.
         """
         if copy.proven is None or copy.presence is Presence.MISSING:
             return

@@ -44,7 +44,8 @@ class ObjectKind(StrEnum):
 class ObjectName:
     """The parts of an object's name. ``incarnation`` and ``id`` are the first digits of uuids.
 
-    ``part`` is 1 or 2 for an object of a pair, else 0.
+    The id is of a key; for a canary or an epoch marker it is of a key server. ``part`` is 1 or 2 for an object of a
+    pair, else 0.
     """
 
     incarnation: str

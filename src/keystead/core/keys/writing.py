@@ -100,8 +100,8 @@ def domains_as_seen(domain_of: Mapping[str, str], copies: Sequence[Copy], holder
     """Return the domains, merged where an attempt saw that servers replicate.
 
     ``holders`` are the servers that already had the object when it was sent there. Each is then in one domain with the
-    servers whose copies have equal Unique Identifiers. If there is no such copy, it is in one domain with each server
-    that may hold a copy. Called while a key is created, before its proven copies are counted.
+    servers whose copies have equal Unique Identifiers. If there is no such copy, the holder is in one domain with each
+    server that may hold a copy. Called while a key is created, before its proven copies are counted.
     """
     seen = dict(domain_of)
     for server in holders:
@@ -110,7 +110,7 @@ def domains_as_seen(domain_of: Mapping[str, str], copies: Sequence[Copy], holder
         same = [copy for copy in others if copy.unique_identifiers and copy.unique_identifiers in ids]
         joined = {seen[copy.key_server] for copy in same or others if copy.key_server in seen}
         if server in seen:
-            seen = {uuid: seen[server] if of in joined else of for uuid, of in seen.items()}
+            seen = {uuid: seen[server] if domain in joined else domain for uuid, domain in seen.items()}
     return seen
 
 

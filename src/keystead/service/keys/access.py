@@ -42,7 +42,10 @@ def require_manager_of_keys(tx: KeyManagerRows, call: Call, uuid: str, *, lock: 
 
 
 def _manager_for_svm(tx: KeyManagerRows, svm: Svm, uuid: str) -> KeyManager | None:
-    """Return the key manager (uuid) if it is the SVM's own, enabled or not, or serves the SVM; else None."""
+    """Return the key manager (uuid) if a call within the SVM may use it, else None, also if there is none.
+
+    It may use the SVM's own key manager, enabled or not, and the one that keeps the SVM's keys now.
+    """
     found = tx.key_manager(uuid)
     if found is None or (found.svm is not None and found.svm.uuid == svm.uuid):
         return found

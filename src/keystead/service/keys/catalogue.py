@@ -187,7 +187,8 @@ class Keys:
     ) -> tuple[NodeKeyView, ...]:
         """Return a view of each key that says whether ``node`` can read it.
 
-        The memory is asked only of the node that answers the call. For another node, only its servers and copies count.
+        If ``node`` is this node, its memory counts. The memory of another node is unknown here: only its servers and
+        the copies there count. Called for one key, and for a page of keys.
         """
         held = self._held if node.uuid == self._node else _never_held
         found = key_ids(tx, call, key_manager, keys, node.uuid, held)

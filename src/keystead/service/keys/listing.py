@@ -155,16 +155,17 @@ class KeyLists:
         self._store = store
 
     async def page(self, call: Call, wanted: KeyFilter, after: Place | None, limit: int) -> KeyList:
-        """Return at most ``limit`` keys, by SVM and name, those of the cluster last; ``after`` is the last one seen.
+        """Return at most ``limit`` keys, in the order of SVM and name; the cluster's keys come last.
 
-        No key server is asked. Raises StoreError.
+        ``after`` is the place of the last key on the page before. Called by the console's list of keys. No key server
+        is asked. Raises StoreError.
         """
 
         def read(tx: Rows) -> KeyList:
             managers = _usable(tx, call)
             page = call.within(replace(wanted.page(), after=after, limit=limit + 1))
             if call.scope is not None:
-                uuids = [each.of.uuid for each in managers] or [""]
+                uuids = [each.of.uuid for each in managers] or [""]  # "" is no key manager's
                 page = replace(
                     page, where=(*page.where, tuple(Condition("key_manager", Op.EQUAL, uuid) for uuid in uuids))
                 )

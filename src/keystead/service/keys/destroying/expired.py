@@ -154,8 +154,9 @@ async def _denies_commit(at: Visit, row: Tracked, marker: EpochMarker | None) ->
 async def _objects_deny_commit(at: Visit, row: Tracked, marker: EpochMarker | None) -> bool:
     """Return True if the objects on a server deny the commit: none is left, or none was ever activated.
 
-    Called when there is no descriptor. That none was activated counts only on a server that tells the State: see
-    :func:`_is_marker_inactive`.
+    Called when there is no descriptor. That none was activated denies the commit only on a server that tells the State.
+    There our epoch marker, which nobody activates, is not active: see :func:`_is_marker_inactive`. An object without
+    names counts as ours. Raises KeyServerFault.
     """
     found = [
         await attributes_if_present(at.session, id_)

@@ -179,9 +179,9 @@ class KeyPurge:
     async def _destroy_copy(self, holding: Holding, at: Visit, row: Tracked) -> None:
         """Destroy the objects of a copy and its descriptor, if :meth:`_permits` allows it, and store receipts.
 
-        The objects of an adopted copy are left. An object that is not found counts as absent only if the server shows
-        its canary and it cannot arrive any more. Receipts are stored also after a failure. Raises KeyServerFault,
-        StoreError, LeaseLost.
+        The objects of an adopted copy are left. An object that is not found is absent only if the server shows its
+        canary; for a copy without identifiers, only if it cannot arrive any more, too. If destroying fails, receipts
+        are stored all the same. Raises KeyServerFault, StoreError, LeaseLost.
         """
         if not await self._context.store.write(lambda tx: self._permits(tx, holding, row)):
             return
@@ -319,9 +319,9 @@ def _servers_with_copies(tx: CopyRows, keys: Sequence[str]) -> set[str]:
 def servers_to_destroy_on(tx: Rows, topology: ServerTopology, now: datetime, failed: Collection[str]) -> set[str]:
     """Return the servers (uuids) on which objects are to be destroyed now; none in a held incarnation.
 
-    Called before the purge, because the epoch markers of these servers are replaced first. An attempt that timed out
-    waits for every server with its copies. So it does not count if one of these servers failed lately (``failed``,
-    uuids).
+    Called before the purge, because the epoch markers of these servers are replaced first. ``failed`` are servers
+    (uuids) that failed lately. An attempt that timed out waits for all servers with its copies, so it does not count if
+    one of them failed.
     """
     incarnation = topology.incarnation
     found: set[str] = set()

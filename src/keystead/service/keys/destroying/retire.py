@@ -88,8 +88,9 @@ class KeyRetirement:
     async def recover(self, call: Call, key_manager: str, key_id: str) -> Key:
         """Recover a retired key and return it. A key in use stays as it is.
 
-        Epoch markers become due, and the keeper makes a round soon. Raises 4 (404) if there is no such key, also if it
-        is overdue or its purge has begun.
+        The transaction that stores the recovery also makes the epoch markers due; for a key in use it stores nothing.
+        After it, ``on_recovered`` is called in either case, so the keeper makes a round soon. Raises 4 (404) if there
+        is no such key, also if it is overdue or its purge has begun. Called when a user recovers a deleted key.
         """
 
         def recover(tx: Rows) -> Key:

@@ -155,7 +155,8 @@ class RelocationCheck:
     ) -> None:
         """Raise the error for the first of these addresses that does not show its canary: see :func:`raise_first`.
 
-        The canary may have other identifiers than before. Called before copies are read after a change.
+        The canary may have other identifiers than before. ``endpoints`` are those after the change. Called before the
+        change is stored, and before copies are read there.
         """
         digest_key = self._endpoints.digest_key(topology)
         outcomes = await asyncio.gather(

@@ -127,8 +127,9 @@ class AttemptSettlement:
     ) -> tuple[list[CopyChange], str]:
         """Look at copies until the server does not answer. Return the changes, and the last key (uuid) looked at.
 
-        The copies are also activated and get descriptors, but no row is stored. The next round continues after that
-        key. It is empty if no copy was looked at.
+        The copies are also activated and get descriptors, but no row is stored. If the server falls silent, the next
+        round continues after that key. The copy that failed, and copies of earlier keys at other addresses, then wait
+        for a later walk. The uuid is empty if no copy was looked at.
         """
         changes: list[CopyChange] = []
         done = ""

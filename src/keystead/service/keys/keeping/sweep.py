@@ -125,9 +125,9 @@ class CopySweep:
     async def _look(
         self, topology: ServerTopology, server: KeyServer, rows: Sequence[Tracked], sweep: Sweep
     ) -> tuple[list[CopyChange], bool]:
-        """Look at copies of one batch, and count them in ``sweep``. Return the changes, which the caller stores.
+        """Look at copies of one batch, and count them in ``sweep``. Return the changes, and if all canaries were seen.
 
-        Also return False if an address hid its canary. Raises KeyServerFault.
+        The caller stores the changes. The second value is False if an address hid its canary. Raises KeyServerFault.
         """
         changes: list[CopyChange] = []
         canary = True
@@ -295,8 +295,9 @@ class CopySweep:
     ) -> bool:
         """Write a copy to a server. Return True if the server has a copy now, or needs none from this walk.
 
-        It needs none, for example, if another process writes one. A server that did not store the copy is noted in
-        ``filled.down``, and paused. An OntapError, or a certificate that cannot be used, is only logged.
+        It needs none, for example, if another process writes one; then nothing is counted. A server that did not store
+        the copy is noted in ``filled.down``, and paused for all keys: see :meth:`Pauses.failed`. An OntapError, or a
+        certificate that cannot be used, is only logged.
         """
         try:
             why = await self._writer.copy_to(key, server, material, topology)

@@ -201,8 +201,8 @@ class ServerLearner:
         ``canary`` is the number of the first canary to try. Called for a server without a profile, and for one that has
         lost its canary. Raise KeyServerFault, TimeoutError or SealError.
 
-        The connection is fresh: in a resumed TLS session, the server's public key is the one it had in an earlier
-        session. The profile must hold the present one.
+        The connection is fresh, because the profile must hold the server's present public key. A resumed TLS session
+        would give the public key of an earlier session.
         """
         subject = LearningTarget(server.uuid, topology.incarnation.uuid, self._endpoints.digest_key(topology), canary)
         endpoint = self._endpoints.primary(server, identity)
@@ -250,10 +250,11 @@ class ServerLearner:
     async def _relearn(
         self, topology: ServerTopology, identity: TlsIdentity, server: KeyServer, public_key: str
     ) -> bool:
-        """Learn a server that has lost its canary. Return True if the new profile is stored.
+        """Learn a server that has lost its canary for good. Return True if the new profile is stored.
 
-        Learn nothing from a server with another public key than before: it may be another machine, so keys must not go
-        there until an administrator confirms it.
+        ``public_key`` is the one that it shows now. If it cannot be learned, that is logged: see :meth:`learn`. Learn
+        nothing from a server with another public key than before: it may be another machine, so keys must not go there
+        until an administrator confirms it.
         """
         if not public_key or public_key != topology.profiles[server.uuid].public_key:
             log.warning(

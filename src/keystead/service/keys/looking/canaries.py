@@ -271,9 +271,10 @@ async def _find(session: ObjectSession, name: ObjectName, form: KeyForm) -> tupl
 
 
 async def _is_gone(session: ObjectSession, profile: ServerProfile, fault: KeyServerFault) -> bool:
-    """Return True if a canary that the server does not return no longer exists, and is not only hidden.
+    """Return True if the server has its canary no more. Return False if it may only hide it.
 
-    ``fault`` is the server's answer to Get. Called when the canary was not returned under its identifiers.
+    ``fault`` is the server's answer to Get. Called when the canary was not returned under its identifiers. Raises
+    KeyServerFault when there is no answer.
     """
     if fault.fault is Fault.NOT_FOUND or await _is_reassigned(session, profile):
         return await _is_name_absent(session, profile)

@@ -113,8 +113,9 @@ class CopyVerifier:
         Return :data:`NO_CANARY` if the server answers without it, and another result if the server does not answer.
         Called before a removal or a relocation, to find out whether an address still is the server that we know.
 
-        The canary is looked for under its identifiers; with ``renumbered`` under its name as well. For ``fresh`` and
-        ``anew`` see :meth:`keystead.service.ports.objects.KeyObjects.session`.
+        The canary is looked for under its identifiers; with ``renumbered`` under its name as well. ``fresh``: the
+        connection is new, not from the pool. ``anew``: the address is tried although it failed lately. For both see
+        :meth:`keystead.service.ports.objects.KeyObjects.session`.
         """
         try:
             async with (

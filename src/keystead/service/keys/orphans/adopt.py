@@ -198,7 +198,10 @@ def _check_owner(tx: ListRows, found: Orphan, new: Key) -> None:
 
 
 def _new_key(name: str, svm: Svm | None, material: Secret) -> NewKey:
-    """Return the new key that the material makes. Raises OntapError if the material cannot be a key."""
+    """Return the new key to plan for an orphan with this material. Raises OntapError if it cannot be a key.
+
+    An authentication key is planned without the material, because ours may be random bytes, not a passphrase.
+    """
     length = len(material.reveal())
     if length == LENGTH[KeyType.VEK]:
         check_halves(material, "unique_identifier")

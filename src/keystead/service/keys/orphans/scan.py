@@ -240,7 +240,7 @@ def _put_orphans(tx: Rows, holding: Holding, topology: ServerTopology, rows: Seq
     Locks the cluster. Raises LeaseLost.
     """
     holding.check(tx)
-    tx.cluster(lock=True)  # so that nobody adopts an object before it is stored as an orphan
+    tx.cluster(lock=True)  # so that nobody adopts one of the objects between the check and the commit
     tx.put_orphans([row for row in rows if is_orphaned(tx, topology, row)])
 
 

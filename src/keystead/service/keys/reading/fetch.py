@@ -145,8 +145,9 @@ class Fetcher:
 
         65536855 or 65536083: no server has the key. 262145 (503): one may have it. The arguments give the reasons.
 
-        Called by a read of a key that is not in memory, and by a restore. A read tries addresses ``anew`` whose
-        circuits are open. A restore does not, because each of its many keys would wait for silent servers.
+        Called by a read of a key that is not in memory, and by a restore. With ``anew``, addresses with open circuits
+        are tried as well, once the other addresses were asked. A restore does not do that, because each of its many
+        keys would wait for silent servers.
         """
         context, copies = await self._find(key)
         if context is None:

@@ -169,7 +169,11 @@ class KeyReader:
             raise
 
     async def _fetch(self, key: Key) -> Fetched:
-        """Fetch a key from its servers, and cache its material. This is the task that all its readers share."""
+        """Fetch a key from its servers, and cache its material. This is the task that all its readers share.
+
+        With ``anew``, addresses that failed lately are tried as well, if no other returned the key. Called for a read
+        of a key that is not in memory. Raises what :meth:`Fetcher.fetch` raises.
+        """
         fetched = await self._fetcher.fetch(key, anew=True)
         self._cache.put(key, fetched.material)
         return fetched

@@ -207,8 +207,9 @@ class KeyImporter:
     def _missing_attempts(self, tx: Rows, key: Key, attempts: Iterable[Attempt]) -> list[Attempt] | None:
         """Return those of the ``attempts`` that the database lacks, or has not seen committed.
 
-        Return None if such an uncommitted attempt has not expired yet. An attempt is left out if another attempt has
-        its number, or if another key has adopted its object.
+        Return None if such an uncommitted attempt is the current incarnation's and has not expired yet. An attempt is
+        left out if the database has another attempt with its number, or if another key has adopted its object. Called
+        when a rebuild completes the known keys.
         """
         known = {attempt.number: attempt for attempt in tx.attempts([key.uuid])}
         current, now = incarnation_of(tx).uuid, self._clock.now()

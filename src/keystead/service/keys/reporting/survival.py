@@ -121,7 +121,11 @@ class KeySurvival:
         return await self._store.read(work)
 
     def _refusal(self, topology: ServerTopology) -> OntapError | None:
-        """Return the error for any new key, by planning one with which nothing is wrong."""
+        """Return the error that the plan of every new key would raise now, else None. Nothing is stored.
+
+        To find it, plan a key with which nothing is wrong. None is no promise: whether enough servers store a key, the
+        plan does not say. Called for the console's outlook.
+        """
         manager = topology.key_manager
         state = CreateState(manager, topology.certificates, topology.servers, serving=manager.uuid)
         try:

@@ -172,7 +172,8 @@ class AttemptCopies:
         """Return True if the attempt may write to this address now: it must not have expired.
 
         For a secondary, the attempt must also be pending, and the copy's row is stored first. The row must exist before
-        anything is sent.
+        anything is sent, so it says ``sent``. Here the copy is ``missing`` until Register is sent. If the row cannot be
+        stored, return False.
         """
         if self._clock.now() >= self.writing.attempt.expires:
             self.reasons[endpoint.key_server] = EXPIRED
@@ -265,7 +266,8 @@ class AttemptCopies:
     async def _verify(self, session: ObjectSession, endpoint: Endpoint, returned: Secret | None = None) -> None:
         """Compare the server's material with the digest. Note the copy as present or different.
 
-        Read the object unless ``returned``, from the message of Register, already agrees.
+        Called after Register, and for an object that was found. ``returned`` is material that came with the answer to
+        Register. Unless it agrees, the object is read. Raises KeyServerFault.
         """
         if returned is None or not self._agrees(returned):
             returned = await session.get(self._copies[endpoint.key_server, endpoint.host].unique_identifiers)
@@ -295,7 +297,10 @@ class AttemptCopies:
             yield partial(self._describe, Secret(self.writing.descriptor))
 
     async def _finish(self, target: Target, endpoint: Endpoint, step: _Step) -> None:
-        """Run one step on a connection of its own. The keeper repeats a step that fails."""
+        """Activate or describe a copy (``step``), on a connection of its own. Called after the commit.
+
+        A failure is only logged: in a later round, the keeper finds what is not done.
+        """
         try:
             async with self._objects.session(endpoint, timeout_s=target.limit_s) as session:
                 await step(session, endpoint)
