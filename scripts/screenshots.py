@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tests.web.browser.chromium import Visitor
     from tests.web.browser.world import World
 
-FOLDER: Final = Path(__file__).parents[1] / "docs" / "images"
+FOLDER: Final = Path(__file__).parents[1] / "screenshots"
 KINDS: Final[dict[str, dict[str, Any]]] = {
     "light": {"color_scheme": "light", "viewport": {"width": 1440, "height": 900}},
     "dark": {"color_scheme": "dark", "viewport": {"width": 1440, "height": 900}},
