@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """What a dry run found. ``accepted`` are the addresses that may be added."""
+    """The findings of a dry run. ``accepted`` are the addresses that may be added."""
 
     tone: Tone
     headline: str

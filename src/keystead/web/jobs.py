@@ -47,7 +47,7 @@ _VERBS: Final = {"POST": "Create", "PATCH": "Change", "DELETE": "Delete"}
 
 @dataclass(frozen=True, slots=True)
 class Asking:
-    """What may be asked of a job: the action, and what it means."""
+    """An action that may be asked of a job, and its meaning in words."""
 
     action: Action
     button: str

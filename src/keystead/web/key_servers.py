@@ -157,7 +157,7 @@ def _latency(primary: Iterable[Observation]) -> int | None:
 
 
 class OnNode(NamedTuple):
-    """What a node says of a primary."""
+    """The state of a primary as one node sees it."""
 
     node: str
     tone: Tone

@@ -29,7 +29,7 @@ _IS: Final = {True: "is", False: "are"}
 
 
 class Against(NamedTuple):
-    """What stands against a removal: a sentence, what to do and the command for it, and the keys that it is about."""
+    """A reason against a removal: a sentence, what to do and the command for it, and the keys that it is about."""
 
     sentence: str
     next: str

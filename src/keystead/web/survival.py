@@ -46,7 +46,7 @@ AWAY: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What fails: ``domains`` and ``servers`` (uuids).
+    """A choice of what fails: ``domains`` and ``servers`` (uuids).
 
     ``is_now``: just what cannot be read at present. ``unsure`` are the servers among these of which nobody knows
     whether they answer. ``strangers`` were asked for, and are no domains of this key manager.
@@ -218,7 +218,7 @@ class Sentence:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What is left if the choice fails."""
+    """The answer to a choice: what is left if it fails."""
 
     tone: Tone
     readable: int

@@ -114,7 +114,7 @@ def _counts(names: Sequence[str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """What is known of copies on a server: a shape, a tone and a word."""
+    """A mark for what is known of copies on a server: a shape, a tone and a word."""
 
     icon: str
     tone: Tone

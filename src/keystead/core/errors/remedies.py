@@ -21,7 +21,7 @@ class Who(StrEnum):
 
 
 class Remedy(NamedTuple):
-    """What happened, in words; who must act, and in which steps."""
+    """The remedy for a reason: what happened, in words; who must act, and in which steps."""
 
     happened: str
     who: Who

@@ -45,7 +45,7 @@ class WaitsFor(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Hindrances:
-    """What may hinder work, besides the copy itself. ``away`` and ``unmarked`` are key servers (uuids).
+    """The hindrances of work, besides the copy itself. ``away`` and ``unmarked`` are key servers (uuids).
 
     ``away``: it cannot be asked. ``unmarked``: it has not stored our next epoch marker, which must be there before
     anything is destroyed. ``destroys`` is False while destruction is held.

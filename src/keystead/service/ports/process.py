@@ -35,7 +35,7 @@ class ListenerTls(NamedTuple):
 
 
 class NodeFacts(NamedTuple):
-    """What this node knows of itself.
+    """The facts that this node knows of itself.
 
     ``engine`` is the database's, with the schema ``revision``. ``folder`` is the data directory, made at ``made``, with
     ``free`` of ``size`` bytes of its file system. ``last_backup`` is None without one; ``makes_bundles``: the database
