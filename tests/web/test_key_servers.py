@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 import pytest
 
+from keystead import web
 from keystead.core.model import Observation, PeerCertificate, State
 from keystead.testing.faults import FAULTS
 from tests.web.commands import check_commands
@@ -18,6 +23,9 @@ if TYPE_CHECKING:
     from tests.web.conftest import Browser, Site
 
 DAY = timedelta(days=1)
+FINE, LOST = (State.AVAILABLE, ""), (State.NOT_RESPONDING, "connection_refused")
+TEMPLATES = Path(str(web.__file__)).parent / "templates"
+LIVE_BY_PLACE = re.compile(r'id="[^"]*loop\.index[^>]*data-live[ >]')
 SHOWN = (
     PeerCertificate("ks1", "Issuing CA", "3F", NOON - DAY, NOON - 300 * DAY),
     PeerCertificate("Issuing CA", "Root CA", "4A", NOON + 9000 * DAY, NOON - 900 * DAY),
@@ -66,6 +74,65 @@ async def test_the_list(site: Site, browser: Browser, machines: KeyServers) -> N
     assert "No key server has “&lt;b&gt;none”" in page
 
 
+def test_live_elements_of_lists() -> None:
+    """Their ids never depend on the place in a list, or the script would put a value beside another name."""
+    steps = "replace_key_server.html"  # always the same four, in the same order
+    found = [path for path in TEMPLATES.glob("*.html") if path.name != steps and LIVE_BY_PLACE.search(path.read_text())]
+    assert not found
+
+
+async def test_live_elements_of_the_list(site: Site, browser: Browser, machines: KeyServers) -> None:
+    """A server that gets a higher place takes its ids along."""
+    manager = await site.key_manager_of(machines, 0, 1)
+    rows: list[dict[str, set[str]]] = []
+    for states in ((LOST, FINE), (FINE, LOST)):
+        await site.observe(manager, *states)
+        page = (await (browser.open if rows else browser.log_in)(url="/key-servers")).content.decode()
+        table = page.partition("</table>")[0]
+        rows.append(
+            {text.split("</th>")[0]: set(re.findall(r'id="([^"]*)"', text)) for text in table.split("<tr>")[2:]}
+        )
+    assert rows[0] == rows[1]
+    assert len(set.union(*rows[0].values())) == 10
+
+
+async def test_a_lost_secondary(site: Site, browser: Browser, machines: KeyServers) -> None:
+    """The overview, the list and the page of the server say the same: degraded, because a secondary is lost."""
+    manager = await site.key_manager_of(machines, 0)
+
+    def store(tx: Transaction) -> None:
+        (node,) = tx.nodes()
+        (server,) = tx.key_servers(manager)
+        tx.change_key_server(replace(server, secondary_key_servers=("localhost",)))
+        lost = Observation(node.uuid, server.uuid, "localhost", State.NOT_RESPONDING, NOON, "tls", "not_tls")
+        tx.put_observations([lost], new=True)
+
+    await site.open_.store.write(store)
+    for url in ("/", "/key-servers", path_of(manager, machines[0].address)):
+        page = (await (browser.open if browser.page else browser.log_in)(url=url)).content.decode()
+        assert "a secondary is lost" in page
+        assert "egraded" in page
+
+
+async def test_a_silent_node(site: Site, browser: Browser, machines: KeyServers) -> None:
+    """Accounts of the cluster see that it is silent; those of an SVM see that it has not looked."""
+    own = await site.key_manager_of(machines, 0, svm={"uuid": SVM.uuid})
+
+    def store(tx: Transaction) -> None:
+        (node,) = tx.nodes()
+        other = replace(node, uuid=str(uuid4()), name="node2")
+        tx.put_node(other)
+        for each, heard in ((node, NOON), (other, NOON - DAY)):
+            tx.hear_node(each.uuid, heard)
+
+    await site.open_.store.write(store)
+    path = path_of(own, machines[0].address)
+    assert "silent" in (await browser.log_in(url=path)).content.decode()
+    page = (await site.browser().log_in("vs1-admin", url=path)).content.decode()
+    assert "has not looked" in page
+    assert "silent" not in page
+
+
 async def test_the_overview_leads_to_the_page(site: Site, browser: Browser, machines: KeyServers) -> None:
     """Its cell and the item of attention do."""
     manager = await site.key_manager_of(machines, 0, 1)
@@ -111,7 +178,14 @@ async def test_a_server_that_hides_our_keys(site: Site, browser: Browser, machin
         (node,) = tx.nodes()
         (server,) = tx.key_servers(manager)
         tx.put_observations(
-            [Observation(node.uuid, server.uuid, "", State.AVAILABLE, NOON, keys_visible=False)], new=False
+            [
+                Observation(
+                    *(node.uuid, server.uuid, "", State.AVAILABLE, NOON - DAY),
+                    keys_visible=False,
+                    hidden_since=NOON,
+                )
+            ],
+            new=False,
         )
 
     answer = await site.admin.post(f"/api/security/key-managers/{manager}/volume-keys", {"name": "vol1"})
@@ -119,6 +193,8 @@ async def test_a_server_that_hides_our_keys(site: Site, browser: Browser, machin
     await site.open_.store.write(store)
     page = (await browser.log_in(url=path_of(manager, machines[0].address))).content.decode()
     assert "It is lost: does not show our keys." in page
+    since = page[page.index('id="verdict-text"') :]
+    assert since.index("2026-03-01 12:00 UTC") < since.index("</p>")
     assert "The server does not show the canary" in page
     assert "Otherwise use external confirm-server, or remove it and add it again." in page
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from keystead.core import errors
-from keystead.core.model import Observation, State
+from keystead.core.keys.away import Away
+from keystead.core.model import KeyServer, Observation, PeerCertificate, State
 from keystead.core.outages import Outage
-from keystead.web.overview import HISTORY, HORIZON, SOON, End, folded, gaps, state_tone, tone_of_end
+from keystead.core.server_address import ServerAddress
+from keystead.web.overview import HISTORY, HORIZON, SOON, End, folded, gaps, standing, state_tone, tone_of_end
 from keystead.web.rendering import environment
 from keystead.web.tones import Tone
 from tests.web.conftest import SVM
@@ -22,6 +24,17 @@ if TYPE_CHECKING:
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)
+SERVER = KeyServer("s", "km", 0, ServerAddress("ks1", 5696), 25, 10, "", ("second",))
+FINE, LOST, UNKNOWN = State.AVAILABLE, State.NOT_RESPONDING, State.UNKNOWN
+
+
+def seen(state: State, hours: float, host: str = "", reason: str = "", **more: Any) -> Observation:
+    """Return what the node has observed of an address of the server for so many hours."""
+    return Observation("n", "s", host, state, NOON - hours * HOUR, "tls" if state is LOST else "", reason, **more)
+
+
+SECOND = seen(FINE, 9, "second")
+ENDS = (PeerCertificate("ks1", "CA", "3F", NOON + HOUR),)
 
 
 async def test_without_a_key_manager(browser: Browser) -> None:
@@ -88,6 +101,36 @@ def test_names_are_text() -> None:
 def test_the_worst_node_counts(states: list[State], tone: Tone) -> None:
     """A state that no node knows is neither good nor bad."""
     assert state_tone(Observation(str(at), "s", "", state, NOON) for at, state in enumerate(states)) is tone
+
+
+@pytest.mark.parametrize(
+    ("observed", "away", "tone", "note", "hours"),
+    [
+        ([], None, Tone.UNKNOWN, "no node has looked yet", None),
+        ([seen(UNKNOWN, 2, reason="look_failed"), SECOND], None, Tone.UNKNOWN, "look failed", 2),
+        ([seen(UNKNOWN, 2), SECOND], None, Tone.UNKNOWN, "", 2),  # an account of an SVM sees no reason
+        ([seen(FINE, 5), SECOND], None, Tone.OK, "", 5),
+        ([seen(FINE, 5, certificates=ENDS), SECOND], None, Tone.WARN, "certificate ends in 1 hour", 5),
+        ([seen(LOST, 3), SECOND], None, Tone.WARN, "tls failed", 3),
+        ([seen(LOST, 3, reason="not_tls"), SECOND], Away.NOT_RESPONDING, Tone.BAD, "not tls", 3),
+        ([seen(FINE, 5), seen(LOST, 3, "second")], None, Tone.WARN, "a secondary is lost", 3),
+        ([seen(FINE, 5)], None, Tone.WARN, "the state of a secondary is not known", 5),
+        (
+            [seen(FINE, 5, hidden_since=NOON - HOUR), SECOND],
+            Away.KEYS_HIDDEN,
+            Tone.BAD,
+            "does not show our keys",
+            1,
+        ),
+    ],
+)
+def test_how_a_server_stands(
+    observed: list[Observation], away: Away | None, tone: Tone, note: str, hours: float | None
+) -> None:
+    """With its secondaries, why, and since when: a server that hides its keys since it does so."""
+    found = standing(SERVER, observed, away, NOON)
+    assert (found.tone, found.note) == (tone, note)
+    assert found.since == (None if hours is None else NOON - hours * HOUR)
 
 
 @pytest.mark.parametrize(("begin", "end", "gap"), [(24, 12, (0.0, 50.0)), (6, 0, (75.0, 25.0)), (0.01, 0, (99.2, 0.8))])

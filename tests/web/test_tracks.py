@@ -93,9 +93,49 @@ def test_what_an_account_of_an_svm_sees() -> None:
 )
 def test_a_stored_look(state: State, stage: str, tone: Tone, states: list[str]) -> None:
     """Its stages have no times."""
-    track = track_of(Observation("n", "s", "", state, NOON, stage, "connection_refused"), ADDRESS, (), NOON)
+    reason = "connection_refused" if stage else ""
+    track = track_of(Observation("n", "s", "", state, NOON, stage, reason), ADDRESS, (), NOON)
     assert (track.tone, [stop.state for stop in track.stops], track.total_ms) == (tone, states, None)
-    assert (track.why is None) == (state is not State.NOT_RESPONDING)
+    assert (track.why is None) == (not stage)
+
+
+def test_a_look_that_failed_through_our_fault() -> None:
+    """It is no look that there was not: why it failed is said. An account of an SVM hears that nothing is known."""
+    failed = Observation("n", "s", "", State.UNKNOWN, NOON, "", "look_failed")
+    track = track_of(failed, ADDRESS, (), NOON)
+    assert track.why is not None
+    assert track.headline == track.why.happened
+    assert track.why.who == "Whoever runs Keystead"
+    track = track_of(replace(failed, reason=""), ADDRESS, (), NOON)
+    assert (track.why, track.headline) == (None, "Its state is not known.")
+
+
+@pytest.mark.parametrize(
+    ("state", "stage", "is_shown"),
+    [
+        (State.NOT_RESPONDING, "connect", False),
+        (State.NOT_RESPONDING, "tls", True),
+        (State.NOT_RESPONDING, "kmip", True),
+        (State.AVAILABLE, "", True),
+        (State.UNKNOWN, "", False),
+    ],
+)
+def test_chains_of_a_stored_look(state: State, stage: str, is_shown: bool) -> None:
+    """A look that did not reach TLS showed no certificate, to nobody: what is stored is of an earlier one."""
+    seen = Observation("n", "s", "", state, NOON, stage, "connection_refused", (CA,))
+    track = track_of(seen, ADDRESS, (CA,), NOON)
+    assert (bool(track.showed), bool(track.ours)) == (is_shown, is_shown)
+
+
+def test_chains_of_a_probe() -> None:
+    """The same for a probe."""
+    reached = replace(REFUSED, certificates=(CA,), client_certificates=(CA,))
+    (track,) = tracks_of(reached, NOON)
+    assert track.showed
+    assert track.ours
+    (track,) = tracks_of(replace(reached, stages=(*STAGES[:3], replace(STAGES[3], state="skipped"))), NOON)
+    assert not track.showed
+    assert not track.ours
 
 
 @pytest.mark.parametrize(

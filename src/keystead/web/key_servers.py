@@ -16,7 +16,7 @@ from keystead.core.keys.model import KeyForm
 from keystead.core.model import State
 from keystead.web.keys import MARKS
 from keystead.web.links import key_manager_path, key_server_path
-from keystead.web.overview import SLOTS, certificate_left, gaps, server_state, tone_of_end
+from keystead.web.overview import SLOTS, certificate_left, gaps, standing, standings, state_tone, tone_of_end
 from keystead.web.tones import WORDS, Tone
 from keystead.web.tracks import track_of
 
@@ -28,9 +28,10 @@ if TYPE_CHECKING:
     from keystead.core.errors.remedies import Remedy
     from keystead.core.keys.model import ServerProfile
     from keystead.core.keys.survival import CopyMark, Survival
-    from keystead.core.model import KeyServer, Node, Observation
+    from keystead.core.model import Node, Observation
     from keystead.service.attention import Overview
     from keystead.service.configuration.key_server_details import KeyServerDetails
+    from keystead.web.overview import Standing
     from keystead.web.tracks import Track
 
 PAGE: Final = 100
@@ -98,7 +99,7 @@ class ManagerRow:
 def server_rows(found: Overview, text: str = "") -> list[ServerRow]:
     """Return the primaries whose address or owner has a text, the worst first."""
     void = void_nodes(found.nodes)
-    rows = [_row(found, manager, server, void) for manager in found.managers for server in manager.servers]
+    rows = [_row(each, of, found.time) for each in found.managers for of in standings(each, void, found.time)]
     wanted = text.strip().casefold()
     kept = [row for row in rows if wanted in f"{row.address} {row.vserver}".casefold()]
     return sorted(kept, key=lambda row: (row.tone.order, row.vserver, row.address))
@@ -116,29 +117,20 @@ def in_words(rows: Sequence[ServerRow]) -> str:
     return ", ".join(f"{tones[tone]} {WORDS[tone]}" for tone in Tone if tones[tone])
 
 
-def _row(found: Overview, watched: Watched, server: KeyServer, void: Iterable[str]) -> ServerRow:
-    of_server = [each for each in watched.observations if each.key_server == server.uuid and each.node not in void]
-    primary = [each for each in of_server if each.host == PRIMARY]
-    tone, note = server_state(primary, watched.survival.now.away.get(server.uuid), found.time)
-    left = certificate_left(primary, found.time)
-    address = str(server.address)
+def _row(watched: Watched, of: Standing, now: datetime) -> ServerRow:
+    left = certificate_left(of.primary, now)
+    address = str(of.server.address)
     return ServerRow(
         address,
         key_server_path(watched.of.uuid, address),
         watched.vserver,
-        tone,
-        note or WORDS[tone],
-        _since(primary),
+        of.tone,
+        of.note,
+        of.since,
         (tone_of_end(left), left) if left is not None else None,
-        _shows(primary),
-        _latency(primary),
+        _shows(of.primary),
+        of.latency_ms,
     )
-
-
-def _since(primary: Sequence[Observation]) -> datetime | None:
-    """Return since when a server is as it is: of the nodes that do not reach it, the first."""
-    failed = [each.since for each in primary if each.state is State.NOT_RESPONDING]
-    return min(failed, default=max((each.since for each in primary), default=None))
 
 
 def _shows(primary: Sequence[Observation]) -> tuple[Tone, str]:
@@ -147,10 +139,6 @@ def _shows(primary: Sequence[Observation]) -> tuple[Tone, str]:
     tone, now, before = _SHOWS[None if not said else False not in said]
     is_silent = any(each.state is State.NOT_RESPONDING for each in primary)
     return (Tone.UNKNOWN, before) if is_silent else (tone, now)
-
-
-def _latency(primary: Iterable[Observation]) -> int | None:
-    return max((each.latency_ms for each in primary if each.latency_ms), default=None)
 
 
 # --- one server ---
@@ -203,20 +191,20 @@ def server_view(found: KeyServerDetails) -> ServerView:
     """Return what the page of a key server shows."""
     void = void_nodes(found.nodes)
     seen = [each for each in found.observations if each.node not in void]
-    primary = [each for each in seen if each.host == PRIMARY]
-    tone, note = server_state(primary, found.survival.now.away.get(found.server.uuid), found.time)
+    of = standing(found.server, seen, found.survival.now.away.get(found.server.uuid), found.time)
+    silent = silent_nodes(found.nodes) if found.full else frozenset()
     address = str(found.server.address)
     return ServerView(
         uuid=found.key_manager.uuid,
         address=address,
         path=key_server_path(found.key_manager.uuid, address),
         vserver=found.vserver,
-        tone=tone,
-        headline=_headline(tone, note),
-        since=_since(primary),
+        tone=of.tone,
+        headline=_headline(of.tone, of.note),
+        since=of.since,
         tracks=tuple(_tracks(found, seen)),
-        nodes=tuple(_on_node(node, primary, silent_nodes(found.nodes)) for node in found.nodes),
-        shows=_shows(primary),
+        nodes=tuple(_on_node(node, of.primary, silent) for node in found.nodes),
+        shows=_shows(of.primary),
         gaps=gaps(found.outages, found.time, HISTORY),
         outages=_past(found),
         available=_available(found),
@@ -266,7 +254,7 @@ def _on_node(node: Node, primary: Iterable[Observation], silent: Iterable[str]) 
     found = next((each for each in primary if each.node == node.uuid), None)
     if found is None:
         return OnNode(node.name, Tone.UNKNOWN, "silent" if node.uuid in silent else "has not looked", None, None, None)
-    tone = {State.AVAILABLE: Tone.OK, State.NOT_RESPONDING: Tone.BAD}.get(found.state, Tone.UNKNOWN)
+    tone = state_tone((found,))
     words = (found.reason or WORDS[tone]).replace("_", " ")
     return OnNode(node.name, tone, words, found.since, found.last_available, found.latency_ms)
 

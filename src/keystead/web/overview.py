@@ -9,7 +9,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 from datetime import timedelta
 from operator import attrgetter
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from keystead.core.attention.items import Severity, Subject
 from keystead.core.availability import PRIMARY, SERVER, void_nodes
@@ -176,7 +176,7 @@ def rows(found: Overview, outages: Outages) -> tuple[list[Row], list[Tone]]:
     ends, worst, void = _next_ends(found), _tones(found.items), void_nodes(found.nodes)
     ranked = []
     for watched in found.managers:
-        states = _states(watched, void, found.time)
+        states = standings(watched, void, found.time)
         tones = (worst.get(watched.of.uuid, Tone.OK), *(each.tone for each in states))
         ranked.append((min(tones, key=_order), watched, states))
     ranked.sort(key=lambda each: (each[0].order, each[1].survival.now.survives, each[1].vserver))
@@ -211,7 +211,7 @@ def _row(
     watched: Watched,
     end: UsedCertificate | None,
     tone: Tone,
-    states: Sequence[_ServerState],
+    states: Sequence[Standing],
 ) -> Row:
     """Return a key manager in the matrix. ``end`` is its certificate that ends first."""
     now = watched.survival.now
@@ -231,44 +231,72 @@ def _row(
     )
 
 
-class _ServerState(NamedTuple):
-    """How a key server stands, what nodes observed of its primary, and how its secondaries stand."""
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a key server stands, with its secondaries, in a tone and a few words. The words may be empty.
+
+    ``since`` is when that began, None if it is not known. ``primary`` is what nodes observed of its primary.
+    """
 
     server: KeyServer
     tone: Tone
+    note: str
+    since: datetime | None
     primary: Sequence[Observation]
     secondaries: tuple[tuple[str, Tone], ...]
 
+    @property
+    def latency_ms(self) -> int | None:
+        """The longest time of one request."""
+        return max((each.latency_ms for each in self.primary if each.latency_ms), default=None)
 
-def _states(watched: Watched, void: frozenset[str], now: datetime) -> list[_ServerState]:
+
+def standings(watched: Watched, void: frozenset[str], now: datetime) -> list[Standing]:
     """Return how the key servers of a key manager stand. What ``void`` nodes (uuids) observed does not count."""
-    seen: defaultdict[tuple[str, str], list[Observation]] = defaultdict(list)
+    seen: defaultdict[str, list[Observation]] = defaultdict(list)
     for each in watched.observations:
         if each.node not in void:
-            seen[each.key_server, each.host].append(each)
-    states = []
-    for server in watched.servers:
-        primary = seen[server.uuid, PRIMARY]
-        secondaries = tuple((host, state_tone(seen[server.uuid, host])) for host in server.secondary_key_servers)
-        tone = server_tone(primary, watched.survival.now.away.get(server.uuid), now)
-        if tone is Tone.OK and any(each is not Tone.OK for _, each in secondaries):
-            tone = Tone.WARN
-        states.append(_ServerState(server, tone, primary, secondaries))
-    return states
+            seen[each.key_server].append(each)
+    away = watched.survival.now.away
+    return [standing(each, seen[each.uuid], away.get(each.uuid), now) for each in watched.servers]
 
 
-def _cell(found: Overview, outages: Outages, watched: Watched, state: _ServerState) -> Cell:
+def standing(server: KeyServer, seen: Sequence[Observation], away: Away | None, now: datetime) -> Standing:
+    """Return how a key server stands. ``seen`` is what nodes observed of its primary and of its secondaries."""
+    primary = [each for each in seen if each.host == PRIMARY]
+    secondaries = tuple(
+        (host, state_tone(each for each in seen if each.host == host)) for host in server.secondary_key_servers
+    )
+    worst = min((each for _, each in secondaries), key=_order, default=Tone.OK)
+    tone, note = _in_words(primary, worst, away, now)
+    return Standing(server, tone, note, _since(seen, away), primary, secondaries)
+
+
+def _since(seen: Sequence[Observation], away: Away | None) -> datetime | None:
+    """Return since when a key server is as it is.
+
+    That is when it began to hide its keys, else when the first node lost it, else when the first lost a secondary.
+    """
+    if away is Away.KEYS_HIDDEN:
+        return min((each.hidden_since for each in seen if each.hidden_since), default=None)
+    primary = [each for each in seen if each.host == PRIMARY]
+    for of in (primary, seen):
+        if lost := [each.since for each in of if each.state is State.NOT_RESPONDING]:
+            return min(lost)
+    return max((each.since for each in primary), default=None)
+
+
+def _cell(found: Overview, outages: Outages, watched: Watched, state: Standing) -> Cell:
     server = state.server
     address = str(server.address)
-    own, note = server_state(state.primary, watched.survival.now.away.get(server.uuid), found.time)
     return Cell(
         key_manager=watched.of.uuid,
         name=server.address.host if server.address.port == DEFAULT_PORT else address,
         address=address,
         uuid=server.uuid,
         tone=state.tone,
-        note=note if own is state.tone else "a secondary is lost",
-        latency_ms=max((each.latency_ms for each in state.primary if each.latency_ms), default=None),
+        note=state.note,
+        latency_ms=state.latency_ms,
         gaps=gaps(outages.get((watched.vserver, address), ()), found.time, HISTORY),
         secondaries=state.secondaries,
     )
@@ -282,31 +310,25 @@ def state_tone(seen: Iterable[Observation]) -> Tone:
     return Tone.OK if states == {State.AVAILABLE} else Tone.UNKNOWN
 
 
-def server_tone(primary: Sequence[Observation], away: Away | None, now: datetime) -> Tone:
-    """Return the tone of a primary. ``primary`` is what nodes observed of it."""
+def _in_words(primary: Sequence[Observation], secondary: Tone, away: Away | None, now: datetime) -> tuple[Tone, str]:
+    """Return the tone of a server and the words below its name. ``secondary`` is the tone of its worst secondary."""
     tone = state_tone(primary)
     if away is Away.KEYS_HIDDEN:
-        return Tone.BAD
-    if tone is Tone.BAD and away is None:  # a secondary, or another node, still reaches its keys
-        return Tone.WARN
-    if tone is Tone.OK:
-        left = certificate_left(primary, now)
-        return Tone.WARN if left is not None and left < SOON else tone
-    return tone
-
-
-def server_state(primary: Sequence[Observation], away: Away | None, now: datetime) -> tuple[Tone, str]:
-    """Return the tone of a primary and the words below its name. ``primary`` is what nodes observed of it."""
-    tone = server_tone(primary, away, now)
-    if away is Away.KEYS_HIDDEN:
-        return tone, "does not show our keys"
-    if lost := [each for each in primary if each.state is State.NOT_RESPONDING]:
-        first = min(lost, key=lambda each: each.since)
-        return tone, (first.reason or f"{first.stage} failed").replace("_", " ")
+        return Tone.BAD, "does not show our keys"
+    if tone is Tone.BAD:
+        lost = min((each for each in primary if each.state is State.NOT_RESPONDING), key=lambda each: each.since)
+        # If the server is not away, a secondary or another node still reaches its keys.
+        return Tone.WARN if away is None else tone, (lost.reason or f"{lost.stage} failed").replace("_", " ")
     if tone is Tone.UNKNOWN:
-        return tone, "no node has looked yet"
+        reasons = [each.reason for each in primary if each.reason]  # of looks that failed through our fault
+        return tone, "no node has looked yet" if not primary else reasons[0].replace("_", " ") if reasons else ""
+    if secondary is not Tone.OK:
+        is_lost = secondary is Tone.BAD
+        return Tone.WARN, "a secondary is lost" if is_lost else "the state of a secondary is not known"
     left = certificate_left(primary, now)
-    return tone, "" if left is None else end_words("certificate", left)
+    if left is None:
+        return tone, ""
+    return Tone.WARN if left < SOON else tone, end_words("certificate", left)
 
 
 def certificate_left(primary: Iterable[Observation], now: datetime) -> timedelta | None:

@@ -17,7 +17,7 @@ from keystead.web.rendering import span
 from keystead.web.tones import Tone
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
     from keystead.core.model import Observation, PeerCertificate
@@ -32,6 +32,9 @@ TITLES: Final = {
     "credential": "Credential",
 }
 """The stages as titles."""
+
+TLS: Final = "tls"
+"""The stage in which certificates are shown."""
 
 _PASSED, _FAILED, _SKIPPED = "passed", "failed", "skipped"
 _WHOSE: Final = {
@@ -143,6 +146,7 @@ def _probed(of: ProbeResult, whole: ProbeResult, now: datetime) -> Track:
     reason, fault = of.reason or "", of.at_fault
     stops = tuple(Stop(each.stage, each.state, _fact(each.stage, each.state, of), _ms(each)) for each in of.stages)
     why = _why(of.stage or "", reason, fault, now, str(of.error.code)) if of.error else None
+    showed, ours = (of.certificates, whole.client_certificates) if _reached_tls(stops) else ((), ())
     return Track(
         address=str(of.server),
         about="" if of.server == whole.server else "secondary",
@@ -150,8 +154,8 @@ def _probed(of: ProbeResult, whole: ProbeResult, now: datetime) -> Track:
         headline=why.happened if why else "Every stage passed.",
         stops=stops,
         why=why,
-        showed=links(of.certificates, fault, reason, now),
-        ours=links(whole.client_certificates, fault, reason, now),
+        showed=links(showed, fault, reason, now),
+        ours=links(ours, fault, reason, now),
         warnings=tuple(map(str, _listed(of.learned.get("warnings")))),
     )
 
@@ -207,24 +211,27 @@ def _listed(value: object) -> Sequence[object]:
 def track_of(seen: Observation, address: ServerAddress, ours: Sequence[PeerCertificate], now: datetime) -> Track:
     """Return the track of the last look that was stored about an address. ``ours`` is the chain that we show.
 
-    Of an account of an SVM, the observation has no reason.
+    Of an account of an SVM, the observation has no reason. A state that is not known has a reason if a look failed
+    through our fault.
     """
     failed = seen.state is State.NOT_RESPONDING
     fault = blamed(seen, ours) if failed else None
-    why = _why(seen.stage, seen.reason, fault, now) if failed else None
+    why = _why(seen.stage, seen.reason, fault, now) if failed or seen.reason else None
     tone, headline = {
         State.AVAILABLE: (Tone.OK, "Every stage passed."),
-        State.UNKNOWN: (Tone.UNKNOWN, "No node has looked at it yet."),
-        State.NOT_RESPONDING: (Tone.BAD, why.happened if why else ""),
+        State.UNKNOWN: (Tone.UNKNOWN, "Its state is not known."),
+        State.NOT_RESPONDING: (Tone.BAD, ""),
     }[seen.state]
+    stops = _stops(seen.stage if failed else "", seen.reason, done=seen.state is State.AVAILABLE)
+    showed, ours = (seen.certificates, ours) if _reached_tls(stops) else ((), ())
     return Track(
         address=str(address),
         about="secondary" if seen.host else "",
         tone=tone,
-        headline=headline,
-        stops=_stops(seen.stage if failed else "", seen.reason, done=seen.state is State.AVAILABLE),
+        headline=why.happened if why else headline,
+        stops=stops,
         why=why,
-        showed=links(seen.certificates, fault, seen.reason, now),
+        showed=links(showed, fault, seen.reason, now),
         ours=links(ours, fault, seen.reason, now),
     )
 
@@ -239,6 +246,11 @@ def _stops(failed: str, reason: str = "", *, done: bool = False) -> tuple[Stop, 
     return tuple(
         Stop(stage, state, words if stage == failed else "") for stage, state in zip(STAGES, states, strict=True)
     )
+
+
+def _reached_tls(stops: Iterable[Stop]) -> bool:
+    """Return True if certificates were shown in this look. Those of a look that ended before are of a former one."""
+    return any(stop.stage == TLS and stop.state != _SKIPPED for stop in stops)
 
 
 # --- why, and both chains ---
