@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import html
+import json
 import re
 import shlex
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,7 +15,25 @@ from keystead.cli.main import cli
 if TYPE_CHECKING:
     from tests.web.conftest import Browser
 
+_CURL = re.compile(r"<h3>curl</h3><pre tabindex=\"0\"><code>(.*?)</code>", re.DOTALL)
 _COMMAND = re.compile(r"<h3>CLI</h3><pre tabindex=\"0\"><code>(.*?)</code>", re.DOTALL)
+
+
+def body_by_curl(browser: Browser) -> Any:
+    """Return the body that the first curl command of the open page sends."""
+    words = shlex.split(command_by(browser, _CURL))
+    return json.loads(words[words.index("--data") + 1])
+
+
+def words_by_cli(browser: Browser) -> list[str]:
+    """Return the words of the first command of the open page."""
+    return shlex.split(command_by(browser, _COMMAND))
+
+
+def command_by(browser: Browser, pattern: re.Pattern[str]) -> str:
+    """Return the first text of the open page that a pattern finds."""
+    assert browser.page is not None
+    return html.unescape(pattern.findall(browser.page.content.decode())[0])
 
 
 async def check_commands(browser: Browser) -> None:

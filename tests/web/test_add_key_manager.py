@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.web.commands import check_commands
+from tests.web.commands import body_by_curl, check_commands
 from tests.web.conftest import SVM
 
 if TYPE_CHECKING:
@@ -38,12 +38,27 @@ async def test_from_nothing(site: Site, browser: Browser, machines: KeyServers) 
     assert "2 key servers can be added." in text
     assert await managers_of(site) == []
     await check_commands(browser)
+    servers = [{"server": machines[number].address} for number in (0, 1)]
+    assert body_by_curl(browser)["external"]["servers"] == servers
     page = await browser.submit(PATH, {"do": "add", "servers": wanted})
     assert page.status == 200
     (made,) = await managers_of(site)
     assert made["scope"] == "cluster"
     shown = page.content.decode()
     assert f"/key-managers/{made['uuid']}/key-servers/{machines[1].address}" in shown
+
+
+async def test_some_are_refused(site: Site, browser: Browser, machines: KeyServers) -> None:
+    """The ways to do the same name what would be stored: the accepted with their settings, by means that have them."""
+    client, server_ca = await site.identity_of(machines)
+    machines[0].break_("wrong_ca")
+    fields = {"client_certificate": client, "server_ca_certificates": server_ca, "do": "diagnose", "timeout": "9"}
+    await browser.log_in(url=PATH)
+    await browser.submit(PATH, fields | {"servers": f"{machines[0].address} {machines[1].address}"})
+    external = body_by_curl(browser)["external"]
+    assert external["servers"] == [{"server": machines[1].address, "timeout": 9}]
+    assert browser.page is not None
+    assert b"<h3>CLI</h3>" not in browser.page.content
 
 
 async def test_a_refused_server(site: Site, browser: Browser, machines: KeyServers) -> None:

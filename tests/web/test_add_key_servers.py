@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.web.commands import check_commands
+from tests.web.commands import body_by_curl, check_commands
 from tests.web.conftest import SVM
 
 if TYPE_CHECKING:
@@ -35,13 +35,18 @@ async def test_several_are_diagnosed_and_added(site: Site, browser: Browser, mac
     path = path_of(manager)
     await browser.log_in(url=path)
     wanted = f"{machines[1].address}\n{machines[2].address}"
-    page = await browser.submit(path, {"servers": wanted, "timeout": "9"})
+    await browser.submit(path, {"servers": wanted, "tls_server_name": "localhost"})
+    await check_commands(browser)
+    page = await browser.submit(path, {"servers": wanted, "timeout": "9", "tls_server_name": ""})
     text = page.content.decode()
     assert page.status == 200
     assert "2 key servers can be added." in text
     assert text.count("Every stage passed.") == 2
     assert await servers_of(site, manager) == [machines[0].address]
-    await check_commands(browser)
+    assert "<h3>CLI</h3>" not in text  # it has no option for the time-out
+    assert "The same by curl and Ansible" in text
+    records = [{"server": machines[number].address, "timeout": 9} for number in (1, 2)]
+    assert body_by_curl(browser) == {"records": records}
     confirmed = {"do": "add", "servers": wanted, f"domain-{machines[1].address}": "east"}
     page = await browser.submit(path, confirmed)
     assert page.status == 200
@@ -94,6 +99,8 @@ async def test_a_refused_server(
     assert "Probe again." in text
     assert text.index(machines[1].address, text.index('id="verdict"')) < text.index("Every stage passed.")
     assert f'name="servers" value="{machines[2].address}"' in text
+    assert body_by_curl(browser) == {"records": [{"server": machines[2].address}]}
+    await check_commands(browser)
     page = await browser.submit(path, {"do": "add", "servers": machines[2].address})
     assert await servers_of(site, manager) == [machines[0].address, machines[2].address]
 
@@ -167,6 +174,8 @@ async def test_a_password_is_asked_again(site: Site, browser: Browser, machines:
     text = (await browser.submit(path, fields)).content.decode()
     assert PASSWORD not in text
     assert "Password of someone, again" in text
+    record = {"server": machines[1].address, "username": "someone", "password": "PASSWORD"}
+    assert body_by_curl(browser) == {"records": [record]}
     await browser.submit(path, fields | {"do": "add"})
     answer = await site.admin.get(f"/api/security/key-managers/{manager}/key-servers/{machines[1].address}?fields=*")
     assert answer.body["username"] == "someone"

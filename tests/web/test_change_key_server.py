@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import pytest
 
-from tests.web.commands import check_commands
+from tests.web.commands import body_by_curl, check_commands, words_by_cli
 from tests.web.conftest import SVM
 
 if TYPE_CHECKING:
+    from keystead.service.ports.store import Transaction
     from keystead.testing.key_servers import KeyServers
     from tests.web.conftest import Browser, Site
 
@@ -76,6 +78,57 @@ async def test_a_change_is_tried(site: Site, browser: Browser, machines: KeyServ
     await check_commands(browser)
     text = (await browser.submit(path, {"tls_server_name": "localhost", "do": "try"})).content.decode()
     assert "Nothing is stored yet." in text
+
+
+@pytest.mark.parametrize(
+    ("fields", "body", "words"),
+    [
+        ({}, {"timeout": 25}, ["--timeout", "25"]),
+        ({"timeout": "-1"}, {"timeout": -1}, ["--timeout", "-1"]),
+        ({"timeout": "soon"}, {"timeout": 25}, ["--timeout", "25"]),
+        (
+            {"secondary_key_servers": "ks8\r\nks9\r\n"},
+            {"secondary_key_servers": ["ks8", "ks9"]},
+            ["--secondary-key-servers", "ks8,ks9"],
+        ),
+        ({"secondary_key_servers": ""}, {"secondary_key_servers": []}, ["--secondary-key-servers", "-"]),
+        ({"tls_server_name": ""}, {"tls_server_name": ""}, ["--tls-server-name", ""]),
+        ({"username": ""}, {"username": ""}, ["--username", ""]),
+        ({"username": "other"}, {"username": "other", "password": "PASSWORD"}, ["--username", "other"]),
+        ({"password": SECRET}, {"password": "PASSWORD"}, ["--username", "someone"]),
+        ({"replication_domain": "east"}, {"replication_domain": "east"}, None),
+    ],
+)
+async def test_the_same_change_by_other_means(
+    site: Site,
+    browser: Browser,
+    machines: KeyServers,
+    fields: dict[str, str],
+    body: dict[str, object],
+    words: list[str] | None,
+) -> None:
+    """They change what the form changes, also what is cleared. The CLI is left out where it has no option."""
+    manager = await site.key_manager_of(machines, 0)
+
+    def store(tx: Transaction) -> None:
+        (server,) = tx.key_servers(manager)
+        tx.change_key_server(
+            replace(server, secondary_key_servers=("second",), tls_server_name="localhost", username="someone")
+        )
+
+    await site.open_.store.write(store)
+    path = path_of(manager, machines[0].address, "change")
+    await browser.log_in(url=path)
+    await browser.submit(path, {"secondary_key_servers": "second"} | fields | {"do": "try"})
+    assert body_by_curl(browser) == body
+    if words is None:
+        assert browser.page is not None
+        assert b"<h3>CLI</h3>" not in browser.page.content
+    else:
+        await check_commands(browser)
+        shown = words_by_cli(browser)
+        at = shown.index(words[0])
+        assert shown[at : at + 2] == words
 
 
 async def test_a_refused_change(site: Site, browser: Browser, machines: KeyServers) -> None:

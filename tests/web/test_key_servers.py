@@ -12,7 +12,7 @@ from uuid import uuid4
 import pytest
 
 from keystead import web
-from keystead.core.model import Observation, PeerCertificate, State
+from keystead.core.model import Access, Account, CustomRole, Observation, PeerCertificate, Privilege, State
 from keystead.testing.faults import FAULTS
 from tests.web.commands import check_commands
 from tests.web.conftest import NOON, SVM, forms
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 DAY = timedelta(days=1)
 FINE, LOST = (State.AVAILABLE, ""), (State.NOT_RESPONDING, "connection_refused")
 TEMPLATES = Path(str(web.__file__)).parent / "templates"
+SURVIVAL = "/api/security/key-managers/*/key-survival"
 LIVE_BY_PLACE = re.compile(r'id="[^"]*loop\.index[^>]*data-live[ >]')
 SHOWN = (
     PeerCertificate("ks1", "Issuing CA", "3F", NOON - DAY, NOON - 300 * DAY),
@@ -276,6 +277,43 @@ async def test_what_an_account_of_an_svm_sees(site: Site, browser: Browser, mach
     assert path in page
     assert other not in page
     assert (await browser.open(path_of(other, machines[1].address))).status == 404
+
+
+async def test_a_role_that_may_not_see_all(site: Site, browser: Browser, machines: KeyServers) -> None:
+    """Without the survival it sees no numbers of keys, and no page that names keys; without events no outages."""
+    manager = await site.key_manager_of(machines, 0, 1)
+    answer = await site.admin.post(f"/api/security/key-managers/{manager}/volume-keys", {"name": "vol1"})
+    assert answer.status == 201
+    rows = (
+        Privilege("/api/security/key-managers", Access.ALL),
+        Privilege(SURVIVAL, Access.NONE),
+        Privilege("/api/support/attention", Access.READONLY),
+    )
+
+    def store(tx: Transaction) -> None:
+        admin = tx.account("admin")
+        assert admin is not None
+        role = CustomRole("servers", None, rows)
+        tx.put_role(role)
+        tx.put_account(Account("operator", role, admin.password_hash))
+
+    await site.open_.store.write(store)
+    path = path_of(manager, machines[0].address)
+    page = (await browser.log_in(url=path)).content.decode()
+    assert "1 key<" in page
+    assert f"{path}/remove" in page
+    assert "The last 30 days" in page
+    assert "Last 24 hours" in (await browser.open("/")).content.decode()
+    other = site.browser()
+    page = (await other.log_in("operator", url=path)).content.decode()
+    assert "Copies on it" in page
+    assert "1 key<" not in page
+    assert "The last 30 days" not in page
+    assert "Last 24 hours" not in (await other.open("/")).content.decode()
+    assert f"{path}/change" in page
+    for end in ("/remove", "/replace"):
+        assert f"{path}{end}" not in page
+        assert (await other.open(f"{path}{end}")).status == 403
 
 
 @pytest.mark.parametrize("server", ["127.0.0.1:1", "no%20host", "a:b:c"])

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from keystead.core.availability import PRIMARY, silent_nodes, void_nodes
 from keystead.core.certificates.shown import chain_of
 from keystead.core.errors.remedies import remedy
-from keystead.core.key_servers import secondary_addresses
+from keystead.core.key_servers import MAX_PRIMARIES, secondary_addresses
 from keystead.core.keys.away import Away
 from keystead.core.keys.model import KeyForm
 from keystead.core.model import State
 from keystead.web.keys import MARKS
-from keystead.web.links import key_manager_path, key_server_path
-from keystead.web.overview import SLOTS, certificate_left, gaps, standing, standings, state_tone, tone_of_end
+from keystead.web.links import add_path, key_server_path
+from keystead.web.overview import certificate_left, gaps, standing, standings, state_tone, tone_of_end
 from keystead.web.tones import WORDS, Tone
 from keystead.web.tracks import track_of
 
@@ -88,12 +88,12 @@ class ManagerRow:
     @property
     def free(self) -> int:
         """How many more primaries it may have."""
-        return SLOTS - self.servers
+        return MAX_PRIMARIES - self.servers
 
     @property
     def add_path(self) -> str:
         """The path of the page that adds key servers."""
-        return f"{key_manager_path(self.uuid)}/key-servers/add"
+        return add_path(self.uuid)
 
 
 def server_rows(found: Overview, text: str = "") -> list[ServerRow]:
@@ -168,10 +168,6 @@ class Past(NamedTuple):
 class ServerView:
     """Everything about one key server."""
 
-    uuid: str
-    address: str
-    path: str
-    vserver: str
     tone: Tone
     headline: str
     since: datetime | None
@@ -193,12 +189,7 @@ def server_view(found: KeyServerDetails) -> ServerView:
     seen = [each for each in found.observations if each.node not in void]
     of = standing(found.server, seen, found.survival.now.away.get(found.server.uuid), found.time)
     silent = silent_nodes(found.nodes) if found.full else frozenset()
-    address = str(found.server.address)
     return ServerView(
-        uuid=found.key_manager.uuid,
-        address=address,
-        path=key_server_path(found.key_manager.uuid, address),
-        vserver=found.vserver,
         tone=of.tone,
         headline=_headline(of.tone, of.note),
         since=of.since,

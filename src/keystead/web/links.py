@@ -26,6 +26,11 @@ def key_server_path(key_manager: str, address: str) -> str:
     return f"{key_manager_path(key_manager)}/key-servers/{quote(address, safe=':[]')}"
 
 
+def add_path(key_manager: str) -> str:
+    """Return the path of the page that adds key servers to a key manager (uuid)."""
+    return f"{key_manager_path(key_manager)}/key-servers/add"
+
+
 def survival_path(key_manager: str) -> str:
     """Return the path of the page about the survival of a key manager's keys."""
     return f"{key_manager_path(key_manager)}/survival"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from keystead.core.attention.items import Severity, Subject
 from keystead.core.availability import PRIMARY, SERVER, void_nodes
+from keystead.core.key_servers import MAX_PRIMARIES
 from keystead.core.keys.away import Away
 from keystead.core.model import State
 from keystead.core.server_address import DEFAULT_PORT
@@ -33,9 +34,6 @@ if TYPE_CHECKING:
     from keystead.service.attention import Overview
 
     Outages = Mapping[OfServer, tuple[Outage, ...]]
-
-SLOTS: Final = 4
-"""How many primary key servers a key manager has at most."""
 
 ROWS: Final = 25
 """How many key managers a page shows. The others are folded into counts."""
@@ -98,7 +96,7 @@ class Row:
     @property
     def free_slots(self) -> int:
         """How many more primary key servers it may get."""
-        return SLOTS - len(self.cells)
+        return MAX_PRIMARIES - len(self.cells)
 
     @property
     def ends_tone(self) -> Tone:

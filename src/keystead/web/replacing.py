@@ -9,23 +9,23 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from keystead.core.attention.items import scoped
+from keystead.core.key_servers import MAX_PRIMARIES
 from keystead.core.keys.domains import wanted_copies
 from keystead.core.keys.survival import CopyMark
 from keystead.web.key_servers import marks_on
-from keystead.web.overview import SLOTS
 from keystead.web.rendering import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from keystead.core.keys.survival import Survival
-    from keystead.service.configuration.key_server_details import KeyServerDetails
+    from keystead.core.model import KeyServer
+    from keystead.service.keys.reporting.survival import Outlook
 
 READABLE: Final = frozenset({CopyMark.PROVEN})
 SENT: Final = frozenset({CopyMark.PROVEN, CopyMark.PROVEN_AWAY, CopyMark.UNKNOWN, CopyMark.DIFFERENT})
 
 _EXTERNAL: Final = "keystead security key-manager external"
-_IS: Final = {True: "is", False: "are"}
 
 
 class Against(NamedTuple):
@@ -53,11 +53,11 @@ class Step:
         return 100.0 if not self.whole else round(100 * self.part / self.whole, 1)
 
 
-def against(found: KeyServerDetails) -> list[Against]:
+def against(found: Outlook, server: KeyServer) -> list[Against]:
     """Return what stands against the removal of a server, by what is known now."""
-    svm = found.key_manager.svm
+    svm = found.manager.svm
     replicate, add = (scoped(f"{_EXTERNAL} {words}", svm) for words in ("replicate", "add-servers --key-servers HOST"))
-    only_here, named = _only_on(found.survival, found.server.uuid)
+    only_here, named = _only_on(found.survival, server.uuid)
     said = []
     if only_here:
         has = "has" if only_here == 1 else "have"
@@ -69,16 +69,20 @@ def against(found: KeyServerDetails) -> list[Against]:
                 named,
             )
         )
-    left = {found.domain_of[uuid] for uuid in candidates(found)}
-    needed = wanted_copies(found.key_manager.min_copies, len(left))
+    left = {found.domain_of[uuid] for uuid in candidates(found, server)}
+    needed = wanted_copies(found.manager.min_copies, len(left))
     if not left:
         said.append(
-            Against("It is the last key server of its key manager.", "Without one, no key can be created.", add)
+            Against(
+                "It is the last key server of its key manager.",
+                "Add another one first. Without any, no key can be created.",
+                add,
+            )
         )
     elif needed > len(left):
         sentence = (
             f"New keys would be refused: {needed} copies are needed, and {counted(len(left), 'replication domain')}"
-            f" {_IS[len(left) == 1]} left."
+            f" {'is' if len(left) == 1 else 'are'} left."
         )
         said.append(Against(sentence, "Add a key server first, or lower min_copies.", add))
     return said
@@ -96,38 +100,37 @@ def _only_on(survival: Survival, server: str) -> tuple[int, tuple[str, ...]]:
     return sum(pattern.keys for pattern in alone), names[:10]
 
 
-def candidates(found: KeyServerDetails) -> Mapping[str, str]:
+def candidates(found: Outlook, server: KeyServer) -> Mapping[str, str]:
     """Return the other servers of the key manager, which may replace a server: their addresses by uuid."""
-    return {each.uuid: str(each.address) for each in found.servers if each.uuid != found.server.uuid}
+    return {each.uuid: str(each.address) for each in found.servers if each.uuid != server.uuid}
 
 
-def steps(found: KeyServerDetails, new: str) -> list[Step]:
+def steps(found: Outlook, server: KeyServer, new: str) -> list[Step]:
     """Return the four steps of a replacement by the server ``new`` (uuid; empty if it is not added yet)."""
-    keys = found.survival.keys
-    counts = marks_on(found.survival, new) if new else {}
+    keys, is_added = found.survival.keys, bool(new)
+    whole = keys if is_added else 0
+    counts = marks_on(found.survival, new) if is_added else {}
     sent = sum(number for mark, number in counts.items() if mark in SENT)
     proven = sum(number for mark, number in counts.items() if mark in READABLE)
-    free = SLOTS - len(found.servers)
-    add_words = "Add it, or choose one that you added." if not new else f"{candidates(found)[new]} is the new server."
-    if not new and not free:
-        add_words = "All four places are taken. Remove a server that you can spare, or choose one of the others below."
-    done = [bool(new), bool(new) and sent >= keys, bool(new) and proven >= keys, False]
-    words = [
-        add_words,
-        "Keystead writes the copies by itself, within minutes." if keys else "There is no key yet.",
-        "Each copy is read back, and compared with the key's digest.",
-        "It is refused if a key could be lost by it.",
-    ]
-    titles = ("Add the new key server", "Copies fill", "Copies are proven", f"Remove {found.server.address}")
-    parts = (0, sent, proven, 0)
-    first = done.index(False)
+    fills = "Keystead writes the copies by itself, within minutes." if keys else "There is no key yet."
+    proves = "Each copy is read back, and compared with the key's digest."
+    planned = (
+        ("Add the new key server", is_added, _adding(found, server, new), 0, 0),
+        ("Copies fill", is_added and sent >= keys, fills, sent, whole),
+        ("Copies are proven", is_added and proven >= keys, proves, proven, whole),
+        (f"Remove {server.address}", False, "It is refused if a key could be lost by it.", 0, 0),
+    )
+    now = next(title for title, is_done, *_ in planned if not is_done)
     return [
-        Step(
-            title,
-            "done" if done[at] else "now" if at == first else "later",
-            words[at],
-            parts[at],
-            keys if at in {1, 2} and new else 0,
-        )
-        for at, title in enumerate(titles)
+        Step(title, "done" if is_done else "now" if title == now else "later", words, part, of)
+        for title, is_done, words, part, of in planned
     ]
+
+
+def _adding(found: Outlook, server: KeyServer, new: str) -> str:
+    """Return what is to be done about the new server."""
+    if new:
+        return f"{candidates(found, server)[new]} is the new server."
+    if len(found.servers) < MAX_PRIMARIES:
+        return "Add it, or choose one that you added."
+    return "All four places are taken. Remove a server that you can spare, or choose one of the others below."

@@ -24,7 +24,7 @@ from keystead.core.server_address import ServerAddress, server_name
 from keystead.web.certificates import shown_again
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Container, Mapping
 
     from keystead.core.model import KeyServer
 
@@ -34,11 +34,11 @@ CHANGES: Final = (
 )
 """The fields of the form that changes a key server, without the password."""
 
-NUMBERS: Final = frozenset({"port", "timeout", "create_remove_timeout"})
-"""The fields that are whole numbers."""
-
 NEW: Final = ("servers", "username", "tls_server_name", "timeout", "create_remove_timeout")
 """The fields of the form with new servers, without the password."""
+
+PASSWORD: Final = "PASSWORD"  # noqa: S105 - a word in its place
+"""What a way to do the same shows where a password belongs."""
 
 
 def values_of(server: KeyServer) -> dict[str, str]:
@@ -55,16 +55,12 @@ def values_of(server: KeyServer) -> dict[str, str]:
 
 
 def change_of(server: KeyServer, form: Mapping[str, str]) -> ModifyRequest:
-    """Return the change that a form asks for: only what differs from the server. Raises 262185 for a field that cannot
-    be read, 65536880 if nothing differs.
+    """Return the change that a form asks for. Raises 262185 for a field that cannot be read, 65536880 if nothing
+    differs.
 
     An empty password leaves the stored one.
     """
-    before, after = values_of(server), shown_again(form, CHANGES)
-    after["secondary_key_servers"] = "\n".join(after["secondary_key_servers"].replace(",", " ").split())
-    changed: dict[str, Any] = {
-        name: _PARSERS[name](name, value) for name, value in after.items() if value != before[name]
-    }
+    changed = typed_changes(server, form)
     password = form.get("password", "")
     if password:
         changed["password"] = Secret(password)
@@ -73,9 +69,19 @@ def change_of(server: KeyServer, form: Mapping[str, str]) -> ModifyRequest:
     return ModifyRequest(server.address, **changed)
 
 
-def addresses_of(form: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the addresses that were typed: one per line, or with commas or blanks between."""
-    return tuple(form.get("servers", "").replace(",", " ").split())
+def typed_changes(server: KeyServer, form: Mapping[str, str]) -> dict[str, Any]:
+    """Return the fields of a form that differ from the server, as values of the API, without the password.
+
+    Raises 262185 for a field that cannot be read.
+    """
+    before, after = values_of(server), shown_again(form, CHANGES)
+    after["secondary_key_servers"] = "\n".join(_listed(after["secondary_key_servers"]))
+    return {name: _PARSERS[name](name, value) for name, value in after.items() if value != before[name]}
+
+
+def _listed(text: str) -> list[str]:
+    """Return what was typed: one per line, or with commas or blanks between."""
+    return text.replace(",", " ").split()
 
 
 def new_servers(form: Mapping[str, str]) -> AddRequest:
@@ -83,7 +89,7 @@ def new_servers(form: Mapping[str, str]) -> AddRequest:
 
     Raises 262185 (400) for a field that cannot be read, and if there is no address.
     """
-    addresses = addresses_of(form)
+    addresses = _listed(form.get("servers", ""))
     if not addresses:
         raise invalid("servers", "give at least one address")
     password = form.get("password", "")
@@ -103,6 +109,25 @@ def new_servers(form: Mapping[str, str]) -> AddRequest:
         ),
         prefix="servers[{index}].",
     )
+
+
+def typed_records(form: Mapping[str, str], only: Container[str] | None = None) -> list[dict[str, Any]]:
+    """Return the servers that a form adds as records of the API, with a word for the password.
+
+    ``only`` are the addresses that count; None: all. Empty if a field cannot be read.
+    """
+    try:
+        servers = new_servers({**form, **shown_again(form, NEW)}).servers
+    except OntapError:
+        return []
+    return [_record(each) for each in servers if only is None or str(each.server) in only]
+
+
+def _record(server: NewKeyServer) -> dict[str, Any]:
+    plain = NewKeyServer(server.server)
+    given = {name: getattr(server, name) for name in (*NEW[1:], "replication_domain")}
+    told = {name: value for name, value in given.items() if value != getattr(plain, name)}
+    return {"server": str(server.server), **told, **({"password": PASSWORD} if server.password else {})}
 
 
 def domain_field(address: str) -> str:

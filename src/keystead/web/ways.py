@@ -25,8 +25,12 @@ def command(*words: str, **options: str | None) -> str:
 
 
 def ways(request: PageRequest, cli: str, method: str, path: str, body: Mapping[str, Any] | None = None) -> Ways:
-    """Return the ways to make one call of the API: ``cli`` is the command, ``path`` that of the call."""
-    return [("CLI", cli), ("curl", _curl(request, method, path, body)), ("Ansible", _task(method, path, body))]
+    """Return the ways to make one call of the API: ``cli`` is the command, ``path`` that of the call.
+
+    The command is empty if the CLI cannot do it.
+    """
+    by_cli = [("CLI", cli)] if cli else []
+    return [*by_cli, ("curl", _curl(request, method, path, body)), ("Ansible", _task(method, path, body))]
 
 
 def query_ways(request: PageRequest, cli: str, method: str, path: str, query: Mapping[str, str]) -> Ways:

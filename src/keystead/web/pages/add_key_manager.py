@@ -21,7 +21,7 @@ from keystead.web.pages.add_key_servers import STORE
 from keystead.web.pages.key_servers import EXTERNAL
 from keystead.web.refusing import refusal
 from keystead.web.rendering import page, redirect
-from keystead.web.server_forms import addresses_of
+from keystead.web.server_forms import typed_records
 from keystead.web.setting_up import FIELDS, cas_of, choices, pasted_certificate, wanted_key_manager, with_installed
 from keystead.web.shell import shell
 from keystead.web.ways import command, ways
@@ -99,7 +99,7 @@ async def _form(
         "has_password": bool(form.get("password")),
         "diagnosis": found,
         "installed": installed,
-        "ways": _ways(request, values, certificates),
+        "ways": _ways(request, values, certificates, found),
         **await refusal(request, error),
     }
     status = error.kind.status if error else 200
@@ -119,24 +119,28 @@ async def _owners(request: PageRequest) -> list[str]:
     return [name for name in names if name not in having]
 
 
-def _ways(request: PageRequest, values: Mapping[str, str], certificates: Sequence[Certificate]) -> Ways:
-    addresses = addresses_of(values) or ("ks1.example.com",)
+def _ways(
+    request: PageRequest, values: Mapping[str, str], certificates: Sequence[Certificate], found: Diagnosis | None
+) -> Ways:
+    """Return the ways to set up what is typed, or of it what the diagnosis accepted."""
+    servers = typed_records(request.form, found.accepted if found else None) or [{"server": "ks1.example.com"}]
     names = {each.uuid: each.name for each in certificates}
     svm, client, cas = values["svm"], values["client_certificate"], cas_of(values)
     cli = command(
         *(*EXTERNAL, "enable"),
         vserver=svm,
-        key_servers=",".join(addresses),
+        key_servers=",".join(each["server"] for each in servers),
         client_cert=names.get(client, "kmip-client"),
         server_ca_certs=",".join(names.get(uuid, uuid) for uuid in cas) or "kmip-ca",
     )
     external: dict[str, Any] = {
         "client_certificate": {"uuid": client or "UUID"},
         "server_ca_certificates": [{"uuid": uuid} for uuid in cas or ["UUID"]],
-        "servers": [{"server": address} for address in addresses],
+        "servers": servers,
     }
     owner = {"svm": {"name": svm}} if svm else {}
-    return ways(request, cli, "POST", _MANAGERS, {**owner, "external": external})
+    in_cli = all(each.keys() == {"server"} for each in servers)
+    return ways(request, cli if in_cli else "", "POST", _MANAGERS, {**owner, "external": external})
 
 
 _NEEDS: Final = (("POST", _MANAGERS), ("GET", _CERTIFICATES))

@@ -6,7 +6,7 @@ Each step is a form of its own. What was typed travels in fields; a password is 
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from keystead.core.errors import OntapError
 from keystead.core.key_servers import MAX_PRIMARIES
@@ -15,21 +15,22 @@ from keystead.web.certificates import shown_again
 from keystead.web.declaration import Page
 from keystead.web.diagnosis import diagnosis
 from keystead.web.independence import together
-from keystead.web.links import KEY_SERVERS, key_manager_path, key_server_path
+from keystead.web.links import KEY_SERVERS, add_path, key_server_path
 from keystead.web.pages.key_servers import API, API_SERVERS, EXTERNAL, vserver
 from keystead.web.refusing import refusal
 from keystead.web.rendering import page, redirect
-from keystead.web.server_forms import NEW, addresses_of, new_servers
+from keystead.web.server_forms import NEW, new_servers, typed_records
 from keystead.web.shell import shell
 from keystead.web.ways import command, ways
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from starlette.responses import Response
 
     from keystead.core.key_servers import AddRequest, ServersState
     from keystead.core.probing import ProbeResult
+    from keystead.web.diagnosis import Diagnosis
     from keystead.web.independence import Together
     from keystead.web.request import PageRequest
     from keystead.web.ways import Ways
@@ -83,12 +84,12 @@ async def _form(
     error: OntapError | None = None,
 ) -> Response:
     manager = state.key_manager
-    path, values = f"{key_manager_path(manager.uuid)}/key-servers/add", shown_again(request.form, NEW)
+    values = shown_again(request.form, NEW)
     found = None
     if wanted is not None:
         found = diagnosis(results, await _together(request, state, wanted, results), datetime.now(UTC))
     context = {
-        "path": path,
+        "path": add_path(manager.uuid),
         "key_servers_path": KEY_SERVERS,
         "vserver": manager.svm.name if manager.svm else state.cluster.name,
         "present": [str(each.address) for each in state.servers],
@@ -98,7 +99,7 @@ async def _form(
         "form": request.form,
         "has_password": bool(request.form.get("password")),
         "diagnosis": found,
-        "ways": _ways(request, state, values),
+        "ways": _ways(request, state, found),
         **await refusal(request, error),
     }
     status = error.kind.status if error else 200
@@ -117,19 +118,18 @@ async def _together(
     return together(state.servers, domains, results, declared)
 
 
-def _ways(request: PageRequest, state: ServersState, values: Mapping[str, str]) -> Ways:
-    addresses = addresses_of(values) or ("ks5.example.com",)
-    name = values["tls_server_name"]
+def _ways(request: PageRequest, state: ServersState, found: Diagnosis | None) -> Ways:
+    """Return the ways to add what is typed, or of it what the diagnosis accepted."""
+    records = typed_records(request.form, found.accepted if found else None) or [{"server": "ks5.example.com"}]
     cli = command(
         *(*EXTERNAL, "add-servers"),
         vserver=vserver(state.key_manager.svm),
-        key_servers=",".join(addresses),
-        tls_server_name=name,
+        key_servers=",".join(each["server"] for each in records),
+        tls_server_name=records[0].get("tls_server_name"),
     )
-    records: list[dict[str, Any]] = [
-        {"server": address, **({"tls_server_name": name} if name else {})} for address in addresses
-    ]
-    return ways(request, cli, "POST", API_SERVERS.format(uuid=state.key_manager.uuid), {"records": records})
+    in_cli = all(each.keys() <= {"server", "tls_server_name"} for each in records)
+    path = API_SERVERS.format(uuid=state.key_manager.uuid)
+    return ways(request, cli if in_cli else "", "POST", path, {"records": records})
 
 
 _NEEDS: Final = (("POST", API_SERVERS),)

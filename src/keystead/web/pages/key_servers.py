@@ -7,22 +7,24 @@ from typing import TYPE_CHECKING, Any, Final
 
 from keystead.core import errors
 from keystead.core.errors import OntapError
+from keystead.core.key_servers import find
 from keystead.core.server_address import ServerAddress
 from keystead.service.cluster.svms import about_svm
 from keystead.web.declaration import Page
 from keystead.web.key_servers import PAGE, SHOWN_OUTAGES, in_words, manager_rows, server_rows, server_view
-from keystead.web.links import KEY_SERVERS, key_manager_path
+from keystead.web.links import KEY_SERVERS, key_server_path
 from keystead.web.rendering import page
 from keystead.web.shell import shell
 from keystead.web.tracks import tracks_of
 from keystead.web.ways import command, ways
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from starlette.responses import Response
 
-    from keystead.core.model import Svm
+    from keystead.core.key_servers import ServersState
+    from keystead.core.model import KeyServer, Svm
     from keystead.core.probing import ProbeResult
     from keystead.service.configuration.key_server_details import KeyServerDetails
     from keystead.web.request import PageRequest
@@ -61,53 +63,60 @@ def _first(text: str) -> int:
 
 async def key_server(request: PageRequest) -> Response:
     """Show one key server."""
-    return await _shown(request, await details(request))
+    return await _shown(request)
 
 
 async def probe(request: PageRequest) -> Response:
     """Probe the key server as it is stored, and show what was found above everything else."""
-    found = await details(request)
-    results = await _probe(request, found)
-    return await _shown(request, await details(request), results)
-
-
-async def _probe(request: PageRequest, found: KeyServerDetails) -> Sequence[ProbeResult]:
-    services, call = request.services.key_servers, request.call
-    state = await services.state(call, found.key_manager.uuid)
+    state, server = await stored(request)
     with about_svm(state.key_manager.svm):
-        return await services.probe(call, state, (found.server.address,))
+        results = await request.services.key_servers.probe(request.call, state, (server.address,))
+    return await _shown(request, results)
 
 
-async def details(request: PageRequest) -> KeyServerDetails:
-    """Return the key server of the page's path. Raises 4 (404) if there is none that the account may see."""
+async def stored(request: PageRequest) -> tuple[ServersState, KeyServer]:
+    """Return the key server of the page's path, with the state that a change of it begins with.
+
+    Raises 4 (404) if there is none that the account may see.
+    """
+    state = await request.services.key_servers.state(request.call, request.value("uuid"))
+    return state, of_path(request, state.servers)
+
+
+def of_path(request: PageRequest, servers: Iterable[KeyServer]) -> KeyServer:
+    """Return the one among key servers that the page's path names. Raises 4 (404) if it is not among them."""
+    server = find(servers, _address(request))
+    if server is None:
+        raise OntapError(errors.ENTRY_NOT_FOUND, target="server")
+    return server
+
+
+def _address(request: PageRequest) -> ServerAddress:
     try:
-        address = ServerAddress.parse(request.value("server"))
+        return ServerAddress.parse(request.value("server"))
     except ValueError:
         raise OntapError(errors.ENTRY_NOT_FOUND, target="server") from None
-    return await request.services.key_server_reports.details(request.call, request.value("uuid"), address)
 
 
-def about(found: KeyServerDetails) -> dict[str, Any]:
-    """Return what every page about one key server shows of it."""
-    manager = key_manager_path(found.key_manager.uuid)
+def about(server: KeyServer, vserver: str) -> dict[str, Any]:
+    """Return what every page about one key server shows of it. ``vserver`` is its SVM, or the cluster."""
+    address = str(server.address)
     return {
-        "details": found,
-        "view": server_view(found),
-        "manager_path": manager,
-        "add_path": f"{manager}/key-servers/add",
-        "api_servers": API_SERVERS.format(uuid=found.key_manager.uuid),
-        "api_probe": f"{API.format(uuid=found.key_manager.uuid)}/probe",
+        "server": server,
+        "address": address,
+        "server_path": key_server_path(server.key_manager, address),
+        "vserver": vserver,
+        "api": API.format(uuid=server.key_manager),
         "key_servers_path": KEY_SERVERS,
     }
 
 
-async def _shown(
-    request: PageRequest,
-    found: KeyServerDetails,
-    results: Sequence[ProbeResult] = (),
-) -> Response:
+async def _shown(request: PageRequest, results: Sequence[ProbeResult] = ()) -> Response:
+    found = await request.services.key_server_reports.details(request.call, request.value("uuid"), _address(request))
     now = datetime.now(UTC)
-    context = about(found) | {
+    context = about(found.server, found.vserver) | {
+        "details": found,
+        "view": server_view(found),
         "probed": [track for result in results for track in tracks_of(result, now)],
         "shown_outages": SHOWN_OUTAGES,
         "ways": _ways(request, found),

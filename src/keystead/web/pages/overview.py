@@ -15,13 +15,16 @@ if TYPE_CHECKING:
     from keystead.web.request import PageRequest
 
 ATTENTION: Final = "/api/support/attention"
+EVENTS: Final = "/api/support/ems/events"
 KEY_SERVERS: Final = "/api/security/key-managers/-/key-servers/-"
 
 
 async def overview(request: PageRequest) -> Response:
     """Show the overview."""
     found = await request.services.attention.overview(request.call)
-    shown, hidden = rows(found, await request.services.attention.outages(request.call))
+    sees_history = request.may("GET", EVENTS)
+    outages = await request.services.attention.outages(request.call) if sees_history else {}
+    shown, hidden = rows(found, outages)
     ends = timeline(found)
     context = {
         "found": found,
@@ -32,6 +35,7 @@ async def overview(request: PageRequest) -> Response:
         "ends": ends[:TIMELINE_ROWS],
         "later_ends": len(ends[TIMELINE_ROWS:]),
         "horizon": HORIZON.days,
+        "sees_history": sees_history,
         "sees_servers": request.may("GET", KEY_SERVERS),
     }
     return page("overview.html", await shell(request, "/", found.items) | context)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from keystead.core.errors import OntapError
+from keystead.core.key_servers import MAX_PRIMARIES
 from keystead.service.cluster.svms import about_svm
 from keystead.web.declaration import Page
-from keystead.web.links import KEY_SERVERS
-from keystead.web.pages.key_servers import API_SERVER, EXTERNAL, ONE, about, details, vserver
+from keystead.web.links import KEY_SERVERS, add_path
+from keystead.web.pages.key_servers import API, API_SERVER, EXTERNAL, ONE, about, of_path, stored, vserver
 from keystead.web.refusing import refusal
 from keystead.web.rendering import page, redirect
 from keystead.web.replacing import against, candidates, steps
@@ -19,7 +20,8 @@ from keystead.web.ways import command, ways
 if TYPE_CHECKING:
     from starlette.responses import Response
 
-    from keystead.service.configuration.key_server_details import KeyServerDetails
+    from keystead.core.model import KeyManager, KeyServer
+    from keystead.service.keys.reporting.survival import Outlook
     from keystead.web.request import PageRequest
     from keystead.web.ways import Ways
 
@@ -30,55 +32,62 @@ CONFIRMED: Final = "yes"
 
 async def remove_form(request: PageRequest) -> Response:
     """Show what stands against the removal, and ask for a confirmation."""
-    return await _form(request, await details(request))
+    return await _form(request)
 
 
 async def remove(request: PageRequest) -> Response:
     """Remove the key server and show the others; or say what holds it up."""
-    found = await details(request)
+    state, server = await stored(request)
     try:
         if request.form.get("confirmed") != CONFIRMED:
             raise invalid("confirmed", "say that you mean it")
-        await _remove(request, found)
+        with about_svm(state.key_manager.svm):
+            await request.services.key_servers.remove(request.call, state, server.address)
     except OntapError as error:
-        return await _form(request, found, error)
+        return await _form(request, error)
     return redirect(KEY_SERVERS)
 
 
-async def _remove(request: PageRequest, found: KeyServerDetails) -> None:
-    services, call = request.services.key_servers, request.call
-    state = await services.state(call, found.key_manager.uuid)
-    with about_svm(state.key_manager.svm):
-        await services.remove(call, state, found.server.address)
+async def _outlook(request: PageRequest) -> tuple[Outlook, KeyServer]:
+    """Return what the keys would survive, and the key server of the page's path. Raises 4 (404)."""
+    found = await request.services.key_survival.outlook(request.call, request.value("uuid"))
+    return found, of_path(request, found.servers)
 
 
-async def _form(request: PageRequest, found: KeyServerDetails, error: OntapError | None = None) -> Response:
-    context = about(found) | {
-        "against": against(found),
-        "ways": _ways(request, found),
+async def _form(request: PageRequest, error: OntapError | None = None) -> Response:
+    found, server = await _outlook(request)
+    context = about(server, found.vserver) | {
+        "against": against(found, server),
+        "ways": _ways(request, found.manager, server),
         **await refusal(request, error),
     }
     status = error.kind.status if error else 200
     return page("remove_key_server.html", await shell(request, KEY_SERVERS) | context, status)
 
 
-def _ways(request: PageRequest, found: KeyServerDetails) -> Ways:
-    address = str(found.server.address)
-    cli = command(*EXTERNAL, "remove-servers", vserver=vserver(found.key_manager.svm), key_servers=address)
-    return ways(request, cli, "DELETE", API_SERVER.format(uuid=found.key_manager.uuid, server=address))
+def _ways(request: PageRequest, manager: KeyManager, server: KeyServer) -> Ways:
+    address = str(server.address)
+    cli = command(*EXTERNAL, "remove-servers", vserver=vserver(manager.svm), key_servers=address)
+    return ways(request, cli, "DELETE", API_SERVER.format(uuid=manager.uuid, server=address))
 
 
 async def replace(request: PageRequest) -> Response:
     """Show the four steps of a replacement, and where it is. ``?new=`` is the uuid of the new server."""
-    found = await details(request)
-    others = candidates(found)
+    found, server = await _outlook(request)
+    others = candidates(found, server)
     new = request.http.query_params.get("new", "")
     new = new if new in others else ""
-    context = about(found) | {"steps": steps(found, new), "others": others, "new": new}
+    context = about(server, found.vserver) | {
+        "steps": steps(found, server, new),
+        "others": others,
+        "new": new,
+        "add_path": add_path(found.manager.uuid),
+        "is_full": len(found.servers) == MAX_PRIMARIES,
+    }
     return page("replace_key_server.html", await shell(request, KEY_SERVERS) | context)
 
 
-_NEEDS: Final = (("DELETE", API_SERVER),)
+_NEEDS: Final = (("DELETE", API_SERVER), ("GET", f"{API}/key-survival"))
 
 PAGES: Final = (
     Page(REMOVE, remove_form, needs=_NEEDS),
