@@ -24,6 +24,7 @@ from keystead.core.availability import (
     event_values,
     has_proved_certificates,
     keys_visible,
+    observation_without_network,
     observed,
     own_certificate,
     peer_certificates,
@@ -415,3 +416,17 @@ def test_whose_certificates_are_in_use() -> None:
         ("CA", "server_ca", "ks1:5696"),
     ]
     assert found[0].days_left(NOW) == 100
+
+
+def test_an_observation_without_network() -> None:
+    """Stage and state stay. Certificates stay only if they were proved."""
+    chain = (PeerCertificate("ks1", "CA", "1", NOW),)
+    expired = Observation(
+        *("n", "s", "", State.NOT_RESPONDING, NOW, "tls", "server_certificate_expired", chain), None, 12, True
+    )
+    refused = replace(expired, reason="server_certificate_wrong_name")
+    assert observation_without_network(refused) == Observation("n", "s", "", State.NOT_RESPONDING, NOW, "tls")
+    assert observation_without_network(expired).certificates == chain
+    assert observation_without_network(replace(expired, stage="egress")).stage == "resolve"
+    sound = replace(expired, state=State.AVAILABLE, stage="", reason="")
+    assert observation_without_network(sound).certificates == chain

@@ -355,6 +355,18 @@ def has_proved_certificates(observation: Observation) -> bool:
     return observation.state is State.AVAILABLE or observation.reason == "server_certificate_expired"
 
 
+def observation_without_network(seen: Observation) -> Observation:
+    """Return an observation as an account of an SVM may see it: without what could tell about our network."""
+    return replace(
+        seen,
+        stage="resolve" if seen.stage == "egress" else seen.stage,
+        reason="",
+        certificates=seen.certificates if has_proved_certificates(seen) else (),
+        latency_ms=None,
+        keys_visible=None,
+    )
+
+
 def peer_certificates(observation: Observation, svm: Svm | None, vserver: str, address: str) -> list[UsedCertificate]:
     """Return the certificates that a key server last showed: its own, and those of its chain."""
     return [

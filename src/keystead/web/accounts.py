@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from keystead.core import errors
 from keystead.core.accounts import CERTIFICATE, PASSWORD, NewAccount, methods_of
-from keystead.core.errors import OntapError
 from keystead.core.model import Svm
 from keystead.core.secret import Secret
+from keystead.web.lists import invalid
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -102,9 +101,9 @@ def new_account(typed: Mapping[str, str]) -> NewAccount:
     """
     methods, comment = frozenset(typed.get("method", "").split()), typed.get("comment", "").strip()
     if not methods <= METHODS.keys():
-        raise _invalid("method", "there is no such method")
+        raise invalid("method", "there is no such method")
     if len(comment) > COMMENT_LIMIT or not comment.isprintable():
-        raise _invalid("comment", f"at most {COMMENT_LIMIT} printable characters are allowed")
+        raise invalid("comment", f"at most {COMMENT_LIMIT} printable characters are allowed")
     return NewAccount(
         name=typed.get("name", "").strip(),
         methods=methods,
@@ -113,7 +112,3 @@ def new_account(typed: Mapping[str, str]) -> NewAccount:
         password=Secret(typed["password"]) if typed.get("password") else None,
         comment=comment,
     )
-
-
-def _invalid(field: str, reason: str) -> OntapError:
-    return OntapError(errors.INVALID_VALUE, target=field, field=field, reason=reason)

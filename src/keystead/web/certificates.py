@@ -8,12 +8,11 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
-from keystead.core import errors
 from keystead.core.availability import SERVER
 from keystead.core.certificates.certificates import NewCertificate
-from keystead.core.errors import OntapError
 from keystead.core.model import CertificateType
 from keystead.core.secret import Secret, holds_private_key
+from keystead.web.lists import invalid
 from keystead.web.overview import tone_of_end
 from keystead.web.rendering import counted
 from keystead.web.tones import Tone
@@ -150,14 +149,14 @@ def filtered(found: Iterable[Entry], asked: Mapping[str, str]) -> list[Entry]:
     """
     type_, svm = asked.get("type", ""), asked.get("svm", "").strip()
     if type_ and type_ not in set(CertificateType):
-        raise _invalid("type", "there is no such type")
+        raise invalid("type", "there is no such type")
     return [each for each in found if type_ in {"", each.type} and (not svm or svm in each.svms)]
 
 
 def first_row(text: str) -> int:
     """Return the number of the entry with which a page of the list begins. Raises 262185 (400) if it is none."""
     if text and not re.fullmatch(r"[0-9]{1,7}", text):
-        raise _invalid("from", "it is no place in the list")
+        raise invalid("from", "it is no place in the list")
     return int(text or "0")
 
 
@@ -218,7 +217,3 @@ def shown_again(typed: Mapping[str, str], names: Iterable[str]) -> dict[str, str
     """Return what a form shows of what was typed, without what holds a private key."""
     values = {name: typed.get(name, "").strip() for name in names}
     return {name: "" if holds_private_key(value) else value for name, value in values.items()}
-
-
-def _invalid(field: str, reason: str) -> OntapError:
-    return OntapError(errors.INVALID_VALUE, target=field, field=field, reason=reason)

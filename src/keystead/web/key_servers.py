@@ -14,6 +14,7 @@ from keystead.core.key_servers import MAX_PRIMARIES, secondary_addresses
 from keystead.core.keys.away import Away
 from keystead.core.keys.model import KeyForm
 from keystead.core.model import State
+from keystead.service.configuration.key_server_details import HISTORY
 from keystead.web.keys import MARKS
 from keystead.web.links import add_path, key_server_path
 from keystead.web.overview import certificate_left, gaps, standing, standings, state_tone, tone_of_end
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 PAGE: Final = 100
 """How many key servers the list shows at a time."""
 
-HISTORY: Final = timedelta(days=30)
 SHOWN_OUTAGES: Final = 10
 CANARY_NOT_SEEN: Final = "canary_not_seen"
 
@@ -207,10 +207,7 @@ def server_view(found: KeyServerDetails) -> ServerView:
 
 
 def _hides_keys(found: KeyServerDetails) -> Remedy | None:
-    """Return what to do about a server that answers and does not show our keys. None if it shows them.
-
-    Accounts of SVMs are not told what it shows.
-    """
+    """Return what to do about a server that hides our keys. None if it does not, and for accounts of SVMs."""
     is_hidden = found.survival.now.away.get(found.server.uuid) is Away.KEYS_HIDDEN
     return remedy(CANARY_NOT_SEEN) if is_hidden and found.full else None
 
@@ -223,7 +220,9 @@ def _headline(tone: Tone, note: str) -> str:
 
 
 def _tracks(found: KeyServerDetails, seen: Sequence[Observation]) -> Iterable[Track]:
-    """Yield the last look at the primary, then at each secondary, as the node saw it that is worst off.
+    """Yield the last look at the primary, then at each secondary that was looked at.
+
+    Of several nodes, the one counts that saw the worst state, and of these the first.
 
     The API shows certificates of single servers to accounts of the cluster only, and so does the page.
     """

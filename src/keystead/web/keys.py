@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, urlencode
 
-from keystead.core import errors
-from keystead.core.errors import OntapError
 from keystead.core.keys.model import Copy, KeyState, KeyType, Presence, Receipt
 from keystead.core.keys.survival import CopyMark
 from keystead.core.keys.waiting import WaitsFor, Work
 from keystead.service.keys.listing import KeyFilter
+from keystead.web.lists import invalid
 from keystead.web.rendering import counted, span
 from keystead.web.tones import Tone
 
@@ -190,10 +189,10 @@ def key_filter(asked: Mapping[str, str]) -> KeyFilter:
     texts = {name: asked.get(name, "").strip() for name in ("name", "svm", "key_manager")}
     for name, text in texts.items():
         if len(text) > TEXT_LIMIT:
-            raise _invalid(name, f"it has more than {TEXT_LIMIT} characters")
+            raise invalid(name, f"it has more than {TEXT_LIMIT} characters")
     state = asked.get("state", "")
     if state not in STATES:
-        raise _invalid("state", "there is no such state")
+        raise invalid("state", "there is no such state")
     return KeyFilter(texts["name"], texts["svm"], texts["key_manager"], KeyState(state) if state else None)
 
 
@@ -210,9 +209,9 @@ def place(text: str) -> Place | None:
     try:
         svm, name, uuid = json.loads(text[:_PLACE_LIMIT])
     except (ValueError, TypeError, RecursionError):
-        raise _invalid("after", "it is no place in the list") from None
+        raise invalid("after", "it is no place in the list") from None
     if not (isinstance(svm, str | None) and isinstance(name, str) and isinstance(uuid, str)):
-        raise _invalid("after", "it is no place in the list")
+        raise invalid("after", "it is no place in the list")
     return svm, name, uuid
 
 
@@ -262,7 +261,3 @@ def waiting_for(found: Iterable[WaitingView], key_id: str) -> list[tuple[str, st
         for each in found
         if each.of.key.key_id == key_id
     ]
-
-
-def _invalid(field: str, reason: str) -> OntapError:
-    return OntapError(errors.INVALID_VALUE, target=field, field=field, reason=reason)

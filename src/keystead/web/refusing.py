@@ -6,8 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from keystead.core.errors import ADVICE
-from keystead.core.errors.key_reasons import WORDS
-from keystead.core.errors.probe_reasons import ADVICE as PROBE_ADVICE
+from keystead.core.errors.remedies import advice_of
 
 if TYPE_CHECKING:
     from keystead.core.errors import OntapError
@@ -52,13 +51,9 @@ def refusing_servers(error: OntapError | JobView) -> list[RefusingServer]:
         if found:
             found[-1][name] = value
     return [
-        RefusingServer(each["server"], each.get("stage", ""), each["reason"].replace("_", " "), _advice(each["reason"]))
+        RefusingServer(
+            each["server"], each.get("stage", ""), each["reason"].replace("_", " "), plain(advice_of(each["reason"]))
+        )
         for each in found
         if each.get("reason")
     ]
-
-
-def _advice(reason: str) -> str:
-    """Return what to do about a reason, empty if nothing is known."""
-    word = WORDS.get(reason)
-    return plain(PROBE_ADVICE.get(reason) or (word.advice if word else ""))

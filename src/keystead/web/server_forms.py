@@ -22,6 +22,7 @@ from keystead.core.key_servers import (
 from keystead.core.secret import Secret
 from keystead.core.server_address import ServerAddress, server_name
 from keystead.web.certificates import shown_again
+from keystead.web.lists import invalid
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Mapping
@@ -187,8 +188,3 @@ _PARSERS: Final[Mapping[str, Callable[[str, str], Any]]] = {
     "secondary_key_servers": _hosts,
     "username": _text(USERNAME_LIMIT),
 }
-
-
-def invalid(field: str, reason: str) -> OntapError:
-    """Return the refusal of a field that cannot be read."""
-    return OntapError(errors.INVALID_VALUE, target=field, field=field, reason=reason)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from keystead.core.model import Observation, PeerCertificate
-    from keystead.core.probing import AtFault, ProbeResult
+    from keystead.core.probing import AtFault, ProbeResult, StageResult
 
 TITLES: Final = {
     "egress": "Egress",
@@ -138,7 +138,7 @@ class Track:
 def tracks_of(result: ProbeResult, now: datetime) -> list[Track]:
     """Return the tracks of a probe of a primary: one for each address that the caller may hear of."""
     if not result.stages:
-        return [_coarse_track(result)]
+        return [_coarse_track(result, now)]
     return [_probed(each, result, now) for each in result.each]
 
 
@@ -160,16 +160,16 @@ def _probed(of: ProbeResult, whole: ProbeResult, now: datetime) -> Track:
     )
 
 
-def _ms(stage: Any) -> float | None:
+def _ms(stage: StageResult) -> float | None:
     return None if stage.state == _SKIPPED else round(stage.elapsed_ms, 1)
 
 
-def _coarse_track(result: ProbeResult) -> Track:
+def _coarse_track(result: ProbeResult, now: datetime) -> Track:
     """Return the track of a result as accounts of SVMs see it: with a stage, and without a reason."""
     address = str(result.failed_server or result.server)
     if result.error is None:
         return Track(address, "", Tone.OK, "Every stage passed.", _stops("", done=True), None)
-    why = _why(result.stage or "", "", None, None, str(result.error.code))
+    why = _why(result.stage or "", "", None, now, str(result.error.code))
     about = "" if result.failed_server in {None, result.server} else "secondary"
     return Track(address, about, Tone.BAD, why.happened, _stops(result.stage or ""), why)
 
@@ -256,7 +256,7 @@ def _reached_tls(stops: Iterable[Stop]) -> bool:
 # --- why, and both chains ---
 
 
-def _why(stage: str, reason: str, fault: AtFault | None, now: datetime | None, code: str = "") -> Why:
+def _why(stage: str, reason: str, fault: AtFault | None, now: datetime, code: str = "") -> Why:
     known = remedy(reason)
     if known is None:
         happened, _, advice = ABOUT_STAGES.get(stage, "It failed.").partition(": ")
@@ -264,7 +264,7 @@ def _why(stage: str, reason: str, fault: AtFault | None, now: datetime | None, c
         steps += [] if reason else [_SEES_MORE]
         return Why(f"{happened.removesuffix('.')}.", "", "", tuple(steps), stage, reason, code)
     steps = [*known.steps, "Probe again."]
-    said = _fault(fault, reason, now) if fault and now else ""
+    said = _fault(fault, reason, now) if fault else ""
     return Why(known.happened, said, known.who.value, tuple(steps), stage, reason, code)
 
 

@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from keystead.core.model import Svm
     from keystead.web.request import PageRequest
 
 Ways = list[tuple[str, str]]
@@ -22,6 +23,11 @@ def command(*words: str, **options: str | None) -> str:
         word for name, value in options.items() if value for word in (f"--{name.rstrip('_').replace('_', '-')}", value)
     ]
     return shlex.join(["keystead", *words, *given])
+
+
+def vserver(svm: Svm | None) -> str | None:
+    """Return the value of the option ``--vserver``: the name of an SVM, None for the cluster."""
+    return svm.name if svm else None
 
 
 def ways(request: PageRequest, cli: str, method: str, path: str, body: Mapping[str, Any] | None = None) -> Ways:

@@ -1,4 +1,4 @@
-"""Which certificate a failed look blames, and what an account of an SVM sees of an observation."""
+"""Which certificate a failed look blames."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from keystead.core.attention.blame import blamed, without_network
+from keystead.core.attention.blame import blamed
 from keystead.core.model import Observation, PeerCertificate, State
 from keystead.core.probing import AtFault, Whose
 
@@ -46,13 +46,3 @@ def test_one_that_is_valid() -> None:
 def test_no_certificate(reason: str) -> None:
     """The reason is about none, or it is not known which."""
     assert blamed(replace(FAILED, reason=reason), ()) is None
-
-
-def test_without_network() -> None:
-    """Stage and state stay. Certificates stay only if they were proved."""
-    refused = replace(FAILED, reason="server_certificate_wrong_name")
-    assert without_network(refused) == Observation("n", "s", "", State.NOT_RESPONDING, NOON, "tls")
-    assert without_network(FAILED).certificates == FAILED.certificates
-    assert without_network(replace(FAILED, stage="egress")).stage == "resolve"
-    sound = replace(FAILED, state=State.AVAILABLE, stage="", reason="", certificates=(LEAF,))
-    assert without_network(sound).certificates == (LEAF,)

@@ -6,7 +6,7 @@ import pytest
 
 from keystead.core.errors.key_reasons import WORDS
 from keystead.core.errors.probe_reasons import ADVICE
-from keystead.core.errors.remedies import ABOUT_STAGES, OF_THE_NETWORK, OURS, Remedy, Who, remedy
+from keystead.core.errors.remedies import ABOUT_STAGES, OF_THE_NETWORK, OURS, Remedy, Who, advice_of, remedy
 from keystead.core.probing import STAGES
 
 
@@ -44,6 +44,8 @@ def test_clauses_are_steps() -> None:
         ("canary_not_seen", Who.KEY_SERVER),
         ("server_certificate_issuer_not_found", Who.KEYSTEAD),
         ("look_failed", Who.KEYSTEAD),
+        ("identity", Who.KEYSTEAD),
+        ("digest_key", Who.KEYSTEAD),
         ("connect_timed_out", Who.NETWORK),
     ],
 )
@@ -65,3 +67,10 @@ def test_an_unknown_reason() -> None:
     """It has no remedy."""
     assert remedy("") is None
     assert remedy("nonsense") is None
+    assert advice_of("nonsense") == ""
+
+
+@pytest.mark.parametrize("reason", [*ADVICE, *WORDS])
+def test_the_advice_of_a_reason(reason: str) -> None:
+    """It is found in both tables, as it is written."""
+    assert advice_of(reason) == (WORDS[reason].advice if reason in WORDS else ADVICE[reason])

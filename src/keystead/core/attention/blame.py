@@ -1,11 +1,9 @@
-"""Which certificate a stored observation blames, and what an account of an SVM may see of an observation."""
+"""Which certificate a stored observation blames."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from keystead.core.availability import has_proved_certificates
 from keystead.core.probing import AtFault, Whose
 
 if TYPE_CHECKING:
@@ -36,15 +34,3 @@ def blamed(failed: Observation, ours: Sequence[PeerCertificate]) -> AtFault | No
     if failed.reason in NO_ISSUER:
         return AtFault(whose, chain[-1])
     return AtFault(whose, next((each for each in chain if each.not_after <= failed.since), chain[0]))
-
-
-def without_network(seen: Observation) -> Observation:
-    """Return an observation as an account of an SVM may see it: without what could tell about our network."""
-    return replace(
-        seen,
-        stage="resolve" if seen.stage == "egress" else seen.stage,
-        reason="",
-        certificates=seen.certificates if has_proved_certificates(seen) else (),
-        latency_ms=None,
-        keys_visible=None,
-    )

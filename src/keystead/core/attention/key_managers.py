@@ -6,12 +6,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from keystead.core.attention.blame import blamed
-from keystead.core.attention.blame import without_network as observation_without_network
 from keystead.core.attention.items import Item, Severity, Subject, scoped
-from keystead.core.availability import PRIMARY, void_nodes
+from keystead.core.availability import PRIMARY, observation_without_network, void_nodes
 from keystead.core.certificates.shown import chain_of
-from keystead.core.errors.key_reasons import WORDS
-from keystead.core.errors.probe_reasons import ADVICE
+from keystead.core.errors.remedies import advice_of
 from keystead.core.keys.away import Away
 from keystead.core.keys.survival import CopyMark
 from keystead.core.model import State
@@ -97,7 +95,7 @@ def key_items(watched: Watched) -> Iterator[Item]:
             sum(pattern.keys for pattern in different),
             [name for pattern in different for name in pattern.named],
             reason=f"{{keys}}: the key server {address} returns other bytes than were written.",
-            advice=WORDS["different_material"].advice,
+            advice=advice_of("different_material"),
             command=scoped("keystead report prove", watched.of.svm),
         )
         lacking = [] if server in found.now.away else [each for each in found.patterns if _lacks(found, each, server)]
@@ -152,7 +150,7 @@ def server_items(watched: Watched, nodes: Sequence[Node], *, full: bool) -> Iter
                 server,
                 Severity.CRITICAL,
                 reason=HIDDEN + (": reason canary_not_seen." if full else "."),
-                advice=WORDS["canary_not_seen"].advice if full else "",
+                advice=advice_of("canary_not_seen") if full else "",
                 since=min(hidden, default=None),
                 command="show-status",
             )
@@ -162,7 +160,7 @@ def server_items(watched: Watched, nodes: Sequence[Node], *, full: bool) -> Iter
                 server,
                 Severity.WARNING,
                 reason="The egress rules would refuse this address in a new key server.",
-                advice=ADVICE["address_not_allowed"],
+                advice=advice_of("address_not_allowed"),
             )
 
 
@@ -218,13 +216,12 @@ def _failed_item(watched: Watched, server: KeyServer, failed: Observation, *, fu
     reason = "It is not available" if is_silent else "Its state is not known"
     reason += f": {', '.join(facts)}." if facts else "."
     reason += _certificate_at_fault(watched, failed) if full else ""
-    word = WORDS.get(failed.reason)
     return _server_item(
         watched,
         server,
         Severity.CRITICAL if is_lost else Severity.WARNING,
         reason=reason,
-        advice=(word.advice if word else ADVICE.get(failed.reason, "")) if full else "",
+        advice=advice_of(failed.reason) if full else "",
         since=failed.since,
         secondary=failed.host,
     )
@@ -232,7 +229,8 @@ def _failed_item(watched: Watched, server: KeyServer, failed: Observation, *, fu
 
 def _certificate_at_fault(watched: Watched, failed: Observation) -> str:
     """Return a sentence about the certificate that a failed look blames: the server's, or ours; empty if none."""
-    ours = chain_of(watched.client_certificate) if watched.client_certificate else ()
+    is_ours = failed.reason.startswith("client_certificate")  # a chain is parsed only if it is needed
+    ours = chain_of(watched.client_certificate) if is_ours and watched.client_certificate else ()
     found = blamed(failed, ours)
     if found is None:
         return ""

@@ -33,7 +33,7 @@ OURS: Final = frozenset(
         *("address_not_allowed", "name_not_resolved", "no_answer", "engine_error", "look_failed", "not_tls"),
         *("client_certificate_expired", "client_certificate_not_yet_valid", "client_certificate_key_mismatch"),
         *("client_certificate_revoked", "server_certificate_self_signed", "server_certificate_issuer_not_found"),
-        *("server_name_not_recognised", "malformed_answer", "answer_too_large"),
+        *("server_name_not_recognised", "malformed_answer", "answer_too_large", "identity", "digest_key"),
     }
 )
 """The reasons about which Keystead's administrator does something."""
@@ -49,6 +49,12 @@ ABOUT_STAGES: Final[Mapping[str, str]] = {
     "credential": "The server refuses our requests: check which client certificate and which username it knows.",
 }
 """What a failed stage means, for accounts of SVMs, which see no reason."""
+
+
+def advice_of(reason: str) -> str:
+    """Return the advice for a reason as it is written, empty for an unknown word."""
+    word = WORDS.get(reason)
+    return word.advice if word else ADVICE.get(reason, "")
 
 
 def remedy(reason: str) -> Remedy | None:
@@ -74,6 +80,6 @@ def _steps(advice: str) -> tuple[str, ...]:
 
 
 def _sentence(clause: str) -> str:
-    """Return a clause as a sentence. A command at its beginning (in backticks) stays as it is."""
+    """Return a clause as a sentence, without the backticks around commands."""
     begin = clause[:1].upper() + clause[1:]
     return f"{begin.replace('`', '').removesuffix('.')}."

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Sequence
 
-    from keystead.core.model import KeyServer
+    from keystead.core.model import KeyServer, Svm
+    from keystead.core.probing import ProbeResult
     from keystead.service.audit.log import AuditLog
     from keystead.service.configuration.key_server_views import TrafficOf
+    from keystead.service.context import Call
     from keystead.service.keys.guarding.relocation import RelocationGuard
     from keystead.service.keys.guarding.removal import RemovalGuard
     from keystead.service.ports.sealing import Sealer
@@ -38,6 +40,12 @@ class ConfigurationContext:
     def traffic_for(self, wanted: Collection[str]) -> TrafficOf:
         """Return the function for reads of these fields. Called on the event loop, before the transaction."""
         return self.traffic() if any("cost." in name for name in wanted) else _unknown
+
+    async def record_probe(self, call: Call, svm: Svm | None, what: str, results: Sequence[ProbeResult]) -> None:
+        """Write the audit record of a call that probed servers and stored none."""
+        refused = sum(not result.accepted for result in results)
+        message = f"{what}: {len(results) - refused} accepted, {refused} refused"
+        await self.store.write(lambda tx: self.audit.succeed(tx, call, message, svm=svm))
 
 
 def _unknown(_: KeyServer) -> None:

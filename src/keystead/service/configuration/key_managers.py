@@ -23,7 +23,7 @@ from keystead.service.loading import incarnation_of, installed_certificates, req
 from keystead.service.ports.cluster import AuditRows, ClusterRows, EventRows, IncarnationRows, NodeRows, ObservationRows
 from keystead.service.ports.configuration import CertificateRows, KeyManagerRows, KeyServerRows, ListRows, SvmRows
 from keystead.service.ports.keys import CopyRows, DetachedRows, KeyRows, ProfileRows
-from keystead.service.probing.prober import in_words, raise_first_failure
+from keystead.service.probing.prober import raise_first_failure
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -119,8 +119,7 @@ class KeyManagers:
         svm = plan.key_manager.svm
         with about_svm(svm):
             results = await self._context.prover.probe(call, plan.key_manager, plan.certificates, rows)
-        message = in_words("dry run", results)
-        await self._context.store.write(lambda tx: self._context.audit.succeed(tx, call, message, svm=svm))
+        await self._context.record_probe(call, svm, "dry run", results)
         return tuple(results)
 
     # --- delete ---

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final, Protocol
 
 from keystead.core import errors
-from keystead.core.attention.blame import without_network
+from keystead.core.availability import observation_without_network
 from keystead.core.errors import OntapError
 from keystead.core.key_servers import find
 from keystead.core.model import Event
@@ -117,7 +117,7 @@ class KeyServerReports:
                 server=server,
                 servers=topology.servers,
                 nodes=nodes,
-                observations=of_server if full else tuple(map(without_network, of_server)),
+                observations=of_server if full else tuple(map(observation_without_network, of_server)),
                 survival=survival_of(tx, topology, seen, nodes),
                 domain_of=topology.domain_of,
                 outages=_outages(tx, manager, (vserver, str(server.address)), now),

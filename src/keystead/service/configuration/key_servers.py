@@ -23,7 +23,6 @@ from keystead.service.ports.cluster import AuditRows, ClusterRows, EventRows, No
 from keystead.service.ports.configuration import KeyManagerRows, ListRows
 from keystead.service.ports.keys import AttemptRows, CopyRows, DetachedRows, KeyRows, RemovalRows, TopologyRows
 from keystead.service.ports.store import StoreError
-from keystead.service.probing.prober import in_words
 from keystead.service.probing.queue import check_left
 
 if TYPE_CHECKING:
@@ -114,7 +113,7 @@ class KeyServers:
         else:
             change = modification(self._context.sealer, request)
         proof = await self._changes.prove(call, state, change, always=True)
-        await self._record(call, state, "dry run", proof.results)
+        await self._context.record_probe(call, state.key_manager.svm, "dry run", proof.results)
         return tuple(proof.results)
 
     async def probe(
@@ -124,14 +123,8 @@ class KeyServers:
         results = await self._context.prover.probe(
             call, state.key_manager, state.certificates, plan_probe(state, addresses), stored=state.servers
         )
-        await self._record(call, state, "probe", results)
+        await self._context.record_probe(call, state.key_manager.svm, "probe", results)
         return tuple(results)
-
-    async def _record(self, call: Call, state: ServersState, what: str, results: Sequence[ProbeResult]) -> None:
-        """Write the audit record of a call that probed servers and stored none."""
-        message = in_words(what, results)
-        svm = state.key_manager.svm
-        await self._context.store.write(lambda tx: self._context.audit.succeed(tx, call, message, svm=svm))
 
     # --- read ---
 

@@ -130,12 +130,6 @@ def _timeout_s(server: KeyServer, left_s: float) -> float:
     return min({-1: left_s, 0: IMMEDIATE_S}.get(server.timeout, float(server.timeout)), left_s)
 
 
-def in_words(what: str, results: Sequence[ProbeResult]) -> str:
-    """Return the message of the audit record of a call that probed servers and stored none."""
-    refused = sum(not result.accepted for result in results)
-    return f"{what}: {len(results) - refused} accepted, {refused} refused"
-
-
 def raise_first_failure(request: AddRequest | ModifyRequest, results: Sequence[ProbeResult]) -> None:
     """Raise the first failure in request order. Its target names the server in the request."""
     found = first_failure(results)

@@ -16,12 +16,12 @@ from keystead.web.declaration import Page
 from keystead.web.diagnosis import diagnosis
 from keystead.web.independence import together
 from keystead.web.links import KEY_SERVERS, add_path, key_server_path
-from keystead.web.pages.key_servers import API, API_SERVERS, EXTERNAL, vserver
+from keystead.web.pages.key_servers import API, API_SERVERS, EXTERNAL
 from keystead.web.refusing import refusal
 from keystead.web.rendering import page, redirect
 from keystead.web.server_forms import NEW, new_servers, typed_records
 from keystead.web.shell import shell
-from keystead.web.ways import command, ways
+from keystead.web.ways import command, vserver, ways
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -25,7 +25,7 @@ from keystead.web.overview import tone_of_end
 from keystead.web.refusing import refusal
 from keystead.web.rendering import page, redirect
 from keystead.web.shell import ATTENTION, shell
-from keystead.web.ways import command, ways
+from keystead.web.ways import command, vserver, ways
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -111,7 +111,7 @@ async def _one(request: PageRequest, error: OntapError | None = None) -> Respons
 
 def _delete_ways(request: PageRequest, of: Certificate) -> Ways:
     words = ("security", "certificate", "delete")
-    cli = command(*words, vserver=of.svm.name if of.svm else None, name=of.name)
+    cli = command(*words, vserver=vserver(of.svm), name=of.name)
     return ways(request, cli, "DELETE", f"{API}/{of.uuid}")
 
 

@@ -10,13 +10,13 @@ from keystead.service.cluster.svms import about_svm
 from keystead.web.certificates import shown_again
 from keystead.web.declaration import Page
 from keystead.web.links import KEY_SERVERS, key_server_path
-from keystead.web.pages.key_servers import API_SERVER, EXTERNAL, ONE, about, stored, vserver
+from keystead.web.pages.key_servers import API_SERVER, EXTERNAL, ONE, about, stored
 from keystead.web.refusing import refusal
 from keystead.web.rendering import page, redirect
 from keystead.web.server_forms import CHANGES, PASSWORD, change_of, typed_changes, values_of
 from keystead.web.shell import shell
 from keystead.web.tracks import tracks_of
-from keystead.web.ways import command, ways
+from keystead.web.ways import command, vserver, ways
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -16,7 +16,7 @@ from keystead.web.links import KEY_SERVERS, key_server_path
 from keystead.web.rendering import page
 from keystead.web.shell import shell
 from keystead.web.tracks import tracks_of
-from keystead.web.ways import command, ways
+from keystead.web.ways import command, vserver, ways
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from keystead.core.key_servers import ServersState
-    from keystead.core.model import KeyServer, Svm
+    from keystead.core.model import KeyServer
     from keystead.core.probing import ProbeResult
     from keystead.service.configuration.key_server_details import KeyServerDetails
     from keystead.web.request import PageRequest
@@ -122,11 +122,6 @@ async def _shown(request: PageRequest, results: Sequence[ProbeResult] = ()) -> R
         "ways": _ways(request, found),
     }
     return page("key_server.html", await shell(request, KEY_SERVERS) | context)
-
-
-def vserver(svm: Svm | None) -> str | None:
-    """Return the value of the option ``--vserver`` in commands about a key manager."""
-    return svm.name if svm else None
 
 
 def _ways(request: PageRequest, found: KeyServerDetails) -> Ways:

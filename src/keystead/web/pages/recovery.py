@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from keystead.core import errors
 from keystead.core.errors import OntapError
-from keystead.core.errors.key_reasons import WORDS
+from keystead.core.errors.remedies import advice_of
 from keystead.core.keys.creating import NAME_LIMIT
 from keystead.core.server_address import ServerAddress
 from keystead.web.declaration import Page
@@ -14,12 +14,11 @@ from keystead.web.recovery import hidden_servers, reason_words, unclaimed_object
 from keystead.web.refusing import plain, refusal
 from keystead.web.rendering import page, redirect
 from keystead.web.shell import shell
-from keystead.web.ways import command, ways
+from keystead.web.ways import command, vserver, ways
 
 if TYPE_CHECKING:
     from starlette.responses import Response
 
-    from keystead.core.model import Svm
     from keystead.web.recovery import HiddenServer, UnclaimedObject
     from keystead.web.request import PageRequest
     from keystead.web.ways import Ways
@@ -112,7 +111,7 @@ async def _page(request: PageRequest, error: OntapError | None = None) -> Respon
         "incarnation": incarnation,
         "why": reason_words(incarnation.reason),
         "hidden": [(each, _confirm_ways(request, each)) for each in hidden],
-        "hidden_advice": plain(WORDS["canary_not_seen"].advice),
+        "hidden_advice": plain(advice_of("canary_not_seen")),
         "objects": [(each, _object_ways(request, each)) for each in objects[:ROWS]],
         "waiting": sum(each.of.dismissal is None for each in objects),
         "more": len(objects[ROWS:]),
@@ -145,7 +144,7 @@ def _release_ways(request: PageRequest) -> Ways:
 
 def _confirm_ways(request: PageRequest, server: HiddenServer) -> Ways:
     words = ("security", "key-manager", "external", "confirm-server")
-    cli = command(*words, vserver=_name(server.svm), key_server=server.address)
+    cli = command(*words, vserver=vserver(server.svm), key_server=server.address)
     return ways(request, cli, "POST", CONFIRM.format(server.key_manager, server.address))
 
 
@@ -153,7 +152,7 @@ def _object_ways(request: PageRequest, each: UnclaimedObject) -> dict[str, Ways]
     """Return the ways to adopt and to dismiss an object, or to undo that."""
     path = OBJECTS.format(each.of.key_manager)
     body: dict[str, Any] = {"key_server": each.server, "unique_identifier": each.of.unique_identifier}
-    place = {"vserver": _name(each.svm), "key_manager": None if each.svm else each.of.key_manager, **body}
+    place = {"vserver": vserver(each.svm), "key_manager": None if each.svm else each.of.key_manager, **body}
     words = ("security", "key-manager", "unclaimed")
     adopt_cli = command(*words, "adopt", **place, name="vol1")
     dismiss_cli = command(*words, "dismiss", **place)
@@ -164,10 +163,6 @@ def _object_ways(request: PageRequest, each: UnclaimedObject) -> dict[str, Ways]
         "adopt": ways(request, adopt_cli, "POST", path, {**body, "name": "vol1"}),
         "dismiss": ways(request, dismiss_cli, "POST", f"{path}/dismiss", {**body, **undone}),
     }
-
-
-def _name(svm: Svm | None) -> str | None:
-    return svm.name if svm else None
 
 
 _SEES: Final = ("GET", INCARNATION)

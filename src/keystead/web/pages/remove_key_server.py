@@ -9,13 +9,13 @@ from keystead.core.key_servers import MAX_PRIMARIES
 from keystead.service.cluster.svms import about_svm
 from keystead.web.declaration import Page
 from keystead.web.links import KEY_SERVERS, add_path
-from keystead.web.pages.key_servers import API, API_SERVER, EXTERNAL, ONE, about, of_path, stored, vserver
+from keystead.web.lists import invalid
+from keystead.web.pages.key_servers import API, API_SERVER, EXTERNAL, ONE, about, of_path, stored
 from keystead.web.refusing import refusal
 from keystead.web.rendering import page, redirect
 from keystead.web.replacing import against, candidates, steps
-from keystead.web.server_forms import invalid
 from keystead.web.shell import shell
-from keystead.web.ways import command, ways
+from keystead.web.ways import command, vserver, ways
 
 if TYPE_CHECKING:
     from starlette.responses import Response

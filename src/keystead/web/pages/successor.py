@@ -18,7 +18,7 @@ from keystead.web.declaration import Page
 from keystead.web.refusing import refusal
 from keystead.web.rendering import page, redirect
 from keystead.web.shell import shell
-from keystead.web.ways import command, ways
+from keystead.web.ways import command, vserver, ways
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -153,7 +153,7 @@ def _ask(old: Certificate) -> str:
 def _install_ways(request: PageRequest, old: Certificate) -> Ways:
     cli = command(
         *("security", "certificate", "install"),
-        vserver=old.svm.name if old.svm else None,
+        vserver=vserver(old.svm),
         type=CertificateType.CLIENT.value,
         cert="certificate.pem",
         key="private.key",

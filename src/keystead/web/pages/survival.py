@@ -28,7 +28,7 @@ from keystead.web.survival_tables import (
     legend,
     manager_lines,
 )
-from keystead.web.ways import command, ways
+from keystead.web.ways import command, vserver, ways
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -213,7 +213,7 @@ def _offers(request: PageRequest, manager: KeyManager) -> list[Offer]:
     for action in ACTIONS:
         path = f"{_MANAGERS}/{manager.uuid}/{action.name}"
         if request.may("POST", path):
-            cli = command(*action.words, vserver=manager.svm.name if manager.svm else None)
+            cli = command(*action.words, vserver=vserver(manager.svm))
             form = f"{_PAGE.format(uuid=manager.uuid)}/{action.name}"
             offers.append(Offer(action, form, ways(request, cli, "POST", path)))
     return offers
