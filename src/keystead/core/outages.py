@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from keystead.core import events
+from keystead.core.query.where import Condition, Op
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -12,8 +13,8 @@ if TYPE_CHECKING:
 
     from keystead.core.model import Event
 
-KINDS = (events.NOT_AVAILABLE.name, events.AVAILABLE.name)
-"""The names of the events that begin and end an outage."""
+BOUNDS: Final = tuple(Condition("name", Op.EQUAL, each.name) for each in (events.NOT_AVAILABLE, events.AVAILABLE))
+"""The condition on the events that begin and end an outage."""
 
 OfServer = tuple[str, str]
 """The name of an SVM, or of the cluster, and the address of its key server, as events name both."""
@@ -29,7 +30,7 @@ class Outage(NamedTuple):
 def outages(found: Iterable[Event], since: datetime, now: datetime) -> Mapping[OfServer, tuple[Outage, ...]]:
     """Return the outages of each key server between ``since`` and ``now``.
 
-    ``found`` are events of :data:`KINDS` from that time, in any order. An outage that began earlier begins at
+    ``found`` are events within :data:`BOUNDS` from that time, in any order. An outage that began earlier begins at
     ``since``, one that has not ended ends at ``now``. Nodes do not see a loss at the same moment: the first that sees
     it begins the outage, and the last that sees the return ends it.
     """

@@ -14,7 +14,7 @@ from keystead.core.attention.items import Item, worst_first
 from keystead.core.attention.key_managers import Watched, key_items, orphan_items, server_items, without_network
 from keystead.core.availability import has_proved_certificates, own_certificate, peer_certificates
 from keystead.core.model import Event
-from keystead.core.outages import KINDS, outages
+from keystead.core.outages import BOUNDS, outages
 from keystead.core.query.where import Condition, Op
 from keystead.service.keys.reporting.survival import survivals_of
 from keystead.service.last_read import LastRead
@@ -43,7 +43,6 @@ T = TypeVar("T")
 HISTORY: Final = timedelta(hours=24)
 """How far back outages are shown."""
 
-_KINDS: Final = tuple(Condition("name", Op.EQUAL, name) for name in KINDS)
 
 EXPIRED: Final = "server_certificate_expired"
 """The reason for which a key server is lost whose certificate has expired."""
@@ -123,7 +122,7 @@ class Attention:
     async def outages(self, call: Call) -> Mapping[OfServer, tuple[Outage, ...]]:
         """Return the outages of key servers within :data:`HISTORY`. Raises StoreError."""
         now = self._clock.now()
-        recent = Page((_KINDS, (Condition("time", Op.AT_LEAST, now - HISTORY),)))
+        recent = Page((BOUNDS, (Condition("time", Op.AT_LEAST, now - HISTORY),)))
         found = await self._store.read(lambda tx: tx.page(Event, call.within(recent)))
         return outages(found, now - HISTORY, now)
 

@@ -21,12 +21,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """The findings of a dry run. ``accepted`` are the addresses that may be added."""
+    """The findings of a dry run. ``accepted`` are the addresses that may be added, ``refused`` is how many may not."""
 
     tone: Tone
     headline: str
     tracks: tuple[Track, ...]
     accepted: tuple[str, ...]
+    refused: int
     together: tuple[Together, ...]
 
     @property
@@ -45,6 +46,7 @@ def diagnosis(results: Sequence[ProbeResult], together: Sequence[Together], now:
         _headline(len(accepted), refused),
         tuple(tracks),
         accepted,
+        refused,
         tuple(together),
     )
 

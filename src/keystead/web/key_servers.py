@@ -111,12 +111,6 @@ def manager_rows(found: Overview) -> list[ManagerRow]:
     return sorted(rows, key=lambda row: row.vserver)
 
 
-def in_words(rows: Sequence[ServerRow]) -> str:
-    """Return how the key servers stand, in one sentence."""
-    tones = Counter(row.tone for row in rows)
-    return ", ".join(f"{tones[tone]} {WORDS[tone]}" for tone in Tone if tones[tone])
-
-
 def _row(watched: Watched, of: Standing, now: datetime) -> ServerRow:
     left = certificate_left(of.primary, now)
     address = str(of.server.address)

@@ -5,7 +5,7 @@ Pure: it only puts into words and figures what the service found.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from dataclasses import dataclass
 from datetime import timedelta
 from operator import attrgetter
@@ -20,7 +20,7 @@ from keystead.core.server_address import DEFAULT_PORT
 from keystead.web.links import key_server_path
 from keystead.web.rendering import counted, span
 from keystead.web.survival_tables import more_domains, weakness
-from keystead.web.tones import WORDS, Tone
+from keystead.web.tones import WORDS, Tone, in_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -189,9 +189,7 @@ def folded(hidden: Sequence[Tone]) -> str:
     """Return a sentence about the key managers that a page does not show, empty if there are none."""
     if not hidden:
         return ""
-    tones = Counter(hidden)
-    words = ", ".join(f"{tones[tone]} {WORDS[tone]}" for tone in Tone if tones[tone])
-    return f"{counted(len(hidden), 'more key manager')}: {words}."
+    return f"{counted(len(hidden), 'more key manager')}: {in_words(hidden)}."
 
 
 def _tones(items: Iterable[Item]) -> dict[str, Tone]:

@@ -11,7 +11,7 @@ from keystead.core.availability import observation_without_network
 from keystead.core.errors import OntapError
 from keystead.core.key_servers import find
 from keystead.core.model import Event
-from keystead.core.outages import KINDS, outages
+from keystead.core.outages import BOUNDS, outages
 from keystead.core.query.where import Condition, Op, Order
 from keystead.core.server_costs import ServerCost
 from keystead.service.keys.reporting.survival import survival_of
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 HISTORY: Final = timedelta(days=30)
 """How far back the outages of a key server are told."""
 
-_KINDS: Final = tuple(Condition("name", Op.EQUAL, name) for name in KINDS)
 _ALL_COSTS: Final = frozenset({"cost.connections"})
 
 
@@ -137,6 +136,6 @@ def _client_certificate(topology: ServerTopology) -> Certificate | None:
 def _outages(tx: ListRows, manager: KeyManager, server: tuple[str, str], now: datetime) -> tuple[Outage, ...]:
     """Return the outages of a server, by the events of its key manager. If there are too many, the latest count."""
     since = now - HISTORY
-    page = Page((_KINDS, (Condition("time", Op.AT_LEAST, since),)), (Order("key", descending=True),))
+    page = Page((BOUNDS, (Condition("time", Op.AT_LEAST, since),)), (Order("key", descending=True),))
     found = tx.page(Event, page.within(svm_uuid=manager.svm.uuid if manager.svm else None))
     return outages(found, since, now).get(server, ())

@@ -11,10 +11,11 @@ from keystead.core.key_servers import find
 from keystead.core.server_address import ServerAddress
 from keystead.service.cluster.svms import about_svm
 from keystead.web.declaration import Page
-from keystead.web.key_servers import PAGE, SHOWN_OUTAGES, in_words, manager_rows, server_rows, server_view
+from keystead.web.key_servers import PAGE, SHOWN_OUTAGES, manager_rows, server_rows, server_view
 from keystead.web.links import KEY_SERVERS, key_server_path
 from keystead.web.rendering import page
 from keystead.web.shell import shell
+from keystead.web.tones import in_words
 from keystead.web.tracks import tracks_of
 from keystead.web.ways import command, vserver, ways
 
@@ -47,7 +48,7 @@ async def key_servers(request: PageRequest) -> Response:
     context = {
         "rows": rows[first : first + PAGE],
         "total": len(rows),
-        "words": in_words(rows),
+        "words": in_words(row.tone for row in rows),
         "first": first,
         "following": first + PAGE if first + PAGE < len(rows) else None,
         "text": text,
