@@ -71,7 +71,10 @@ async def test_the_list(site: Site, browser: Browser, machines: KeyServers) -> N
     page = (await browser.open(f"/key-servers?text={machines[0].address}")).content.decode()
     assert sound in page
     assert lost not in page
-    page = (await browser.open("/key-servers?text=%3Cb%3Enone&from=%3Cb%3E")).content.decode()
+    refused = await browser.open("/key-servers?from=%3Cb%3E")
+    assert refused.status == 400
+    assert "it is no place in the list" in refused.content.decode()
+    page = (await browser.open("/key-servers?text=%3Cb%3Enone")).content.decode()
     assert "No key server has “&lt;b&gt;none”" in page
 
 

@@ -153,13 +153,6 @@ def filtered(found: Iterable[Entry], asked: Mapping[str, str]) -> list[Entry]:
     return [each for each in found if type_ in {"", each.type} and (not svm or svm in each.svms)]
 
 
-def first_row(text: str) -> int:
-    """Return the number of the entry with which a page of the list begins. Raises 262185 (400) if it is none."""
-    if text and not re.fullmatch(r"[0-9]{1,7}", text):
-        raise invalid("from", "it is no place in the list")
-    return int(text or "0")
-
-
 def effects(found: Iterable[CertificateEffect], ends: datetime, now: datetime) -> list[tuple[Tone, str]]:
     """Return what the end of a certificate means: a sentence per key manager that uses it, with its tone."""
     return [_effect(each, ends, now) for each in found]

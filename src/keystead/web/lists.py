@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode
@@ -77,6 +78,13 @@ def path_with(path: str, given: Mapping[str, str]) -> str:
     """Return a path with those parameters that have a value."""
     query = urlencode({name: value for name, value in given.items() if value})
     return f"{path}?{query}" if query else path
+
+
+def first_row(text: str) -> int:
+    """Return the number of the entry with which a page of the list begins. Raises 262185 (400) if it is none."""
+    if text and not re.fullmatch(r"[0-9]{1,7}", text):
+        raise invalid("from", "it is no place in the list")
+    return int(text or "0")
 
 
 def invalid(field: str, reason: str) -> OntapError:

@@ -17,10 +17,10 @@ from keystead.web.certificates import (
     effects,
     entries,
     filtered,
-    first_row,
     users,
 )
 from keystead.web.declaration import Page
+from keystead.web.lists import first_row
 from keystead.web.overview import tone_of_end
 from keystead.web.refusing import refusal
 from keystead.web.rendering import page, redirect

@@ -13,6 +13,7 @@ from keystead.service.cluster.svms import about_svm
 from keystead.web.declaration import Page
 from keystead.web.key_servers import PAGE, SHOWN_OUTAGES, manager_rows, server_rows, server_view
 from keystead.web.links import KEY_SERVERS, key_server_path
+from keystead.web.lists import first_row
 from keystead.web.rendering import page
 from keystead.web.shell import shell
 from keystead.web.tones import in_words
@@ -44,7 +45,7 @@ async def key_servers(request: PageRequest) -> Response:
     found = await request.services.attention.overview(request.call)
     text = request.http.query_params.get("text", "")
     rows = server_rows(found, text)
-    first = _first(request.http.query_params.get("from", ""))
+    first = first_row(request.http.query_params.get("from", ""))
     context = {
         "rows": rows[first : first + PAGE],
         "total": len(rows),
@@ -55,11 +56,6 @@ async def key_servers(request: PageRequest) -> Response:
         "managers": manager_rows(found),
     }
     return page("key_servers.html", await shell(request, KEY_SERVERS, found.items) | context)
-
-
-def _first(text: str) -> int:
-    """Return the place in the list with which a page begins. What is no number is the beginning."""
-    return int(text) if text.isascii() and text.isdigit() and len(text) < len("10000000") else 0
 
 
 async def key_server(request: PageRequest) -> Response:
