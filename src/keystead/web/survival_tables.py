@@ -256,16 +256,23 @@ def more_domains(number: int) -> str:
     return "any one more replication domain" if number == 1 else f"any {number} more replication domains"
 
 
+def unreadable(found: Survival) -> tuple[int, int]:
+    """Return how many keys cannot be read now, and of how many more that is not known: no node has looked there."""
+    now = found.now
+    lost = found.without(frozenset(uuid for uuid, reason in now.away.items() if reason is not Away.UNKNOWN)).keys
+    return lost, now.unreadable.keys - lost
+
+
 def survives(found: Survival) -> Sentence:
     """Return a sentence about what the keys of a key manager survive now."""
     now = found.now
     if not found.keys:
         return Sentence(Tone.OK, "There is no key that could be lost.")
-    if now.unreadable.keys:
-        surely = found.without(frozenset(uuid for uuid, reason in now.away.items() if reason is not Away.UNKNOWN))
-        if surely.keys:
-            return Sentence(Tone.BAD, f"{counted(surely.keys, 'key')} cannot be read.")
-        return Sentence(Tone.UNKNOWN, f"Of {counted(now.unreadable.keys, 'key')} it is not known.")
+    lost, unsure = unreadable(found)
+    if lost:
+        return Sentence(Tone.BAD, f"{counted(lost, 'key')} cannot be read.")
+    if unsure:
+        return Sentence(Tone.UNKNOWN, f"Of {counted(unsure, 'key')} it is not known.")
     if now.survives:
         return Sentence(Tone.OK, f"{more_domains(now.survives).capitalize()} may fail without a loss.")
     return Sentence(
