@@ -98,7 +98,10 @@ DOWN = {"a": Away.NOT_RESPONDING, "b": Away.NOT_RESPONDING}
         ([([group("ab", 5)], {}), ((), NEVER_LOOKED)], "Every key can be read."),
         ([([group("a", 3)], DOWN)], "3 keys cannot be read."),
         ([([group("a", 3)], DOWN), ((), NEVER_LOOKED)], "3 keys cannot be read."),
-        ([([group("a", 3)], DOWN), ([group("ab", 2)], NEVER_LOOKED)], "3 keys cannot be read. Of 2 more keys it is not"),
+        (
+            [([group("a", 3)], DOWN), ([group("ab", 2)], NEVER_LOOKED)],
+            "3 keys cannot be read. Of 2 more keys it is not",
+        ),
         ([([group("ab", 1)], NEVER_LOOKED)], "Of 1 key it is not known yet."),
     ],
 )

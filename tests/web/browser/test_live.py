@@ -139,7 +139,7 @@ async def test_every_page_stays_live(visits: Visits, shown: World, path: str) ->
     assert visitor.complaints == []
 
 
-async def test_a_refused_form_asks_nothing(visits: Visits, shown: World) -> None:
+async def test_a_refused_form_asks_nothing(visits: Visits) -> None:
     """Its path takes forms only, so what it says stays as it is."""
     visitor = await visits.visitor("admin")
     page, now = visitor.page, datetime.now(UTC)

@@ -16,7 +16,7 @@ from keystead.web.keys import key_path
 from keystead.web.refusing import refusal
 from keystead.web.rendering import page, redirect
 from keystead.web.security import HEADERS, NO_STORE
-from keystead.web.shell import ATTENTION, shell
+from keystead.web.shell import shell
 from keystead.web.survival import answer, cards, choose, server_name
 from keystead.web.survival_tables import (
     KINDS,
@@ -123,8 +123,7 @@ async def managers(request: PageRequest) -> Response:
     lines = manager_lines(found.managers)
     if len(lines) == 1:
         return redirect(_PAGE.format(uuid=lines[0].uuid))
-    items = found.items if request.may("GET", ATTENTION) else []
-    return page("survival_list.html", await shell(request, SURVIVAL, items) | {"managers": lines})
+    return page("survival_list.html", await shell(request, SURVIVAL, found.items) | {"managers": lines})
 
 
 async def survival(request: PageRequest) -> Response:
