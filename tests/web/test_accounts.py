@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import json
 import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -224,6 +226,48 @@ async def test_more_accounts_than_a_page_shows(site: Site, browser: Browser) -> 
     second = (await browser.open(f"/accounts?after={after}")).content.decode()
     names = [name for text in (first, second) for name in re.findall(r'href="/accounts/([^"]+)"', text)]
     assert len(names) == len(set(names)) == 255
+
+
+@pytest.mark.parametrize(("path", "status"), [("/accounts?after=%00", 400), ("/accounts/%00", 404)])
+async def test_a_name_that_no_account_has(browser: Browser, path: str, status: int) -> None:
+    """With a NUL, which PostgreSQL cannot even look for."""
+    await browser.log_in()
+    assert (await browser.open(path)).status == status
+
+
+@pytest.mark.parametrize(
+    ("fields", "shown", "names"),
+    [
+        (
+            {"method": "certificate"},
+            {"applications": [{"application": "http", "authentication_methods": ["certificate"]}]},
+            ["CLI", "curl", "Ansible"],
+        ),
+        (
+            {"method": "password\ncertificate", "svm": "vs9", "role": "vsadmin", "comment": "night shift"},
+            {
+                "applications": [{"application": "http", "authentication_methods": ["password", "certificate"]}],
+                "role": {"name": "vsadmin"},
+                "owner": {"name": "vs9"},
+                "password": "PASSWORD",
+                "comment": "night shift",
+            },
+            ["curl", "Ansible"],
+        ),
+    ],
+)
+async def test_the_same_by_other_means(
+    browser: Browser, fields: dict[str, str], shown: dict[str, object], names: list[str]
+) -> None:
+    """They ask for what was typed: no method, password or role that was not. The CLI knows one method at a time."""
+    await browser.log_in(url="/create-account")
+    page = await browser.submit("/create-account", {"name": "ab", "role": "", "password": OTHER, **fields})
+    text = html.unescape(page.content.decode())
+    assert re.findall(r"<h3>(\w+)</h3><pre", text) == names
+    assert json.loads(re.findall(r"body: (.*?)</code>", text)[0]) == {"name": "ab", **shown}
+    if "CLI" in names:
+        await check_commands(browser)
+        assert "--authentication-method cert" in text
 
 
 def test_role_names_are_those_of_the_owner() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
@@ -13,12 +12,13 @@ from keystead.core.jobs import UNFINISHED, Action, asked
 from keystead.core.model import JobState
 from keystead.core.query.where import Order
 from keystead.service.ports.page import Page
-from keystead.web.lists import AFTER, choice_of, equals, invalid, text_of
+from keystead.web.lists import AFTER, choice_of, equals, text_of, time_in
 from keystead.web.refusing import plain
 from keystead.web.survival_tables import JOB_STATES, job_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
     from keystead.core.model import Job
     from keystead.service.cluster.jobs import JobView
@@ -146,10 +146,4 @@ def _place(text: str) -> tuple[datetime, str] | None:
     if not text:
         return None
     time, _, uuid = text.partition(" ")
-    try:
-        begin = datetime.fromisoformat(time)
-    except ValueError:
-        begin = None
-    if begin is None or begin.tzinfo is None:
-        raise invalid(AFTER, "it is no place in the list")
-    return begin, uuid
+    return time_in(time, AFTER), uuid

@@ -20,6 +20,7 @@ from keystead.web.accounts import (
     shown_roles,
 )
 from keystead.web.declaration import Page
+from keystead.web.lists import AFTER, text_of
 from keystead.web.refusing import refusal
 from keystead.web.rendering import page, redirect
 from keystead.web.shell import shell
@@ -41,7 +42,7 @@ ROWS: Final = 200
 
 async def accounts(request: PageRequest) -> Response:
     """Show the accounts that the caller sees, by name, and the roles."""
-    after = request.http.query_params.get("after", "")
+    after = text_of(request.http.query_params, AFTER)
     wanted = Slice(after=(after,) if after else None, limit=ROWS + 1)
     views = await request.services.accounts.page(request.call, wanted)
     sessions = await request.services.sessions.list(request.call)
