@@ -190,7 +190,7 @@ async def test_a_role_that_may_not_list_the_objects(site: Site, browser: Browser
 
 def test_releasing_asks_for_the_password() -> None:
     """It lets overdue keys be destroyed."""
-    assert [page.path for page in PAGES if page.destroys] == ["/recovery/release"]
+    assert [page.path for page in PAGES if page.asks_password] == ["/recovery/release"]
 
 
 def test_each_reason_has_words() -> None:
@@ -203,17 +203,12 @@ async def test_the_password_is_needed(site: Site, browser: Browser) -> None:
     """After the time for which a password counts, the form asks for it; a wrong one releases nothing."""
     await hold(site)
     await browser.log_in(url="/recovery")
-
-    def forget_password(tx: Transaction) -> None:
-        (session,) = tx.sessions(None)
-        tx.put_session(replace(session, confirmed=None))
-
-    await site.open_.store.write(forget_password)
+    await site.forget_password()
     page = await browser.submit("/recovery/release")
     assert "Show your password again" in page.content.decode()
-    assert (await browser.submit("/recovery/release", {"password": "wrong"})).status == 401
+    assert (await browser.submit("/recovery/release", {"own_password": "wrong"})).status == 401
     assert (await site.admin.get(f"{INCARNATION}?fields=destroys")).body["destroys"] is False
-    page = await browser.submit("/recovery/release", {"password": PASSWORD})
+    page = await browser.submit("/recovery/release", {"own_password": PASSWORD})
     assert NOTHING in page.content.decode()
 
 

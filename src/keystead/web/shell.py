@@ -92,6 +92,7 @@ async def shell(request: PageRequest, here: str, items: Iterable[Item] | None = 
         items = []
     elif items is None:
         items = await request.services.attention.items(request.call)
+    now = datetime.now(UTC)
     theme = request.http.cookies.get(THEME_COOKIE, "")
     return {
         "links": list(_links(request, here, list(items))),
@@ -102,7 +103,8 @@ async def shell(request: PageRequest, here: str, items: Iterable[Item] | None = 
         "may": request.may,
         "theme": theme if theme in THEMES else THEMES[0],
         "themes": THEMES,
-        "now": datetime.now(UTC),
+        "now": now,
+        "is_confirmed": request.is_confirmed(now),
     }
 
 

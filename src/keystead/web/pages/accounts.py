@@ -149,9 +149,9 @@ _ONE: Final = f"{ACCOUNTS}/{{name}}"
 PAGES: Final = (
     Page(ACCOUNTS, accounts, needs=(("GET", API),)),
     Page(_ONE, account, needs=(("GET", ONE),)),
-    Page(f"{_ONE}/role", change_role, needs=(("PATCH", ONE),), method="POST"),
-    Page(f"{_ONE}/password", change_password, needs=(("PATCH", ONE),), method="POST"),
-    Page(f"{_ONE}/lock", lock, needs=(("PATCH", ONE),), method="POST", destroys=True),
+    Page(f"{_ONE}/role", change_role, needs=(("PATCH", ONE),), method="POST", asks_password=True),
+    Page(f"{_ONE}/password", change_password, needs=(("PATCH", ONE),), method="POST", asks_password=True),
+    Page(f"{_ONE}/lock", lock, needs=(("PATCH", ONE),), method="POST", asks_password=True),
     Page(f"{_ONE}/unlock", unlock, needs=(("PATCH", ONE),), method="POST"),
-    Page(f"{_ONE}/delete", delete, needs=(("DELETE", ONE),), method="POST", destroys=True),
+    Page(f"{_ONE}/delete", delete, needs=(("DELETE", ONE),), method="POST", asks_password=True),
 )

@@ -83,4 +83,4 @@ def _ways(request: PageRequest, typed: Mapping[str, str]) -> Ways:
 
 _NEEDS: Final = (("POST", _API), ("GET", "/api/security/roles"))
 
-PAGES: Final = (Page(PATH, form, needs=_NEEDS), Page(PATH, create, needs=_NEEDS, method="POST"))
+PAGES: Final = (Page(PATH, form, needs=_NEEDS), Page(PATH, create, needs=_NEEDS, method="POST", asks_password=True))

@@ -164,7 +164,7 @@ _DISMISSES: Final = (*_SEES, ("POST", f"{OBJECTS.format('-')}/dismiss"))
 
 PAGES: Final = (
     Page(RECOVERY, recovery, needs=_SEES),
-    Page(f"{RECOVERY}/release", release, needs=(*_SEES, ("PATCH", INCARNATION)), method="POST", destroys=True),
+    Page(f"{RECOVERY}/release", release, needs=(*_SEES, ("PATCH", INCARNATION)), method="POST", asks_password=True),
     Page(f"{RECOVERY}/confirm", confirm, needs=(*_SEES, ("POST", CONFIRM.format("-", "-"))), method="POST"),
     Page(f"{RECOVERY}/adopt", adopt, needs=_ADOPTS, method="POST"),
     Page(f"{RECOVERY}/dismiss", dismiss, needs=_DISMISSES, method="POST"),
