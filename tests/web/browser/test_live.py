@@ -22,7 +22,7 @@ from tests.web.browser.world import PATHS, QUICK, make_key, make_svm, page_of, s
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-    from playwright.async_api import Browser, Locator, Page
+    from playwright.async_api import Browser, Locator, Page, Response
 
     from tests.peers.keystead import Client, Installation, Service
     from tests.web.browser.chromium import Visitor
@@ -80,12 +80,14 @@ async def visitor(chromium: Browser, watched: Watched) -> AsyncIterator[Visitor]
     await visits.close()
 
 
-async def poll(page: Page) -> None:
-    """Let the page ask, and wait for the answer to be taken."""
+async def poll(page: Page) -> Response:
+    """Let the page ask, and wait for the answer to be taken. Return it."""
     async with page.expect_response(lambda answer: "x-poll" in answer.request.headers) as asked:
         await page.clock.run_for(POLL_MS)
-    await (await asked.value).finished()
+    answer = await asked.value
+    await answer.finished()
     await page.evaluate("() => new Promise((done) => queueMicrotask(done))")
+    return answer
 
 
 def cell(page: Page, number: int) -> Locator:
@@ -114,12 +116,8 @@ async def test_ages_go_on(visitor: Visitor) -> None:
     latency = page.locator(".latency").first
     shown = await latency.inner_text()
     await latency.evaluate("(node) => { node.textContent = 'old'; }")
-    whole = []
-    for _ in range(12):
-        async with page.expect_response(lambda answer: "x-poll" in answer.request.headers) as asked:
-            await page.clock.run_for(POLL_MS)
-        whole.append("if-none-match" not in (await asked.value).request.headers)
-    assert sum(whole) == 1
+    answers = [await poll(page) for _ in range(12)]
+    assert sum("if-none-match" not in each.request.headers for each in answers) == 1
     await expect(latency).not_to_have_text("old")
     assert shown.endswith("ms")
 
