@@ -179,6 +179,7 @@ async def test_an_account_is_not_created_from_a_browser_that_was_left_open(site:
     assert await stored(site, "operator") is None
     page = await browser.submit("/create-account", {"own_password": PASSWORD})
     assert (page.status, errors.PASSWORD_MISSING.text in page.content.decode()) == (400, True)
+    assert "own_password" not in forms(page)["/create-account"]
     assert await stored(site, "operator") is None
     await browser.submit("/create-account", {"password": OTHER, "method": "password"})
     made = await stored(site, "operator")

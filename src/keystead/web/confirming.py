@@ -5,6 +5,7 @@ No page repeats a secret. So a form with secrets has a field of its own for the 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
@@ -29,7 +30,8 @@ _NOT_SHOWN: Final = {errors.AUTHENTICATION_FAILED, errors.TOO_MANY_REQUESTS}
 
 async def confirmation(request: PageRequest) -> Response | None:
     """Return the page that asks for the password, None if it was shown just now or lately. Raises OntapError."""
-    if request.is_confirmed(datetime.now(UTC)):
+    now = datetime.now(UTC)
+    if request.is_confirmed(now):
         return None
     password, failed = request.form.get(FIELD, ""), None
     if password:
@@ -40,6 +42,7 @@ async def confirmation(request: PageRequest) -> Response | None:
                 raise
             failed = error
         else:
+            request.session = replace(request.session, confirmed=now)
             return None
     secrets = [name for name in request.form if is_secret(name)]
     fields = {name: value for name, value in request.form.items() if name not in {TOKEN_FIELD, *secrets}}
