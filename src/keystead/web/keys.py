@@ -206,7 +206,7 @@ def place(text: str) -> Place | None:
         svm, name, uuid = json.loads(text[:_PLACE_LIMIT])
     except (ValueError, TypeError, RecursionError):
         raise _invalid("after", "it is no place in the list") from None
-    if not all(isinstance(each, str) and each.isprintable() for each in (svm or "", name, uuid)):
+    if not all(isinstance(each, str) and each.isprintable() for each in ("" if svm is None else svm, name, uuid)):
         raise _invalid("after", "it is no place in the list")
     return svm, name, uuid
 
