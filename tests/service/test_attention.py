@@ -11,6 +11,8 @@ from sqlalchemy import event
 
 from keystead.app.clock import SystemClock
 from keystead.core.attention.items import Item, Severity, Subject
+from keystead.core.availability import STATUS
+from keystead.core.events import NOT_AVAILABLE
 from keystead.core.keys.model import AttemptState, KeyState, Orphan, Presence
 from keystead.core.model import Cluster, KeyManager, KeyServer, Observation, PeerCertificate, Role, State, Svm
 from keystead.core.server_address import ServerAddress
@@ -23,6 +25,7 @@ from tests.store.samples import NOON
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from keystead.core.model import Event
     from keystead.service.ports.store import Transaction
     from keystead.store import SqlStore
 
@@ -72,6 +75,14 @@ def server(manager: KeyManager, position: int) -> KeyServer:
     address = ServerAddress(f"{manager.uuid}-{position}.example", 5696)
     uuid = f"{manager.uuid}-server-{position}"
     return KeyServer(uuid, manager.uuid, position, address, 25, 10, "user", (), sealed_password=b"sealed")
+
+
+def loss(number: int) -> Event:
+    """Return the event that a key server of a key manager was lost just now."""
+    values = {"vserver": f"svm{number}", "address": f"km-{number}-server-0.example:5696", "keyserver_status": STATUS}
+    return NOT_AVAILABLE.happened(
+        samples.NODE.uuid, SystemClock().now(), svm(number), values | {"stage": "", "reason": ""}
+    )
 
 
 def attention_of(store: SqlStore) -> Attention:
@@ -151,6 +162,21 @@ async def test_nothing_is_read_again_before_a_write(store: SqlStore) -> None:
 
     await store.write(heal)
     assert not [each for each in await attention.items(CLUSTER) if each.subject is Subject.KEY_SERVER]
+
+
+async def test_outages_are_not_read_again_before_a_write(store: SqlStore) -> None:
+    """Whoever may see the same gets what was read; a new event counts at once; the SVM's accounts get their own."""
+    await store.write(lambda tx: (fill(tx, 2), tx.add_events([loss(0)], 1000)))
+    attention = attention_of(store)
+    first = await attention.outages(CLUSTER)
+    assert list(first) == [("svm0", "km-0-server-0.example:5696")]
+    assert (await attention.outages(of_svm(0))).keys() == first.keys()
+    assert await attention.outages(of_svm(1)) == {}
+    with statements(store) as found:
+        assert (await attention.outages(CLUSTER)).keys() == first.keys()
+    assert not [each for each in found if "pg_current_snapshot" not in each]
+    await store.write(lambda tx: tx.add_events([loss(1)], 1000))
+    assert len(await attention.outages(CLUSTER)) == 2
 
 
 @pytest.mark.parametrize("order", [1, -1])

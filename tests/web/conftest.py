@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 from http.cookies import SimpleCookie
@@ -174,6 +174,15 @@ class Site:
         of = machines.client
         client = await self.certificate("client", of.certificate_pem, private_key=of.key_pem)
         return client, await self.certificate("server_ca", machines[0].ca)
+
+    async def forget_password(self) -> None:
+        """Let the time be over within which a password is not asked again, in all sessions."""
+
+        def forget(tx: Transaction) -> None:
+            for session in tx.sessions(None):
+                tx.put_session(replace(session, confirmed=None))
+
+        await self.open_.store.write(forget)
 
     async def observe(self, key_manager: str, *states: tuple[State, str]) -> None:
         """Store what the node sees of each server, in their order: a state and a reason."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import json
 import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -158,9 +160,59 @@ async def test_the_last_administrator_stays(site: Site, browser: Browser, form: 
     assert await stored(site, "admin") == before
 
 
-def test_locking_and_deleting_ask_for_the_password() -> None:
-    """Nobody locks others out from a browser that was left open."""
-    assert [page.path for page in PAGES if page.destroys] == ["/accounts/{name}/lock", "/accounts/{name}/delete"]
+def test_what_asks_for_the_password() -> None:
+    """Nobody locks others out, or lets somebody in, from a browser that was left open."""
+    assert [page.path for page in PAGES if page.asks_password] == [
+        f"/accounts/{{name}}/{each}" for each in ("role", "password", "lock", "delete")
+    ]
+
+
+async def test_an_account_is_not_created_from_a_browser_that_was_left_open(site: Site, browser: Browser) -> None:
+    """The form asks for the own password. No page repeats the new one, so it is typed again after a wrong one."""
+    await browser.log_in()
+    await site.forget_password()
+    await browser.open("/create-account")
+    assert browser.page is not None
+    assert "own_password" in forms(browser.page)["/create-account"]
+    page = await browser.submit("/create-account", CREATE | {"own_password": "wrong"})
+    assert (page.status, OTHER in page.content.decode()) == (401, False)
+    assert await stored(site, "operator") is None
+    page = await browser.submit("/create-account", {"own_password": PASSWORD})
+    assert (page.status, errors.PASSWORD_MISSING.text in page.content.decode()) == (400, True)
+    assert "own_password" not in forms(page)["/create-account"]
+    assert await stored(site, "operator") is None
+    await browser.submit("/create-account", {"password": OTHER, "method": "password"})
+    made = await stored(site, "operator")
+    assert made is not None
+    assert made.role is Role.READONLY
+    await site.forget_password()
+    await browser.open("/create-account")
+    await browser.submit("/create-account", CREATE | {"name": "operator2", "own_password": PASSWORD})
+    assert await stored(site, "operator2") is not None
+
+
+async def test_a_new_password_is_not_taken_for_the_own(site: Site, browser: Browser) -> None:
+    """Although it may be the same. The page that asks has no field with it, and a role is not changed either."""
+    await browser.log_in()
+    await site.forget_password()
+    before = await stored(site, "auditor")
+    await browser.open("/accounts/auditor")
+    page = await browser.submit("/accounts/auditor/password", {"password": PASSWORD, "password_again": PASSWORD})
+    assert "Show your password again" in page.content.decode()
+    assert [*forms(page)["/accounts/auditor/password"]] == ["form_token", "own_password"]
+    await browser.open("/accounts/auditor")
+    page = await browser.submit("/accounts/auditor/role", {"role": "key-reader"})
+    assert "Show your password again" in page.content.decode()
+    assert await stored(site, "auditor") == before
+    await browser.submit("/accounts/auditor/role", {"own_password": PASSWORD})
+    changed = await stored(site, "auditor")
+    assert changed is not None
+    assert changed.role is Role.KEY_READER
+    await site.forget_password()
+    await browser.open("/accounts/auditor")
+    typed = {"password": OTHER, "password_again": OTHER, "own_password": PASSWORD}
+    assert (await browser.submit("/accounts/auditor/password", typed)).status == 200
+    assert "/logout" in forms(await site.browser().log_in("auditor", OTHER))
 
 
 async def test_a_reader_sees_all_and_changes_its_own_password(site: Site) -> None:
@@ -224,6 +276,48 @@ async def test_more_accounts_than_a_page_shows(site: Site, browser: Browser) -> 
     second = (await browser.open(f"/accounts?after={after}")).content.decode()
     names = [name for text in (first, second) for name in re.findall(r'href="/accounts/([^"]+)"', text)]
     assert len(names) == len(set(names)) == 255
+
+
+@pytest.mark.parametrize(("path", "status"), [("/accounts?after=%00", 400), ("/accounts/%00", 404)])
+async def test_a_name_that_no_account_has(browser: Browser, path: str, status: int) -> None:
+    """With a NUL, which PostgreSQL cannot even look for."""
+    await browser.log_in()
+    assert (await browser.open(path)).status == status
+
+
+@pytest.mark.parametrize(
+    ("fields", "shown", "names"),
+    [
+        (
+            {"method": "certificate"},
+            {"applications": [{"application": "http", "authentication_methods": ["certificate"]}]},
+            ["CLI", "curl", "Ansible"],
+        ),
+        (
+            {"method": "password\ncertificate", "svm": "vs9", "role": "vsadmin", "comment": "night shift"},
+            {
+                "applications": [{"application": "http", "authentication_methods": ["password", "certificate"]}],
+                "role": {"name": "vsadmin"},
+                "owner": {"name": "vs9"},
+                "password": "PASSWORD",
+                "comment": "night shift",
+            },
+            ["curl", "Ansible"],
+        ),
+    ],
+)
+async def test_the_same_by_other_means(
+    browser: Browser, fields: dict[str, str], shown: dict[str, object], names: list[str]
+) -> None:
+    """They ask for what was typed: no method, password or role that was not. The CLI knows one method at a time."""
+    await browser.log_in(url="/create-account")
+    page = await browser.submit("/create-account", {"name": "ab", "role": "", "password": OTHER, **fields})
+    text = html.unescape(page.content.decode())
+    assert re.findall(r"<h3>(\w+)</h3><pre", text) == names
+    assert json.loads(re.findall(r"body: (.*?)</code>", text)[0]) == {"name": "ab", **shown}
+    if "CLI" in names:
+        await check_commands(browser)
+        assert "--authentication-method cert" in text
 
 
 def test_role_names_are_those_of_the_owner() -> None:

@@ -87,7 +87,7 @@ async def test_install_show_delete(site: Site, browser: Browser, pki: Pki) -> No
 
 def test_deletion_asks_for_the_password() -> None:
     """A private key is destroyed with its certificate."""
-    assert [page.path for page in PAGES if page.destroys] == ["/certificates/{uuid}/delete"]
+    assert [page.path for page in PAGES if page.asks_password] == ["/certificates/{uuid}/delete"]
 
 
 async def test_install_files(site: Site, browser: Browser, pki: Pki) -> None:

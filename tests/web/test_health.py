@@ -185,7 +185,33 @@ def test_nodes_in_order() -> None:
 
 def test_the_headline() -> None:
     """Counts what needs attention."""
+    item, sound = Item(Subject.DISK, "/data", Severity.WARNING, "r", "a", "c"), checks(VIEW, ())[0]
+    assert headline([], sound) == (Tone.OK, "Nothing of the service itself needs attention.")
+    assert headline([item], sound)[1] == "1 thing of the service itself needs attention."
+    assert headline([item, item], sound) == (Tone.WARN, "2 things of the service itself need attention.")
+
+
+@pytest.mark.parametrize(
+    ("changed", "count", "tone", "said"),
+    [
+        ({"ready": False}, 0, Tone.BAD, "Database: not ready."),
+        ({"ready": False}, 1, Tone.BAD, "Database: not ready."),
+        ({"keeper": None}, 0, Tone.WARN, "Keeping of keys: nobody."),
+        ({"keeper": None}, 1, Tone.WARN, "1 thing of the service itself needs attention."),
+        ({"listener": None}, 0, Tone.OK, "Nothing of the service itself needs attention."),
+    ],
+)
+def test_a_bad_check_is_in_the_headline(changed: dict[str, Any], count: int, tone: Tone, said: str) -> None:
+    """It is as bad as the worst of the items and the checks. What is not known is not bad."""
     item = Item(Subject.DISK, "/data", Severity.WARNING, "r", "a", "c")
-    assert headline([]) == (Tone.OK, "Nothing of the service itself needs attention.")
-    assert headline([item])[1] == "1 thing of the service itself needs attention."
-    assert headline([item, item]) == (Tone.WARN, "2 things of the service itself need attention.")
+    assert headline([item] * count, checks(replace(VIEW, **changed), ())[0]) == (tone, said)
+
+
+@pytest.mark.parametrize("up", [True, False])
+def test_a_starting_node(*, up: bool) -> None:
+    """Is neither silent nor up: it is not known what it sees."""
+    starts = replace(VIEW, nodes=(VIEW.nodes[0], replace(VIEW.nodes[1], up=up, starting=True)))
+    assert [(row.of.name, row.tone, row.word) for row in node_rows(starts)] == [
+        ("two", Tone.UNKNOWN, "starting"),
+        ("one", Tone.OK, "up"),
+    ]

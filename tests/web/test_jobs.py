@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -15,7 +15,7 @@ from keystead.core.model import Job, JobState, Role, Svm
 from keystead.core.resumable import Resumable
 from keystead.service.cluster.jobs import JobView, StepRequest
 from keystead.service.context import Call, Caller
-from keystead.web.jobs import askings, row, what_of
+from keystead.web.jobs import JOB_STATES, job_line, offers, row, what_of
 from keystead.web.security import COOKIE, form_token
 from keystead.web.tones import Tone
 from tests.web.conftest import SVM, forms
@@ -193,7 +193,7 @@ async def test_pages_of_the_list(site: Site, browser: Browser) -> None:
 
 
 @pytest.mark.parametrize(
-    "query", ["state=odd", "after=nothing", "after=2026-01-01T00:00:00 u", "after=%00", f"after={'x' * 300}"]
+    "query", ["state=odd", "after=nothing", "after=0001-01-01T00:00:00%2B14:00 u", "after=%00", f"after={'x' * 300}"]
 )
 async def test_bad_parameters(browser: Browser, query: str) -> None:
     """Are refused with a sentence."""
@@ -232,7 +232,35 @@ def test_calls_in_words(call: str, words: str) -> None:
 )
 def test_what_may_be_asked(state: JobState, steps: Resumable | None, actions: list[Action]) -> None:
     """No button would be refused."""
-    assert [each.action for each in askings(replace(JOB, state=state, resumable=steps), NOON)] == actions
+    assert [each.action for each in offers(replace(JOB, state=state, resumable=steps), NOON)] == actions
+
+
+@pytest.mark.parametrize(
+    ("job", "shown"),
+    [
+        ({"state": JobState.QUEUED, "resumable": STEPS}, (Tone.UNKNOWN, "waits", "", 25.0, True)),
+        ({"state": JobState.RUNNING, "message": "1 of 4"}, (Tone.UNKNOWN, "runs", "1 of 4", None, True)),
+        ({"state": JobState.PAUSED, "resumable": STEPS}, (Tone.UNKNOWN, "paused", "", 25.0, True)),
+        ({"state": JobState.SUCCESS, "message": "success", "resumable": STEPS}, (Tone.OK, "done", "", None, False)),
+        (
+            {"state": JobState.SUCCESS, "message": "2 copies written"},
+            (Tone.OK, "done", "2 copies written", None, False),
+        ),
+        ({"state": JobState.FAILURE, "message": "Too few.", "code": 7}, (Tone.BAD, "failed", "Too few.", None, False)),
+    ],
+)
+def test_jobs(job: dict[str, Any], shown: tuple[object, ...]) -> None:
+    """How far a job is. One that ended has no bar."""
+    made = replace(JOB, **job)
+    line = job_line(JobView(made, None, (("server", "a"), ("reason", "not_reached"))))
+    assert (line.tone, line.state, line.message, line.done, line.is_running) == shown
+    assert (line.what, line.code, len(line.arguments)) == ("POST /api/x", made.code, 2)
+    assert [(each.server, each.reason) for each in line.servers] == [("a", "not reached")]
+
+
+def test_every_state_of_a_job_has_words() -> None:
+    """None is left out of the table."""
+    assert set(JOB_STATES) == set(JobState)
 
 
 def test_states_in_words() -> None:

@@ -12,12 +12,28 @@ from keystead.core.keys.away import Away
 from keystead.core.model import KeyServer, Observation, PeerCertificate, State
 from keystead.core.outages import Outage
 from keystead.core.server_address import ServerAddress
-from keystead.web.overview import HISTORY, HORIZON, SOON, End, folded, gaps, standing, state_tone, tone_of_end
+from keystead.service.attention import Overview
+from keystead.web.overview import (
+    HISTORY,
+    HORIZON,
+    SOON,
+    End,
+    folded,
+    gaps,
+    rows,
+    standing,
+    state_tone,
+    tone_of_end,
+    verdict,
+)
 from keystead.web.rendering import environment
+from keystead.web.survival import Sentence
 from keystead.web.tones import Tone
+from tests.core.attention.test_key_managers import group, watched
 from tests.web.conftest import SVM
 
 if TYPE_CHECKING:
+    from keystead.core.attention.key_managers import Watched
     from tests.peers.fixtures import Pki
     from tests.peers.groups import Group
     from tests.web.conftest import Browser, Site
@@ -86,6 +102,51 @@ def test_names_are_text() -> None:
     """Markup in names is shown, never obeyed: templates escape."""
     shown = environment().from_string("{{ name }}").render(name="<img src=x onerror=alert(1)>&\"'")
     assert shown == "&lt;img src=x onerror=alert(1)&gt;&amp;&#34;&#39;"
+
+
+def found_of(*managers: Watched) -> Overview:
+    """Return what was found of key managers, without an item."""
+    return Overview([], list(managers), [], [], "c1", NOON)
+
+
+NEVER_LOOKED = {"a": Away.UNKNOWN, "b": Away.UNKNOWN}
+DOWN = {"a": Away.NOT_RESPONDING, "b": Away.NOT_RESPONDING}
+
+
+@pytest.mark.parametrize(
+    ("managers", "said"),
+    [
+        ([], "There is no key yet."),
+        ([((), NEVER_LOOKED)], "There is no key yet."),
+        ([([group("ab", 5)], {})], "Every key can be read."),
+        ([([group("ab", 5)], {}), ((), NEVER_LOOKED)], "Every key can be read."),
+        ([([group("a", 3)], DOWN)], "3 keys cannot be read."),
+        ([([group("a", 3)], DOWN), ((), NEVER_LOOKED)], "3 keys cannot be read."),
+        (
+            [([group("a", 3)], DOWN), ([group("ab", 2)], NEVER_LOOKED)],
+            "3 keys cannot be read. Of 2 more keys it is not",
+        ),
+        ([([group("ab", 1)], NEVER_LOOKED)], "Of 1 key it is not known yet."),
+    ],
+)
+def test_a_loss_is_never_hidden_by_a_doubt(managers: list[Any], said: str) -> None:
+    """What cannot be read for sure comes first. A key manager without keys raises no doubt."""
+    shown = verdict(found_of(*(watched(groups=groups, away=away) for groups, away in managers)))
+    assert shown.headline.startswith(f"No key server is lost. {said}")
+
+
+@pytest.mark.parametrize(
+    ("away", "tone", "text"),
+    [
+        ({}, Tone.OK, "Any one more replication domain may fail without a loss."),
+        (NEVER_LOOKED, Tone.UNKNOWN, "Of 5 keys it is not known."),
+        (DOWN, Tone.BAD, "5 keys cannot be read."),
+    ],
+)
+def test_after_a_restart_nothing_is_called_lost(away: dict[str, Away], tone: Tone, text: str) -> None:
+    """While no node has looked, the row says that it is not known."""
+    (row,), _ = rows(found_of(watched(groups=[group("ab", 5)], away=away)), {})
+    assert row.said == Sentence(tone, text)
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,9 @@ from keystead.core.keys.away import Away
 from keystead.core.keys.incarnations import Reason
 from keystead.core.keys.model import Dismissal, KeyState, Orphan
 from keystead.core.model import State
-from keystead.service.keys.orphans.adopt import OrphanView
+from keystead.service.keys.orphans.adopt import PlacedOrphan
 from keystead.web.pages.recovery import PAGES
-from keystead.web.recovery import REASONS, hidden_servers, reason_words, unclaimed_objects, waiting_first
+from keystead.web.recovery import REASONS, hidden_servers, reason_words, waiting_first
 from keystead.web.security import COOKIE, form_token
 from tests.core.attention.test_key_managers import seen, watched
 from tests.peers.keystead import PASSWORD
@@ -173,9 +173,24 @@ async def test_others_do_not_see_it(site: Site, name: str) -> None:
     assert 'href="/recovery"' not in page.content.decode()
 
 
+async def test_a_role_that_may_not_list_the_objects(site: Site, browser: Browser) -> None:
+    """Who may read the incarnation alone gets no page with what the API hides, and no counts from it."""
+    rights = [{"path": INCARNATION, "access": "readonly"}, {"path": "/api/cluster", "access": "readonly"}]
+    made = await site.admin.post("/api/security/roles", {"name": "watcher", "privileges": rights})
+    assert made.status == 201, made.content
+    http = {"application": "http", "authentication_methods": ["password"]}
+    account = {"name": "watching", "role": {"name": "watcher"}, "applications": [http], "password": PASSWORD}
+    assert (await site.admin.post("/api/security/accounts", account)).status == 201
+    await hold(site)
+    page = await browser.log_in("watching", url="/recovery")
+    assert page.status == 403
+    assert REASONS["restored"] not in page.content.decode()
+    assert 'id="count-' not in (await browser.open("/sessions")).content.decode()
+
+
 def test_releasing_asks_for_the_password() -> None:
     """It lets overdue keys be destroyed."""
-    assert [page.path for page in PAGES if page.destroys] == ["/recovery/release"]
+    assert [page.path for page in PAGES if page.asks_password] == ["/recovery/release"]
 
 
 def test_each_reason_has_words() -> None:
@@ -188,17 +203,12 @@ async def test_the_password_is_needed(site: Site, browser: Browser) -> None:
     """After the time for which a password counts, the form asks for it; a wrong one releases nothing."""
     await hold(site)
     await browser.log_in(url="/recovery")
-
-    def forget_password(tx: Transaction) -> None:
-        (session,) = tx.sessions(None)
-        tx.put_session(replace(session, confirmed=None))
-
-    await site.open_.store.write(forget_password)
+    await site.forget_password()
     page = await browser.submit("/recovery/release")
     assert "Show your password again" in page.content.decode()
-    assert (await browser.submit("/recovery/release", {"password": "wrong"})).status == 401
+    assert (await browser.submit("/recovery/release", {"own_password": "wrong"})).status == 401
     assert (await site.admin.get(f"{INCARNATION}?fields=destroys")).body["destroys"] is False
-    page = await browser.submit("/recovery/release", {"password": PASSWORD})
+    page = await browser.submit("/recovery/release", {"own_password": PASSWORD})
     assert NOTHING in page.content.decode()
 
 
@@ -222,8 +232,5 @@ def test_what_waits_comes_first(*, dismissed: bool) -> None:
     dismissal = Dismissal(NOON, "admin", b"")
     old = Orphan("km", "a", "1", "keystead-1", NOON - timedelta(days=1), dismissal if dismissed else None)
     new = Orphan("km", "forgotten", "2", "keystead-2", NOON)
-    views = [OrphanView(old, own=True), OrphanView(new, own=False)]
-    found = waiting_first(unclaimed_objects(views, {"a": "a.example:5696"}, None))
-    ids = [(each.of.unique_identifier, each.server) for each in found]
-    expected = [("2", ""), ("1", "a.example:5696")]
-    assert ids == (expected if dismissed else expected[::-1])
+    found = waiting_first([PlacedOrphan(old, True, "a.example:5696", None), PlacedOrphan(new, False, "", None)])
+    assert [each.of for each in found] == ([new, old] if dismissed else [old, new])

@@ -250,14 +250,14 @@ async def test_jobs_and_reports(
     page = await browser.log_in(url=of.page)
     assert "There is no report yet" in page.content.decode()
     await check_commands(browser)
-    for name, title in (("prove", "Proof of every copy"), ("reboot-drill", "Reboot drill")):
+    for name, title in (("prove", "Prove every copy"), ("reboot-drill", "Reboot drill")):
         page = await browser.submit(f"{of.page}/{name}")
         assert page.status == 200
         assert title in words(part(page.content.decode(), "jobs"))
         await end_of_jobs(site)
     page = await browser.open(of.page)
     jobs = words(part(page.content.decode(), "jobs"))
-    assert re.match(r"done Reboot drill .*done Proof of every copy", jobs), jobs
+    assert re.match(r"done Reboot drill .*done Prove every copy", jobs), jobs
     reports = part(page.content.decode(), "saved")
     links = re.findall(r'href="([^"]+/reports/[^"]+)" download', reports)
     assert len(links) == 2
@@ -287,7 +287,7 @@ async def test_replicate(site: Site, browser: Browser, pki: Pki, pykmip_group: G
     assert (job["state"], job["description"]) == ("success", f"POST {API}/{of.uuid}/replicate")
     await site.observe(of.uuid, UP, UP)
     page = (await browser.open(of.page)).content.decode()
-    assert "done Replicate 2 copies written" in words(part(page, "jobs"))
+    assert "done Write missing copies 2 copies written" in words(part(page, "jobs"))
     assert "0 of 2 lose keys" in words(part(page, "further"))
     assert (await survival(site, of.uuid))["survives"] == 1
 
@@ -301,7 +301,7 @@ async def test_a_job_that_fails_says_why(site: Site, browser: Browser, pki: Pki,
     (job,) = await end_of_jobs(site)
     shown = words(part((await browser.open(of.page)).content.decode(), "jobs"))
     assert job["state"] == "failure"
-    assert shown.startswith(f"failed Replicate {job['message']}")
+    assert shown.startswith(f"failed Write missing copies {job['message']}")
     assert f"Code {job['code']}." in shown
     assert f"{pykmip_group.primaries[1].address} : connection refused" in shown
 

@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import combinations as sets_of
-from typing import Any
-
-import pytest
 
 from keystead.core.keys.survival import CopyMark
-from keystead.core.model import Job, JobState
-from keystead.core.resumable import Resumable
-from keystead.service.cluster.jobs import JobView
 from keystead.web.survival import answer, choose
 from keystead.web.survival_tables import (
     IN_DOMAIN,
-    JOB_STATES,
     already,
     combinations,
-    job_line,
     key_rows,
     legend,
     survives,
     weakness,
 )
 from keystead.web.tones import Tone
-from tests.web.outlooks import DOWN, NOON, PAIRED, UNKNOWN, group, outlook
+from tests.web.outlooks import DOWN, PAIRED, UNKNOWN, group, outlook
 
 # --- combinations ---
 
@@ -110,38 +101,7 @@ def test_a_copy_in_the_domain_is_enough() -> None:
     assert legend(found)[-1] is IN_DOMAIN
 
 
-# --- jobs, and the list ---
-
-
-STEPS = Resumable("proof", "{}", "{}", done=1, total=4)
-
-
-@pytest.mark.parametrize(
-    ("job", "shown"),
-    [
-        ({"state": JobState.QUEUED, "resumable": STEPS}, (Tone.UNKNOWN, "waits", "", 25.0, True)),
-        ({"state": JobState.RUNNING, "message": "1 of 4"}, (Tone.UNKNOWN, "runs", "1 of 4", None, True)),
-        ({"state": JobState.PAUSED, "resumable": STEPS}, (Tone.UNKNOWN, "paused", "", 25.0, True)),
-        ({"state": JobState.SUCCESS, "message": "success", "resumable": STEPS}, (Tone.OK, "done", "", None, False)),
-        (
-            {"state": JobState.SUCCESS, "message": "2 copies written"},
-            (Tone.OK, "done", "2 copies written", None, False),
-        ),
-        ({"state": JobState.FAILURE, "message": "Too few.", "code": 7}, (Tone.BAD, "failed", "Too few.", None, False)),
-    ],
-)
-def test_jobs(job: dict[str, Any], shown: tuple[object, ...]) -> None:
-    """How far a job is. One that ended has no bar."""
-    made = replace(Job("j", "n", None, "admin", "POST /x", JobState.RUNNING, "", 0, "", NOON), **job)
-    line = job_line(JobView(made, None, (("server", "a"), ("reason", "not_reached"))), "Prove")
-    assert (line.tone, line.state, line.message, line.done, line.is_running) == shown
-    assert (line.what, line.code, len(line.arguments)) == ("Prove", made.code, 2)
-    assert [(each.server, each.reason) for each in line.servers] == [("a", "not reached")]
-
-
-def test_every_state_of_a_job_has_words() -> None:
-    """None is left out of the table."""
-    assert set(JOB_STATES) == set(JobState)
+# --- the list ---
 
 
 def test_who_survives_least_comes_first() -> None:

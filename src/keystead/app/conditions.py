@@ -32,10 +32,13 @@ LOOPBACK: Final = ("127.0.0.1", "::1")
 
 
 class NodeConditions:
-    """The conditions of a node with the data directory of these settings."""
+    """The conditions of a node (uuid) with the data directory of these settings."""
 
-    def __init__(self, settings: Settings, rules: EgressRules, reads: ReadAudit, clock: Clock, engine: str) -> None:
+    def __init__(
+        self, settings: Settings, node: str, rules: EgressRules, reads: ReadAudit, clock: Clock, engine: str
+    ) -> None:
         self._data = settings.data
+        self._node = node
         self._engine = engine
         self._makes_bundles = bool(settings.database)
         self._simulated = [name for name in ("simulate_metrocluster", "simulate_release") if getattr(settings, name)]
@@ -50,13 +53,13 @@ class NodeConditions:
 
     def facts(self) -> NodeFacts:
         """Return what this node knows of itself."""
-        usage, file = shutil.disk_usage(self._data), self._data / NODE_FILE
+        usage = shutil.disk_usage(self._data)
         return NodeFacts(
-            uuid=file.read_text().strip(),
+            uuid=self._node,
             engine=self._engine,
             revision=HEAD,
             folder=str(self._data),
-            made=_time(file),
+            made=_time(self._data / NODE_FILE),
             free=usage.free,
             size=usage.total,
             last_backup=last_backup(self._data),

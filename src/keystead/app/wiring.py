@@ -153,7 +153,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             keys.changed,
             NodeTraffic(gateway, keys.objects).now,
         )
-        conditions = NodeConditions(settings, rules, keys.reads, clock, store.database.reader.dialect.name)
+        conditions = NodeConditions(settings, node, rules, keys.reads, clock, store.database.reader.dialect.name)
         logins, certificate_logins = Logins(store, hasher, clock, audit), CertificateLogins(store, clock, audit)
         services = Services(
             accounts=Accounts(store, hasher, audit, clock, node),
@@ -315,12 +315,13 @@ async def _serve(settings: Settings, address: tuple[str, int], proxies: TrustedP
     from keystead.api.app import create_app
     from keystead.web.app import with_console
 
+    node = node_uuid(settings.data)
     async with running(settings) as open_:
         try:
             contexts = TlsContexts(settings.data, open_.services.certificate_logins.authorities)
-            own = ListenerCertificate(open_.store, SystemClock(), node_uuid(settings.data))
+            own = ListenerCertificate(open_.store, SystemClock(), node)
             await own.start()
-            await open_.store.write(lambda tx: tx.start_node(node_uuid(settings.data)))
+            await open_.store.write(lambda tx: tx.start_node(node))
         except (UnusableFilesError, StoreError) as error:
             raise CannotStart(str(error)) from None
         limits = Limits.of(settings, resource.getrlimit(resource.RLIMIT_NOFILE)[0])

@@ -80,13 +80,14 @@ def _refuse(constant: str) -> None:
     raise ValueError(constant)
 
 
-def _is_secret(name: str) -> bool:
+def is_secret(name: str) -> bool:
+    """Return True if a field of this name holds a secret."""
     return any(secret in name.casefold() for secret in SECRET_NAMES)
 
 
 def _masked(value: Any) -> Any:
     if isinstance(value, dict):
-        return {_short(name): MASK if _is_secret(name) else _masked(inner) for name, inner in value.items()}
+        return {_short(name): MASK if is_secret(name) else _masked(inner) for name, inner in value.items()}
     if isinstance(value, list):
         return [_masked(inner) for inner in value]
     return _short(value) if isinstance(value, str) else value

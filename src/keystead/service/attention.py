@@ -27,7 +27,7 @@ from keystead.service.ports.page import Page
 from keystead.service.probing.watching import used_certificates
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from keystead.core.availability import UsedCertificate
@@ -95,6 +95,7 @@ class Attention:
         self._clock = clock
         self._is_refused = is_refused
         self._last = LastRead[Overview](store)
+        self._events = LastRead[tuple[Event, ...]](store)
         self._sources: list[Callable[[], Iterable[Item]]] = []
 
     def add_source(self, source: Callable[[], Iterable[Item]]) -> None:
@@ -114,17 +115,22 @@ class Attention:
         Called for the console's first page. It shows no more than the call may see, and holds no sealed value. While
         nothing is written, it is that of a former call which saw the same. Raises StoreError.
         """
-        eyes = (call.scope, call.caller.svm)
-        found = await self._last.get(eyes, lambda: self._store.read(lambda tx: self._overview(tx, call)))
+        found = await self._last.get(_eyes(call), lambda: self._store.read(lambda tx: self._overview(tx, call)))
         of_node = [item for source in self._sources for item in source()] if call.scope is None else []
         return replace(found, items=worst_first([*found.items, *of_node]))
 
     async def outages(self, call: Call) -> Mapping[OfServer, tuple[Outage, ...]]:
-        """Return the outages of key servers within :data:`HISTORY`. Raises StoreError."""
+        """Return the outages of key servers within :data:`HISTORY`. Raises StoreError.
+
+        Their events are read again only after something was written, as for :meth:`overview`.
+        """
         now = self._clock.now()
-        recent = Page((BOUNDS, (Condition("time", Op.AT_LEAST, now - HISTORY),)))
-        found = await self._store.read(lambda tx: tx.page(Event, call.within(recent)))
-        return outages(found, now - HISTORY, now)
+        since = now - HISTORY
+        recent = Page((BOUNDS, (Condition("time", Op.AT_LEAST, since),)))
+        found = await self._events.get(
+            _eyes(call), lambda: self._store.read(lambda tx: tx.page(Event, call.within(recent)))
+        )
+        return outages((each for each in found if each.time >= since), since, now)
 
     def warnings_of(self, certificate: Certificate) -> list[str]:
         """Return a sentence if a certificate of ours ended or ends soon. Called when it was installed."""
@@ -202,6 +208,11 @@ class Attention:
                 orphans=orphans_of[manager.uuid],
                 refused=frozenset(filter(self._is_refused, (server.address.host for server in servers))),
             )
+
+
+def _eyes(call: Call) -> tuple[Hashable, ...]:
+    """Return what decides over what a call may see."""
+    return call.scope, call.caller.svm
 
 
 def _grouped(rows: Iterable[T], manager_of: Callable[[T], str]) -> defaultdict[str, list[T]]:

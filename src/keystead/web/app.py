@@ -118,7 +118,7 @@ class Console:
                 await request.read_form()
             for method, path in wanted.needs:
                 request.require(method, path.format(**http.path_params))
-            confirming = await confirmation(request) if wanted.destroys else None
+            confirming = await confirmation(request) if wanted.asks_password else None
             answer = confirming or await wanted.make(request)
         except (OntapError, StoreError) as failure:
             error = _as_error(failure)

@@ -1,11 +1,16 @@
-"""The question for the password before something is destroyed. The form that was sent waits in hidden fields."""
+"""The question for the password before what matters is done. The form that was sent waits in hidden fields.
+
+No page repeats a secret. So a form with secrets has a field of its own for the password, as long as it must be shown.
+"""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from keystead.core import errors
+from keystead.core.audit import is_secret
 from keystead.core.errors import OntapError
 from keystead.core.secret import Secret
 from keystead.web.rendering import page
@@ -17,16 +22,19 @@ if TYPE_CHECKING:
 
     from keystead.web.request import PageRequest
 
-FIELD: Final = "password"
+FIELD: Final = "own_password"
+"""The field with the password of who asks: here, and in forms with secrets."""
+
 _NOT_SHOWN: Final = {errors.AUTHENTICATION_FAILED, errors.TOO_MANY_REQUESTS}
 
 
 async def confirmation(request: PageRequest) -> Response | None:
     """Return the page that asks for the password, None if it was shown just now or lately. Raises OntapError."""
-    if request.is_confirmed(datetime.now(UTC)):
+    now = datetime.now(UTC)
+    if request.is_confirmed(now):
         return None
-    password, failed = request.form.get(FIELD), None
-    if password is not None:
+    password, failed = request.form.get(FIELD, ""), None
+    if password:
         try:
             await request.services.sessions.confirm(request.session, Secret(password), request.caller.location)
         except OntapError as error:
@@ -34,7 +42,9 @@ async def confirmation(request: PageRequest) -> Response | None:
                 raise
             failed = error
         else:
+            request.session = replace(request.session, confirmed=now)
             return None
-    fields = {name: value for name, value in request.form.items() if name not in {FIELD, TOKEN_FIELD}}
-    context = {"fields": fields, "failed": failed}
+    secrets = [name for name in request.form if is_secret(name)]
+    fields = {name: value for name, value in request.form.items() if name not in {TOKEN_FIELD, *secrets}}
+    context = {"fields": fields, "failed": failed, "drops_secrets": bool({*secrets} - {FIELD})}
     return page("confirm.html", await shell(request, "") | context, failed.kind.status if failed else 200)

@@ -23,12 +23,12 @@ A name in braces stands for its value in the path of the page.
 class Page:
     """A page, or what a form on a page does (``POST``).
 
-    ``needs`` are calls of the API: who may not make them may not open the page. So one table decides for both. Before
-    what ``destroys``, the password is asked again unless it was shown lately.
+    ``needs`` are calls of the API: who may not make them may not open the page. So one table decides for both. What
+    ``asks_password`` is done only if the password was shown lately; else it is asked for again.
     """
 
     path: str
     make: Callable[[PageRequest], Awaitable[Response]]
     needs: tuple[Need, ...] = ()
     method: str = "GET"
-    destroys: bool = False
+    asks_password: bool = False

@@ -44,7 +44,7 @@ _AUDIT_FILTER: Final = ("state", "account", "svm", "text", FROM, UNTIL)
 
 @dataclass(frozen=True, slots=True)
 class EventRow:
-    """An event in the list. ``sentence`` says what happened, ``owner`` to whose key servers and certificates."""
+    """An event in the list. ``owner`` is whose key servers and certificates it is about."""
 
     of: EventView
     tone: Tone

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from keystead.core.attention.cluster import BACKUP_DUE, DISK_FREE
+from keystead.core.attention.cluster import is_backup_late, is_disk_full
 from keystead.web.overview import end_words
 from keystead.web.rendering import counted
 from keystead.web.tones import Tone
@@ -56,31 +56,32 @@ class NodeRow:
 def node_rows(view: HealthView) -> list[NodeRow]:
     """Return the nodes, the worst first."""
     keeper = keeper_of(view)
-    rows = [
-        NodeRow(
-            node,
-            node.uuid == view.own.uuid,
-            node.uuid == keeper,
-            Tone.OK if node.up else Tone.BAD,
-            "up" if node.up else "silent",
-        )
-        for node in view.nodes
-    ]
+    rows = [NodeRow(node, node.uuid == view.own.uuid, node.uuid == keeper, *_node_state(node)) for node in view.nodes]
     return sorted(rows, key=lambda row: (row.tone.order, row.of.name))
+
+
+def _node_state(node: Node) -> tuple[Tone, str]:
+    """Return the tone and the word for a node. One that starts is silent until it has looked at each key server."""
+    if node.starting:
+        return Tone.UNKNOWN, "starting"
+    return (Tone.OK, "up") if node.up else (Tone.BAD, "silent")
 
 
 def keeper_of(view: HealthView) -> str:
     """Return the uuid of the node that keeps keys now, empty if no node does."""
     lease = view.keeper
-    return lease.holder.partition("/")[0] if lease and lease.expires > view.time else ""
+    return lease.node if lease and lease.expires > view.time else ""
 
 
-def headline(items: Sequence[Item]) -> tuple[Tone, str]:
-    """Return one sentence about the service itself."""
+def headline(items: Sequence[Item], worst: Check) -> tuple[Tone, str]:
+    """Return one sentence about the service itself. ``worst`` is its worst check: it counts if no item is as bad."""
+    tone = Tone.WARN if items else Tone.OK
+    if worst.tone in {Tone.BAD, Tone.WARN} and worst.tone.order < tone.order:
+        return worst.tone, f"{worst.name}: {worst.word}."
     if not items:
-        return Tone.OK, "Nothing of the service itself needs attention."
+        return tone, "Nothing of the service itself needs attention."
     verb = "needs" if len(items) == 1 else "need"
-    return Tone.WARN, f"{counted(len(items), 'thing')} of the service itself {verb} attention."
+    return tone, f"{counted(len(items), 'thing')} of the service itself {verb} attention."
 
 
 def checks(view: HealthView, versions: Iterable[str]) -> list[Check]:
@@ -103,8 +104,7 @@ def _keeping(view: HealthView) -> Check:
     name, lease = "Keeping of keys", view.keeper
     if lease is None:
         return Check(name, Tone.WARN, "nobody", "No node has kept keys yet.")
-    keeper = lease.holder.partition("/")[0]
-    node = next((each.name for each in view.nodes if each.uuid == keeper), "a node that is gone")
+    node = next((each.name for each in view.nodes if each.uuid == lease.node), "a node that is gone")
     if not keeper_of(view):
         return Check(
             name, Tone.WARN, "nobody", f"No node keeps keys. The last one was {node}, until", time=lease.expires
@@ -130,7 +130,7 @@ def _destruction(of: Incarnation) -> Check:
 
 def _backup(own: NodeFacts, now: datetime) -> Check:
     what = "recovery bundle" if own.makes_bundles else "backup"
-    is_late = now - (own.last_backup or own.made) > BACKUP_DUE
+    is_late = is_backup_late(own.last_backup or own.made, now)
     if own.last_backup is None:
         tone = Tone.WARN if is_late else Tone.UNKNOWN
         return Check("Backup", tone, "none", f"This node has made no {what} yet. It was made", time=own.made)
@@ -140,9 +140,8 @@ def _backup(own: NodeFacts, now: datetime) -> Check:
 
 
 def _disk(own: NodeFacts) -> Check:
-    is_full = own.free < own.size * DISK_FREE
     figure = f"{own.free / GIB:,.1f} of {own.size / GIB:,.1f} GiB are free."
-    tone, word = (Tone.WARN, "nearly full") if is_full else (Tone.OK, "has room")
+    tone, word = (Tone.WARN, "nearly full") if is_disk_full(own.free, own.size) else (Tone.OK, "has room")
     return Check("Disk", tone, word, f"The data directory is {own.folder}.", figure)
 
 

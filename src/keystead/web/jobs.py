@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
@@ -13,19 +12,30 @@ from keystead.core.jobs import UNFINISHED, Action, asked
 from keystead.core.model import JobState
 from keystead.core.query.where import Order
 from keystead.service.ports.page import Page
-from keystead.web.lists import AFTER, choice_of, equals, invalid, text_of
-from keystead.web.refusing import plain
-from keystead.web.survival_tables import JOB_STATES, job_line
+from keystead.web.lists import AFTER, choice_of, equals, text_of, time_in
+from keystead.web.refusing import plain, refusing_servers
+from keystead.web.survival import percent
+from keystead.web.tones import Tone
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
     from keystead.core.model import Job
     from keystead.service.cluster.jobs import JobView
-    from keystead.web.survival_tables import JobLine
+    from keystead.web.refusing import RefusingServer
 
 JOBS: Final = "/jobs"
 """The path of the list."""
+
+JOB_STATES: Final = {
+    JobState.QUEUED: (Tone.UNKNOWN, "waits"),
+    JobState.RUNNING: (Tone.UNKNOWN, "runs"),
+    JobState.PAUSED: (Tone.UNKNOWN, "paused"),
+    JobState.SUCCESS: (Tone.OK, "done"),
+    JobState.FAILURE: (Tone.BAD, "failed"),
+}
+"""The tone and the word of each state."""
 
 STATES: Final = {state.value: word for state, (_, word) in JOB_STATES.items()}
 """The states that the list can be filtered by, in words."""
@@ -42,11 +52,17 @@ _WHAT: Final = (
 )
 """What a job does, by its call. The first that matches counts."""
 
+REQUESTED: Final = {
+    Action.PAUSE: "It will pause at the end of its step.",
+    Action.CANCEL: "It will be cancelled at the end of its step.",
+}
+"""What a job will do, by the action that was asked of it."""
+
 _VERBS: Final = {"POST": "Create", "PATCH": "Change", "DELETE": "Delete"}
 
 
 @dataclass(frozen=True, slots=True)
-class Asking:
+class Offer:
     """An action that may be asked of a job, and its meaning in words."""
 
     action: Action
@@ -54,11 +70,30 @@ class Asking:
     meaning: str
 
 
-ASKINGS: Final = (
-    Asking(Action.PAUSE, "Pause", "It stops after its present step, and keeps how far it is."),
-    Asking(Action.RESUME, "Resume", "It goes on from where it was paused."),
-    Asking(Action.CANCEL, "Cancel", "It ends after its present step. What it has done stays done."),
+OFFERS: Final = (
+    Offer(Action.PAUSE, "Pause", "It stops after its present step, and keeps how far it is."),
+    Offer(Action.RESUME, "Resume", "It goes on from where it was paused."),
+    Offer(Action.CANCEL, "Cancel", "It ends after its present step. What it has done stays done."),
 )
+
+
+@dataclass(frozen=True, slots=True)
+class JobLine:
+    """What a job does, and how far it is.
+
+    ``done`` is in percent, None if it is not known. ``arguments`` are those of its error; ``servers`` are in them.
+    """
+
+    what: str
+    tone: Tone
+    state: str
+    message: str
+    code: int
+    done: float | None
+    is_running: bool
+    servers: list[RefusingServer]
+    arguments: tuple[tuple[str, str], ...]
+    begin: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,19 +122,33 @@ def what_of(description: str) -> str:
     return called
 
 
+def job_line(view: JobView) -> JobLine:
+    """Return a job in words."""
+    job = view.job
+    tone, state = JOB_STATES[job.state]
+    is_running = job.state in UNFINISHED
+    steps = job.resumable if is_running else None
+    return JobLine(
+        what=what_of(job.description),
+        tone=tone,
+        state=state,
+        message="" if job.message == "success" else job.message,
+        code=job.code,
+        done=percent(steps.done, steps.total) if steps else None,
+        is_running=is_running,
+        servers=refusing_servers(view),
+        arguments=view.arguments,
+        begin=job.start_time,
+    )
+
+
 def row(view: JobView) -> JobRow:
     """Return a job in words."""
     job = view.job
     steps = job.resumable if job.state in UNFINISHED else None
     requested = REQUESTED[Action(steps.requested)] if steps and steps.requested else ""
-    line = job_line(view, what_of(job.description))
+    line = job_line(view)
     return JobRow(job_path(job.uuid), view, line, requested, "" if line.servers else _advice(job))
-
-
-REQUESTED: Final = {
-    Action.PAUSE: "It will pause at the end of its step.",
-    Action.CANCEL: "It will be cancelled at the end of its step.",
-}
 
 
 def _advice(job: Job) -> str:
@@ -111,9 +160,9 @@ def _advice(job: Job) -> str:
     return plain(said[0]) if said else ""
 
 
-def askings(job: Job, now: datetime) -> list[Asking]:
+def offers(job: Job, now: datetime) -> list[Offer]:
     """Return what may be asked of a job now: by the rule that decides over a PATCH."""
-    return [each for each in ASKINGS if _allows(job, each.action, now)]
+    return [each for each in OFFERS if _allows(job, each.action, now)]
 
 
 def _allows(job: Job, action: Action, now: datetime) -> bool:
@@ -146,10 +195,4 @@ def _place(text: str) -> tuple[datetime, str] | None:
     if not text:
         return None
     time, _, uuid = text.partition(" ")
-    try:
-        begin = datetime.fromisoformat(time)
-    except ValueError:
-        begin = None
-    if begin is None or begin.tzinfo is None:
-        raise invalid(AFTER, "it is no place in the list")
-    return begin, uuid
+    return time_in(time, AFTER), uuid

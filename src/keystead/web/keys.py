@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 from keystead.core.keys.model import Copy, KeyState, KeyType, Presence, Receipt
 from keystead.core.keys.survival import CopyMark
 from keystead.core.keys.waiting import WaitsFor, Work
 from keystead.service.keys.listing import KeyFilter
-from keystead.web.lists import invalid
+from keystead.web.lists import choice_of, invalid, path_with, text_of
 from keystead.web.rendering import counted, span
 from keystead.web.tones import Tone
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 KEYS: Final = "/keys"
 """The path of the list."""
 
-TEXT_LIMIT: Final = 255
 _PLACE_LIMIT: Final = 4096
 
 STATES: Final = {
@@ -185,15 +184,10 @@ def copy_summary(listed: ListedKey) -> CopySummary | None:
 
 
 def key_filter(asked: Mapping[str, str]) -> KeyFilter:
-    """Return the filter of a list's parameters. Raises 262185 (400) for a state that there is not, or a long text."""
-    texts = {name: asked.get(name, "").strip() for name in ("name", "svm", "key_manager")}
-    for name, text in texts.items():
-        if len(text) > TEXT_LIMIT:
-            raise invalid(name, f"it has more than {TEXT_LIMIT} characters")
-    state = asked.get("state", "")
-    if state not in STATES:
-        raise invalid("state", "there is no such state")
-    return KeyFilter(texts["name"], texts["svm"], texts["key_manager"], KeyState(state) if state else None)
+    """Return the filter of a list's parameters. Raises 262185 (400) for a bad one."""
+    name, svm, key_manager = (text_of(asked, each) for each in ("name", "svm", "key_manager"))
+    state = choice_of(asked, "state", STATES)
+    return KeyFilter(name, svm, key_manager, KeyState(state) if state else None)
 
 
 def filter_values(wanted: KeyFilter) -> dict[str, str]:
@@ -210,7 +204,8 @@ def place(text: str) -> Place | None:
         svm, name, uuid = json.loads(text[:_PLACE_LIMIT])
     except (ValueError, TypeError, RecursionError):
         raise invalid("after", "it is no place in the list") from None
-    if not (isinstance(svm, str | None) and isinstance(name, str) and isinstance(uuid, str)):
+    parts = (name, uuid) if svm is None else (svm, name, uuid)
+    if not all(isinstance(each, str) and each.isprintable() for each in parts):
         raise invalid("after", "it is no place in the list")
     return svm, name, uuid
 
@@ -219,8 +214,7 @@ def next_page(wanted: KeyFilter, last: ListedKey) -> str:
     """Return the path of the page that follows the key."""
     key = last.key
     after = json.dumps([key.svm.name if key.svm else None, key.name, key.uuid])
-    given = {name: value for name, value in filter_values(wanted).items() if value}
-    return f"{KEYS}?{urlencode({**given, 'after': after})}"
+    return path_with(KEYS, {**filter_values(wanted), "after": after})
 
 
 # --- one key ---

@@ -45,10 +45,13 @@ def choice_of(asked: Mapping[str, str], name: str, choices: Collection[str]) -> 
 
 
 def time_of(asked: Mapping[str, str], name: str) -> datetime | None:
-    """Return a time of a filter, None if none was given. Without a zone it is in UTC. Raises 262185 (400)."""
+    """Return a time of a filter, None if none was given. Raises 262185 (400)."""
     text = text_of(asked, name)
-    if not text:
-        return None
+    return time_in(text, name) if text else None
+
+
+def time_in(text: str, name: str) -> datetime:
+    """Return the time in a text, in UTC. A time without a zone is one in UTC. Raises 262185 (400) about ``name``."""
     try:
         time = datetime.fromisoformat(text)
         return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)

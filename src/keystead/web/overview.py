@@ -16,10 +16,10 @@ from keystead.core.availability import PRIMARY, SERVER, void_nodes
 from keystead.core.key_servers import MAX_PRIMARIES
 from keystead.core.keys.away import Away
 from keystead.core.model import State
-from keystead.core.server_address import DEFAULT_PORT
 from keystead.web.links import key_server_path
 from keystead.web.rendering import counted, span
-from keystead.web.survival_tables import more_domains, weakness
+from keystead.web.survival import server_name
+from keystead.web.survival_tables import more_domains, survives, unreadable, weakness
 from keystead.web.tones import WORDS, Tone, in_words
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from keystead.core.model import KeyServer, Observation
     from keystead.core.outages import OfServer, Outage
     from keystead.service.attention import Overview
+    from keystead.web.survival import Sentence
 
     Outages = Mapping[OfServer, tuple[Outage, ...]]
 
@@ -78,7 +79,10 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A key manager in the matrix. ``survives`` of ``domains`` replication domains may still fail."""
+    """A key manager in the matrix. ``survives`` of ``domains`` replication domains may still fail.
+
+    ``said`` is what its keys survive, in words.
+    """
 
     uuid: str
     vserver: str
@@ -86,7 +90,7 @@ class Row:
     cells: tuple[Cell, ...]
     available: int
     keys: int
-    unreadable: int
+    said: Sentence
     sole: int
     survives: int
     domains: int
@@ -138,17 +142,22 @@ def verdict(found: Overview) -> Verdict:
     """Return the verdict: what is lost, whether keys can be read, and what one more failure would cost."""
     critical = [item for item in found.items if item.severity is Severity.CRITICAL]
     lost = sum(item.subject is Subject.KEY_SERVER for item in critical)
-    unreadable = sum(manager.survival.now.unreadable.keys for manager in found.managers)
-    keys = sum(manager.survival.keys for manager in found.managers)
     servers = "No key server is lost." if not lost else f"{counted(lost, 'key server')} {_is(lost)} lost."
-    if keys and not all(manager.survival.now.is_known for manager in found.managers):
-        readable = "It is not known yet which keys can be read."
-    elif unreadable:
-        readable = f"{counted(unreadable, 'key')} cannot be read."
-    else:
-        readable = "Every key can be read." if keys else "There is no key yet."
     tone = Tone.BAD if critical else Tone.WARN if found.items else Tone.OK
-    return Verdict(tone, f"{servers} {readable}", _next_failure(found.managers))
+    return Verdict(tone, f"{servers} {_readable(found.managers)}", _next_failure(found.managers))
+
+
+def _readable(managers: Sequence[Watched]) -> str:
+    """Return a sentence about which keys can be read: those that cannot for sure first, then those in doubt."""
+    if not any(each.survival.keys for each in managers):
+        return "There is no key yet."
+    numbers = [unreadable(each.survival) for each in managers]
+    lost, unsure = (sum(column) for column in zip(*numbers, strict=True))
+    sentences = (
+        f"{counted(lost, 'key')} cannot be read." if lost else "",
+        f"Of {counted(unsure, 'more key' if lost else 'key')} it is not known yet." if unsure else "",
+    )
+    return " ".join(filter(None, sentences)) or "Every key can be read."
 
 
 def _next_failure(managers: Sequence[Watched]) -> str:
@@ -218,7 +227,7 @@ def _row(
         cells=tuple(_cell(found, outages, watched, state) for state in states),
         available=sum(state.tone in {Tone.OK, Tone.WARN} for state in states),
         keys=watched.survival.keys,
-        unreadable=now.unreadable.keys,
+        said=survives(watched.survival),
         sole=watched.survival.sole,
         survives=now.survives,
         domains=len(watched.survival.domains),
@@ -287,7 +296,7 @@ def _cell(found: Overview, outages: Outages, watched: Watched, state: Standing) 
     address = str(server.address)
     return Cell(
         key_manager=watched.of.uuid,
-        name=server.address.host if server.address.port == DEFAULT_PORT else address,
+        name=server_name(server),
         address=address,
         uuid=server.uuid,
         tone=state.tone,

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Final
 from keystead.core.keys.away import Away
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
     from datetime import datetime
 
     from keystead.core.attention.key_managers import Watched
-    from keystead.core.keys.model import Orphan
     from keystead.core.model import Svm
-    from keystead.service.keys.orphans.adopt import OrphanView
+    from keystead.service.keys.orphans.adopt import PlacedOrphan
 
 REASONS: Final = {
     "restored": "the database is an older one than this node has seen, as after the restore of a backup",
@@ -34,16 +33,6 @@ class HiddenServer:
     since: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
-class UnclaimedObject:
-    """An unclaimed object. ``server`` is empty if its key server is forgotten. ``svm`` owns the key manager."""
-
-    of: Orphan
-    own: bool
-    server: str
-    svm: Svm | None
-
-
 def hidden_servers(managers: Iterable[Watched]) -> list[HiddenServer]:
     """Return the key servers that hide their keys, the longest hidden first."""
     found = []
@@ -56,14 +45,7 @@ def hidden_servers(managers: Iterable[Watched]) -> list[HiddenServer]:
     return sorted(found, key=lambda server: (server.since is None, server.since.timestamp() if server.since else 0))
 
 
-def unclaimed_objects(
-    views: Iterable[OrphanView], addresses: Mapping[str, str], svm: Svm | None
-) -> list[UnclaimedObject]:
-    """Return the objects of one key manager. ``addresses`` are those of its servers, by uuid."""
-    return [UnclaimedObject(each.of, each.own, addresses.get(each.of.key_server, ""), svm) for each in views]
-
-
-def waiting_first(objects: Iterable[UnclaimedObject]) -> list[UnclaimedObject]:
+def waiting_first(objects: Iterable[PlacedOrphan]) -> list[PlacedOrphan]:
     """Return the objects that wait for somebody, the oldest first; then those that were dismissed."""
     return sorted(objects, key=lambda each: (each.of.dismissal is not None, each.of.found, each.of.name))
 

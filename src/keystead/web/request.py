@@ -67,8 +67,11 @@ class PageRequest:
             raise OntapError(errors.NOT_AUTHORIZED)
 
     def value(self, name: str) -> str:
-        """Return a value of the path."""
-        return str(self.http.path_params[name])
+        """Return a value of the path. Raises 4 (404) for what cannot be printed: nothing is named so."""
+        text = str(self.http.path_params[name])
+        if not text.isprintable():
+            raise OntapError(errors.ENTRY_NOT_FOUND, target=name)
+        return text
 
     def form_token(self, path: str) -> str:
         """Return the token for a form that posts to ``path``."""

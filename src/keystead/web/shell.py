@@ -83,20 +83,28 @@ class Link:
 
 
 async def shell(request: PageRequest, here: str, items: Iterable[Item] | None = None) -> dict[str, Any]:
-    """Return what the frame of a page shows. ``here`` is the page's path in the navigation."""
-    if items is None:
-        can_see = request.may("GET", ATTENTION)
-        items = await request.services.attention.items(request.call) if can_see else []
+    """Return what the frame of a page shows. ``here`` is the page's path in the navigation.
+
+    ``items`` are what needs somebody, if the page has read them already. Who may not read their list gets no counts. A
+    page that answers a form is not live: its path cannot be read again.
+    """
+    if not request.may("GET", ATTENTION):
+        items = []
+    elif items is None:
+        items = await request.services.attention.items(request.call)
+    now = datetime.now(UTC)
     theme = request.http.cookies.get(THEME_COOKIE, "")
     return {
         "links": list(_links(request, here, list(items))),
         "caller": request.caller,
         "path": request.path,
+        "is_live": request.http.method == "GET",
         "form_token": request.form_token,
         "may": request.may,
         "theme": theme if theme in THEMES else THEMES[0],
         "themes": THEMES,
-        "now": datetime.now(UTC),
+        "now": now,
+        "is_confirmed": request.is_confirmed(now),
     }
 
 

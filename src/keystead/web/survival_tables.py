@@ -6,13 +6,10 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
-from keystead.core.jobs import UNFINISHED
 from keystead.core.keys.away import Away
 from keystead.core.keys.report import ReportKind
 from keystead.core.keys.survival import CopyMark
-from keystead.core.model import JobState
 from keystead.web.keys import MARKS
-from keystead.web.refusing import refusing_servers
 from keystead.web.rendering import counted
 from keystead.web.survival import NamedKeys, Sentence, domain_names, named_keys, percent, query_of, server_name
 from keystead.web.tones import Tone
@@ -23,9 +20,7 @@ if TYPE_CHECKING:
 
     from keystead.core.attention.key_managers import Watched
     from keystead.core.keys.survival import Loss, Pattern, Survival
-    from keystead.service.cluster.jobs import JobView
     from keystead.service.keys.reporting.survival import Outlook
-    from keystead.web.refusing import RefusingServer
 
 ROWS: Final = 25
 """How many rows the table of keys has at most."""
@@ -171,60 +166,11 @@ def legend(outlook: Outlook) -> list[Mark]:
     return [*COPIES.values(), *[IN_DOMAIN] * several]
 
 
-# --- jobs and reports ---
+# --- reports ---
 
 
 KINDS: Final = {ReportKind.PROOF: "Proof of every copy", ReportKind.REBOOT_DRILL: "Reboot drill"}
 """What a report is, in words."""
-
-
-@dataclass(frozen=True, slots=True)
-class JobLine:
-    """A job that was started here or by the API: what it does, and how far it is.
-
-    ``done`` is in percent, None if it is not known. ``arguments`` are those of its error; ``servers`` are in them.
-    """
-
-    what: str
-    tone: Tone
-    state: str
-    message: str
-    code: int
-    done: float | None
-    is_running: bool
-    servers: list[RefusingServer]
-    arguments: tuple[tuple[str, str], ...]
-    begin: datetime
-
-
-JOB_STATES: Final = {
-    JobState.QUEUED: (Tone.UNKNOWN, "waits"),
-    JobState.RUNNING: (Tone.UNKNOWN, "runs"),
-    JobState.PAUSED: (Tone.UNKNOWN, "paused"),
-    JobState.SUCCESS: (Tone.OK, "done"),
-    JobState.FAILURE: (Tone.BAD, "failed"),
-}
-"""The tone and the word of each state."""
-
-
-def job_line(view: JobView, what: str) -> JobLine:
-    """Return a job in words."""
-    job = view.job
-    tone, state = JOB_STATES[job.state]
-    is_running = job.state in UNFINISHED
-    steps = job.resumable if is_running else None
-    return JobLine(
-        what=what,
-        tone=tone,
-        state=state,
-        message="" if job.message == "success" else job.message,
-        code=job.code,
-        done=percent(steps.done, steps.total) if steps else None,
-        is_running=is_running,
-        servers=refusing_servers(view),
-        arguments=view.arguments,
-        begin=job.start_time,
-    )
 
 
 # --- all key managers ---
@@ -256,16 +202,23 @@ def more_domains(number: int) -> str:
     return "any one more replication domain" if number == 1 else f"any {number} more replication domains"
 
 
+def unreadable(found: Survival) -> tuple[int, int]:
+    """Return how many keys cannot be read now, and of how many more that is not known: no node has looked there."""
+    now = found.now
+    lost = found.without(frozenset(uuid for uuid, reason in now.away.items() if reason is not Away.UNKNOWN)).keys
+    return lost, now.unreadable.keys - lost
+
+
 def survives(found: Survival) -> Sentence:
     """Return a sentence about what the keys of a key manager survive now."""
     now = found.now
     if not found.keys:
         return Sentence(Tone.OK, "There is no key that could be lost.")
-    if now.unreadable.keys:
-        surely = found.without(frozenset(uuid for uuid, reason in now.away.items() if reason is not Away.UNKNOWN))
-        if surely.keys:
-            return Sentence(Tone.BAD, f"{counted(surely.keys, 'key')} cannot be read.")
-        return Sentence(Tone.UNKNOWN, f"Of {counted(now.unreadable.keys, 'key')} it is not known.")
+    lost, unsure = unreadable(found)
+    if lost:
+        return Sentence(Tone.BAD, f"{counted(lost, 'key')} cannot be read.")
+    if unsure:
+        return Sentence(Tone.UNKNOWN, f"Of {counted(unsure, 'key')} it is not known.")
     if now.survives:
         return Sentence(Tone.OK, f"{more_domains(now.survives).capitalize()} may fail without a loss.")
     return Sentence(

@@ -76,7 +76,19 @@ def test_nodes_that_are_silent() -> None:
     """Since their last sign of life."""
     silent = NOON - SILENT_AFTER - timedelta(seconds=1)
     nodes = [Node("1", "node1", ONTAP_LEVEL, NOON), Node("2", "node2", ONTAP_LEVEL, silent)]
-    assert [(item.name, item.since, item.identifier) for item in node_items(nodes)] == [("node2", silent, "2")]
+    (found,) = node_items(nodes)
+    assert (found.name, found.since, found.identifier) == ("node2", silent, "2")
+    assert found.advice.startswith("Start it again")
+
+
+def test_nodes_that_are_starting() -> None:
+    """Are not to be started once more. One without others is not silent, so it is not listed."""
+    starting = Node("2", "node2", ONTAP_LEVEL, NOON - DAY, starting=True)
+    (found,) = node_items([Node("1", "node1", ONTAP_LEVEL, NOON), starting])
+    assert (found.name, found.since) == ("node2", NOON - DAY)
+    assert found.reason.startswith("It is starting")
+    assert "Start it" not in found.advice
+    assert [*node_items([starting])] == []
 
 
 @pytest.mark.parametrize("destroys", [True, False])

@@ -97,6 +97,11 @@ def test_a_lease_is_held_by_its_token(lease: Lease | None, held: bool) -> None:
     assert holds(lease, "me", 4) is held
 
 
+def test_the_node_of_a_lease() -> None:
+    """Its holder is one of the processes that a node has had."""
+    assert Lease("keeper", "node-1/0a1b2c3d", 1, NOW).node == "node-1"
+
+
 # --- looks ---
 
 

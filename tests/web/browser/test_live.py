@@ -17,15 +17,16 @@ from playwright.async_api import expect
 from keystead.testing.key_servers import KeyServers
 from tests.web.browser import scripts
 from tests.web.browser.chromium import Visits, in_browser
-from tests.web.browser.world import QUICK, make_key, make_svm, settled
+from tests.web.browser.world import PATHS, QUICK, make_key, make_svm, page_of, settled
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-    from playwright.async_api import Browser, Locator, Page
+    from playwright.async_api import Browser, Locator, Page, Response
 
     from tests.peers.keystead import Client, Installation, Service
     from tests.web.browser.chromium import Visitor
+    from tests.web.browser.world import World
 
 pytestmark = [*in_browser, pytest.mark.long]
 
@@ -79,12 +80,14 @@ async def visitor(chromium: Browser, watched: Watched) -> AsyncIterator[Visitor]
     await visits.close()
 
 
-async def poll(page: Page) -> None:
-    """Let the page ask, and wait for the answer to be taken."""
+async def poll(page: Page) -> Response:
+    """Let the page ask, and wait for the answer to be taken. Return it."""
     async with page.expect_response(lambda answer: "x-poll" in answer.request.headers) as asked:
         await page.clock.run_for(POLL_MS)
-    await (await asked.value).finished()
+    answer = await asked.value
+    await answer.finished()
     await page.evaluate("() => new Promise((done) => queueMicrotask(done))")
+    return answer
 
 
 def cell(page: Page, number: int) -> Locator:
@@ -105,6 +108,48 @@ async def test_values_change_in_place(watched: Watched, visitor: Visitor) -> Non
     assert await page.evaluate("document.body.dataset.same") == "yes"
     assert await page.evaluate("document.querySelector('td.cell').before") == "kept"
     await expect(page.get_by_role("button", name="Dark")).to_be_focused()
+
+
+async def test_ages_go_on(visitor: Visitor) -> None:
+    """What changes without news, as an age or a latency, is read once a minute."""
+    page = visitor.page
+    latency = page.locator(".latency").first
+    shown = await latency.inner_text()
+    await latency.evaluate("(node) => { node.textContent = 'old'; }")
+    answers = [await poll(page) for _ in range(12)]
+    assert sum("if-none-match" not in each.request.headers for each in answers) == 1
+    await expect(latency).not_to_have_text("old")
+    assert shown.endswith("ms")
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_every_page_stays_live(visits: Visits, shown: World, path: str) -> None:
+    """It takes the answers of its polls, without an error."""
+    visitor = await visits.visitor("admin")
+    page, now = visitor.page, datetime.now(UTC)
+    await page.clock.install(time=now)
+    await visitor.open(page_of(path, shown))
+    await page.clock.pause_at(now + timedelta(seconds=60))
+    for _ in range(3):
+        await poll(page)
+    await page.clock.run_for(1_000)
+    await expect(page.locator("#fresh-text")).to_have_text("Live")
+    assert visitor.complaints == []
+
+
+async def test_a_refused_form_asks_nothing(visits: Visits) -> None:
+    """Its path takes forms only, so what it says stays as it is."""
+    visitor = await visits.visitor("admin")
+    page, now = visitor.page, datetime.now(UTC)
+    await page.clock.install(time=now)
+    await visitor.open("/create-account")
+    await page.get_by_label("Name").fill("ab")
+    await visitor.submit("Create")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    await page.clock.run_for(4 * POLL_MS)
+    assert asked == []
+    await expect(page.locator(".fresh")).to_contain_text("As of")
 
 
 @pytest.mark.parametrize("holds", ["pointer", "focus"])

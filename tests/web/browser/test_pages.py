@@ -74,6 +74,8 @@ async def test_it_opens(visits: Visits, shown: World, path: str) -> None:
     visitor = await opened(visits, shown, path, viewport=PHONE)
     assert await visitor.page.locator("h1").count() == 1
     assert await visitor.page.evaluate(scripts.SIDEWAYS) == 0
+    ids = await visitor.page.locator("[id]").evaluate_all("(nodes) => nodes.map((node) => node.id)")
+    assert len(ids) == len(set(ids))
     assert {"text/html; charset=utf-8", "text/css; charset=utf-8", "text/javascript; charset=utf-8"} == {
         answer.headers["content-type"] for answer in visitor.answers
     }

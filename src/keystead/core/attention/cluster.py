@@ -68,17 +68,28 @@ def certificate_items(used: Iterable[UsedCertificate], now: datetime) -> Iterato
         )
 
 
+_SILENT: Final = (
+    "The node has given no sign of life. What it observed does not count.",
+    "Start it again on its host, or look at its log there.",
+)
+_STARTING: Final = (
+    "It is starting, and has not looked at every key server yet. What it observed before does not count.",
+    "Wait for it. If it takes more than some minutes, look at its log on its host.",
+)
+
+
 def node_items(nodes: Sequence[Node]) -> Iterator[Item]:
-    """Yield the nodes that are silent."""
+    """Yield the nodes that are silent. One that starts gives its first sign of life after its first looks."""
     silent = silent_nodes(nodes)
     for node in nodes:
         if node.uuid in silent:
+            reason, advice = _STARTING if node.starting else _SILENT
             yield Item(
                 Subject.NODE,
                 node.name,
                 Severity.WARNING,
-                reason="The node has given no sign of life. What it observed does not count.",
-                advice="Start it again on its host, or look at its log there.",
+                reason=reason,
+                advice=advice,
                 command="keystead node show",
                 since=node.heard_at,
                 identifier=node.uuid,
@@ -144,9 +155,14 @@ def destination_items(destinations: Iterable[Destination], now: datetime) -> Ite
             )
 
 
+def is_disk_full(free: int, size: int) -> bool:
+    """Return True if a file system is nearly full. Sizes are in bytes."""
+    return free < size * DISK_FREE
+
+
 def disk_items(folder: str, free: int, size: int) -> Iterator[Item]:
     """Yield an item if the file system of the data directory is nearly full. Sizes are in bytes."""
-    if free < size * DISK_FREE:
+    if is_disk_full(free, size):
         yield Item(
             Subject.DISK,
             folder,
@@ -157,13 +173,18 @@ def disk_items(folder: str, free: int, size: int) -> Iterator[Item]:
         )
 
 
+def is_backup_late(last: datetime, now: datetime) -> bool:
+    """Return True if the last backup is too old. Without a backup, ``last`` is when the node was made."""
+    return now - last > BACKUP_DUE
+
+
 def backup_items(last: datetime, now: datetime, *, is_first: bool, is_bundle: bool) -> Iterator[Item]:
     """Yield an item if this node's last backup is too old.
 
     ``is_first``: there is none, and ``last`` is when the node was made. ``is_bundle``: the database has backups of its
     own, so that the node makes recovery bundles only.
     """
-    if now - last > BACKUP_DUE:
+    if is_backup_late(last, now):
         said = "This node has made no backup" if is_first else f"The last backup is of {last:%Y-%m-%d %H:%M} UTC"
         yield Item(
             Subject.BACKUP,

@@ -277,12 +277,20 @@ class Detached:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """The right to do some work on one node at a time. ``token``, the fencing token, grows with each new holder."""
+    """The right to do some work on one node at a time. ``token``, the fencing token, grows with each new holder.
+
+    ``holder`` is a process: the node's uuid, a slash, and what is new for each process.
+    """
 
     name: str
     holder: str
     token: int
     expires: datetime
+
+    @property
+    def node(self) -> str:
+        """The uuid of the node whose process holds it."""
+        return self.holder.partition("/")[0]
 
 
 @dataclass(frozen=True, slots=True)

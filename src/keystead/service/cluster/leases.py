@@ -121,7 +121,7 @@ class Leases:
         Only for work that checks its lease in each transaction, because that process may still run.
         """
         lease = tx.lease(name, lock=True)
-        if lease is not None and lease.holder.startswith(f"{self._node}/"):
+        if lease is not None and lease.node == self._node:
             tx.remove_lease(name)
 
     async def take(self, name: str, *, only_renew: bool = False) -> HeldLease | None:

@@ -20,6 +20,7 @@ from keystead.web.accounts import (
     shown_roles,
 )
 from keystead.web.declaration import Page
+from keystead.web.lists import AFTER, text_of
 from keystead.web.refusing import refusal
 from keystead.web.rendering import page, redirect
 from keystead.web.shell import shell
@@ -41,7 +42,7 @@ ROWS: Final = 200
 
 async def accounts(request: PageRequest) -> Response:
     """Show the accounts that the caller sees, by name, and the roles."""
-    after = request.http.query_params.get("after", "")
+    after = text_of(request.http.query_params, AFTER)
     wanted = Slice(after=(after,) if after else None, limit=ROWS + 1)
     views = await request.services.accounts.page(request.call, wanted)
     sessions = await request.services.sessions.list(request.call)
@@ -148,9 +149,9 @@ _ONE: Final = f"{ACCOUNTS}/{{name}}"
 PAGES: Final = (
     Page(ACCOUNTS, accounts, needs=(("GET", API),)),
     Page(_ONE, account, needs=(("GET", ONE),)),
-    Page(f"{_ONE}/role", change_role, needs=(("PATCH", ONE),), method="POST"),
-    Page(f"{_ONE}/password", change_password, needs=(("PATCH", ONE),), method="POST"),
-    Page(f"{_ONE}/lock", lock, needs=(("PATCH", ONE),), method="POST", destroys=True),
+    Page(f"{_ONE}/role", change_role, needs=(("PATCH", ONE),), method="POST", asks_password=True),
+    Page(f"{_ONE}/password", change_password, needs=(("PATCH", ONE),), method="POST", asks_password=True),
+    Page(f"{_ONE}/lock", lock, needs=(("PATCH", ONE),), method="POST", asks_password=True),
     Page(f"{_ONE}/unlock", unlock, needs=(("PATCH", ONE),), method="POST"),
-    Page(f"{_ONE}/delete", delete, needs=(("DELETE", ONE),), method="POST", destroys=True),
+    Page(f"{_ONE}/delete", delete, needs=(("DELETE", ONE),), method="POST", asks_password=True),
 )

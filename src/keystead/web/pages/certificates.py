@@ -118,5 +118,5 @@ def _delete_ways(request: PageRequest, of: Certificate) -> Ways:
 PAGES: Final = (
     Page(CERTIFICATES, certificates, needs=(("GET", API), ("GET", MANAGERS))),
     Page(f"{CERTIFICATES}/{{uuid}}", certificate, needs=(("GET", ONE), ("GET", MANAGERS))),
-    Page(f"{CERTIFICATES}/{{uuid}}/delete", delete, needs=(("DELETE", ONE),), method="POST", destroys=True),
+    Page(f"{CERTIFICATES}/{{uuid}}/delete", delete, needs=(("DELETE", ONE),), method="POST", asks_password=True),
 )

@@ -20,14 +20,15 @@ async def health(request: PageRequest) -> Response:
     view = await request.services.health.view(request.call)
     items = await request.services.attention.items(request.call)
     about = [item for item in items if item.subject in OF_HEALTH]
-    tone, sentence = headline(about)
+    found = checks(view, request.services.listener_tls.protocol_versions)
+    tone, sentence = headline(about, found[0])
     context = {
         "cluster": await request.services.cluster.get(request.call),
         "tone": tone,
         "sentence": sentence,
         "items": about,
         "nodes": node_rows(view),
-        "checks": checks(view, request.services.listener_tls.protocol_versions),
+        "checks": found,
     }
     return page("health.html", await shell(request, HEALTH, items) | context)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from keystead.core.errors import OntapError
 from keystead.core.jobs import Action
 from keystead.web.declaration import Page
-from keystead.web.jobs import JOBS, STATES, askings, job_page, job_path, place_of, row
+from keystead.web.jobs import JOBS, STATES, job_page, job_path, offers, place_of, row
 from keystead.web.lists import AFTER, path_with
 from keystead.web.refusing import refusal
 from keystead.web.rendering import page, redirect
@@ -67,14 +67,14 @@ async def _one(request: PageRequest, error: OntapError | None = None) -> Respons
     view = await request.services.jobs.view(request.call, request.value("uuid"))
     path = ONE.format(uuid=view.job.uuid)
     may_ask = request.may("PATCH", path)
-    offers = [
+    offered = [
         (
             each,
             query_ways(request, f"keystead job {each.action} {view.job.uuid}", "PATCH", path, {"action": each.action}),
         )
-        for each in (askings(view.job, datetime.now(UTC)) if may_ask else ())
+        for each in (offers(view.job, datetime.now(UTC)) if may_ask else ())
     ]
-    context = {"row": row(view), "job": view.job, "node": view.node, "offers": offers, **await refusal(request, error)}
+    context = {"row": row(view), "job": view.job, "node": view.node, "offers": offered, **await refusal(request, error)}
     return page("job.html", await shell(request, JOBS) | context, error.kind.status if error else 200)
 
 

@@ -145,6 +145,8 @@ def _ways(request: PageRequest, of: Key, method: str) -> Ways:
 PAGES: Final = (
     Page(KEYS, keys, needs=(("GET", _ANY_KEYS),)),
     Page(f"{KEYS}/{{uuid}}/{{key_id}}", key, needs=(("GET", _ANY_KEY),)),
-    Page(f"{KEYS}/{{uuid}}/{{key_id}}/delete", delete, needs=(("DELETE", _ANY_KEY),), method="POST", destroys=True),
+    Page(
+        f"{KEYS}/{{uuid}}/{{key_id}}/delete", delete, needs=(("DELETE", _ANY_KEY),), method="POST", asks_password=True
+    ),
     Page(f"{KEYS}/{{uuid}}/{{key_id}}/recover", recover, needs=(("PATCH", _ANY_KEY),), method="POST"),
 )

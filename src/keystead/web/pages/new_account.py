@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from keystead.core.accounts import PASSWORD
+from keystead.core.accounts import CERTIFICATE, PASSWORD
 from keystead.core.errors import OntapError
 from keystead.service.ports.page import Page as Slice
 from keystead.web.accounts import ACCOUNTS, METHODS, account_path, all_role_names, new_account
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from keystead.web.ways import Ways
 
 PATH: Final = "/create-account"
+EXAMPLE: Final = "operator"
+"""The name in the ways to create an account, before one is typed."""
+
 FIELDS: Final = ("name", "svm", "role", "method", "comment")
 _API: Final = "/api/security/accounts"
 
@@ -56,18 +59,28 @@ async def _form(request: PageRequest, typed: Mapping[str, str], error: OntapErro
 
 
 def _ways(request: PageRequest, typed: Mapping[str, str]) -> Ways:
-    """Return the ways to create what was typed, or an example."""
-    name, role, svm = typed["name"] or "operator", typed["role"] or "readonly", typed["svm"]
-    cli = command("security", "login", "create", user_or_group_name=name, vserver=svm, role=role)
+    """Return the ways to create what was typed. The command creates no account with two methods."""
+    name, role, svm, comment = (typed[each].strip() for each in ("name", "role", "svm", "comment"))
+    methods = [each for each in METHODS if each in typed["method"].split()]
     body: dict[str, Any] = {
-        "name": name,
-        "role": {"name": role},
-        "applications": [{"application": "http", "authentication_methods": [PASSWORD]}],
-        "password": "PASSWORD",
+        "name": name or EXAMPLE,
+        "applications": [{"application": "http", "authentication_methods": methods}],
+        **({"role": {"name": role}} if role else {}),
+        **({"owner": {"name": svm}} if svm else {}),
+        **({"password": "PASSWORD"} if PASSWORD in methods else {}),
+        **({"comment": comment} if comment else {}),
     }
-    return ways(request, cli, "POST", _API, {**body, "owner": {"name": svm}} if svm else body)
+    cli = command(
+        *("security", "login", "create"),
+        user_or_group_name=name or EXAMPLE,
+        vserver=svm,
+        role=role,
+        authentication_method="cert" if methods == [CERTIFICATE] else None,
+        comment=comment,
+    )
+    return ways(request, cli, "POST", _API, body)[len(methods) > 1 :]
 
 
 _NEEDS: Final = (("POST", _API), ("GET", "/api/security/roles"))
 
-PAGES: Final = (Page(PATH, form, needs=_NEEDS), Page(PATH, create, needs=_NEEDS, method="POST"))
+PAGES: Final = (Page(PATH, form, needs=_NEEDS), Page(PATH, create, needs=_NEEDS, method="POST", asks_password=True))

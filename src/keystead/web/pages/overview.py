@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Final
 from keystead.web.declaration import Page
 from keystead.web.overview import HORIZON, TIMELINE_ROWS, folded, rows, timeline, verdict
 from keystead.web.rendering import page
-from keystead.web.shell import shell
+from keystead.web.shell import ATTENTION, shell
 
 if TYPE_CHECKING:
     from starlette.responses import Response
 
     from keystead.web.request import PageRequest
 
-ATTENTION: Final = "/api/support/attention"
 EVENTS: Final = "/api/support/ems/events"
 KEY_SERVERS: Final = "/api/security/key-managers/-/key-servers/-"
 

@@ -10,16 +10,19 @@ from keystead.core.errors.remedies import advice_of
 from keystead.core.keys.creating import NAME_LIMIT
 from keystead.core.server_address import ServerAddress
 from keystead.web.declaration import Page
-from keystead.web.recovery import hidden_servers, reason_words, unclaimed_objects, waiting_first
+from keystead.web.recovery import hidden_servers, reason_words, waiting_first
 from keystead.web.refusing import plain, refusal
 from keystead.web.rendering import page, redirect
-from keystead.web.shell import shell
+from keystead.web.shell import ATTENTION, shell
 from keystead.web.ways import command, vserver, ways
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from starlette.responses import Response
 
-    from keystead.web.recovery import HiddenServer, UnclaimedObject
+    from keystead.service.keys.orphans.adopt import PlacedOrphan
+    from keystead.web.recovery import HiddenServer
     from keystead.web.request import PageRequest
     from keystead.web.ways import Ways
 
@@ -38,49 +41,46 @@ async def recovery(request: PageRequest) -> Response:
 
 async def release(request: PageRequest) -> Response:
     """Release destruction."""
-    try:
-        await request.services.incarnations.release(request.call)
-    except OntapError as error:
-        return await _page(request, error)
-    return redirect(RECOVERY)
+    return await _done(request, request.services.incarnations.release(request.call))
 
 
 async def confirm(request: PageRequest) -> Response:
     """Say that a key server with another public key is the right one."""
-    form = request.form
-    try:
+
+    async def act() -> None:
+        form = request.form
         address = _address(form.get("server", ""))
         await request.services.server_confirmation.confirm(request.call, form.get("key_manager", ""), address)
-    except OntapError as error:
-        return await _page(request, error)
-    return redirect(RECOVERY)
+
+    return await _done(request, act())
 
 
 async def adopt(request: PageRequest) -> Response:
     """Make an unclaimed object a key."""
-    form, call = request.form, request.call
-    try:
+
+    async def act() -> None:
+        form, call, services = request.form, request.call, request.services
         name = form.get("svm", "").strip()
-        svm = await request.services.svms.named(call, None, name) if name else None
-        await request.services.unclaimed_objects.adopt(call, *_object(request), form.get("name", "").strip(), svm)
-    except OntapError as error:
-        return await _page(request, error)
-    return redirect(RECOVERY)
+        svm = await services.svms.named(call, None, name) if name else None
+        await services.unclaimed_objects.adopt(call, *_object(request), form.get("name", "").strip(), svm)
+
+    return await _done(request, act())
 
 
 async def dismiss(request: PageRequest) -> Response:
     """Say that an unclaimed object needs nobody."""
-    try:
-        await request.services.orphan_dismissals.dismiss(request.call, *_object(request))
-    except OntapError as error:
-        return await _page(request, error)
-    return redirect(RECOVERY)
+    return await _done(request, request.services.orphan_dismissals.dismiss(request.call, *_object(request)))
 
 
 async def undo(request: PageRequest) -> Response:
     """Undo the dismissal of an unclaimed object."""
+    return await _done(request, request.services.orphan_dismissals.undo(request.call, *_object(request)))
+
+
+async def _done(request: PageRequest, act: Awaitable[object]) -> Response:
+    """Do what a form asks, and show what is held then; or show why not."""
     try:
-        await request.services.orphan_dismissals.undo(request.call, *_object(request))
+        await act
     except OntapError as error:
         return await _page(request, error)
     return redirect(RECOVERY)
@@ -105,7 +105,7 @@ async def _page(request: PageRequest, error: OntapError | None = None) -> Respon
     incarnation = await services.incarnations.get(call)
     found = await services.attention.overview(call)
     hidden = hidden_servers(found.managers)
-    objects = await _objects(request)
+    objects = waiting_first(await services.unclaimed_objects.of_all(call))
     form = request.form if error else {}
     context = {
         "incarnation": incarnation,
@@ -125,18 +125,6 @@ async def _page(request: PageRequest, error: OntapError | None = None) -> Respon
     return page("recovery.html", await shell(request, RECOVERY, found.items) | context, status)
 
 
-async def _objects(request: PageRequest) -> list[UnclaimedObject]:
-    """Return the unclaimed objects of all key managers that the account sees."""
-    call, services = request.call, request.services
-    found: list[UnclaimedObject] = []
-    for each in await services.key_lists.key_managers(call):
-        views = await services.unclaimed_objects.list(call, each.of.uuid)
-        if views:
-            addresses = await services.keys.key_servers(call, each.of.uuid)
-            found += unclaimed_objects(views, addresses, each.of.svm)
-    return waiting_first(found)
-
-
 def _release_ways(request: PageRequest) -> Ways:
     cli = command("security", "key-manager", "incarnation", "release")
     return ways(request, cli, "PATCH", INCARNATION, {"destroys": True})
@@ -148,7 +136,7 @@ def _confirm_ways(request: PageRequest, server: HiddenServer) -> Ways:
     return ways(request, cli, "POST", CONFIRM.format(server.key_manager, server.address))
 
 
-def _object_ways(request: PageRequest, each: UnclaimedObject) -> dict[str, Ways]:
+def _object_ways(request: PageRequest, each: PlacedOrphan) -> dict[str, Ways]:
     """Return the ways to adopt and to dismiss an object, or to undo that."""
     path = OBJECTS.format(each.of.key_manager)
     body: dict[str, Any] = {"key_server": each.server, "unique_identifier": each.of.unique_identifier}
@@ -165,14 +153,14 @@ def _object_ways(request: PageRequest, each: UnclaimedObject) -> dict[str, Ways]
     }
 
 
-_SEES: Final = ("GET", INCARNATION)
-_ADOPTS: Final = (_SEES, ("POST", OBJECTS.format("-")))
-_DISMISSES: Final = (_SEES, ("POST", f"{OBJECTS.format('-')}/dismiss"))
+_SEES: Final = (("GET", INCARNATION), ("GET", ATTENTION), ("GET", OBJECTS.format("-")))
+_ADOPTS: Final = (*_SEES, ("POST", OBJECTS.format("-")))
+_DISMISSES: Final = (*_SEES, ("POST", f"{OBJECTS.format('-')}/dismiss"))
 
 PAGES: Final = (
-    Page(RECOVERY, recovery, needs=(_SEES,)),
-    Page(f"{RECOVERY}/release", release, needs=(_SEES, ("PATCH", INCARNATION)), method="POST", destroys=True),
-    Page(f"{RECOVERY}/confirm", confirm, needs=(_SEES, ("POST", CONFIRM.format("-", "-"))), method="POST"),
+    Page(RECOVERY, recovery, needs=_SEES),
+    Page(f"{RECOVERY}/release", release, needs=(*_SEES, ("PATCH", INCARNATION)), method="POST", asks_password=True),
+    Page(f"{RECOVERY}/confirm", confirm, needs=(*_SEES, ("POST", CONFIRM.format("-", "-"))), method="POST"),
     Page(f"{RECOVERY}/adopt", adopt, needs=_ADOPTS, method="POST"),
     Page(f"{RECOVERY}/dismiss", dismiss, needs=_DISMISSES, method="POST"),
     Page(f"{RECOVERY}/undo", undo, needs=_DISMISSES, method="POST"),

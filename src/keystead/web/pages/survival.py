@@ -12,18 +12,19 @@ from keystead.core.keys.report import ReportKind
 from keystead.core.query.where import Condition, Op, Order
 from keystead.service.ports.page import Page as Slice
 from keystead.web.declaration import Page
+from keystead.web.jobs import job_line
 from keystead.web.keys import key_path
+from keystead.web.links import survival_path
 from keystead.web.refusing import refusal
 from keystead.web.rendering import page, redirect
 from keystead.web.security import HEADERS, NO_STORE
-from keystead.web.shell import ATTENTION, shell
+from keystead.web.shell import shell
 from keystead.web.survival import answer, cards, choose, server_name
 from keystead.web.survival_tables import (
     KINDS,
     ROWS,
     already,
     combinations,
-    job_line,
     key_rows,
     legend,
     manager_lines,
@@ -38,8 +39,8 @@ if TYPE_CHECKING:
     from keystead.core.model import KeyManager
     from keystead.service.context import Call
     from keystead.service.services import Services
+    from keystead.web.jobs import JobLine
     from keystead.web.request import PageRequest
-    from keystead.web.survival_tables import JobLine
     from keystead.web.ways import Ways
 
 SURVIVAL: Final = "/survival"
@@ -122,9 +123,8 @@ async def managers(request: PageRequest) -> Response:
     found = await request.services.attention.overview(request.call)
     lines = manager_lines(found.managers)
     if len(lines) == 1:
-        return redirect(_PAGE.format(uuid=lines[0].uuid))
-    items = found.items if request.may("GET", ATTENTION) else []
-    return page("survival_list.html", await shell(request, SURVIVAL, items) | {"managers": lines})
+        return redirect(survival_path(lines[0].uuid))
+    return page("survival_list.html", await shell(request, SURVIVAL, found.items) | {"managers": lines})
 
 
 async def survival(request: PageRequest) -> Response:
@@ -151,7 +151,7 @@ def _starting(action: Action) -> Callable[[PageRequest], Awaitable[Response]]:
             await action.start(request.services, call, uuid)
         except OntapError as error:
             return await _shown(request, None, error)
-        return redirect(f"{_PAGE.format(uuid=uuid)}#work")
+        return redirect(f"{survival_path(uuid)}#work")
 
     return start
 
@@ -169,7 +169,7 @@ async def _shown(request: PageRequest, asked: list[str] | None, error: OntapErro
         "outlook": outlook,
         "key_path": key_path,
         "sees_keys": request.may("GET", f"{_ANY}/volume-keys/-"),
-        "page_path": _PAGE.format(uuid=uuid),
+        "page_path": survival_path(uuid),
         "choice": choice,
         "cards": cards(outlook, choice),
         "answer": answer(outlook, choice),
@@ -200,11 +200,11 @@ async def _work(request: PageRequest, uuid: str) -> dict[str, object]:
 
 async def _jobs(request: PageRequest, uuid: str) -> list[JobLine]:
     """Return the newest jobs of a key manager that this page, the API or a command started."""
-    titles = {f"POST {_MANAGERS}/{uuid}/{action.name}": action.title for action in ACTIONS}
-    these = tuple(Condition("description", Op.EQUAL, description) for description in titles)
+    calls = (f"POST {_MANAGERS}/{uuid}/{action.name}" for action in ACTIONS)
+    these = tuple(Condition("description", Op.EQUAL, call) for call in calls)
     wanted = Slice((these,), (Order("start_time", descending=True),), limit=JOBS_SHOWN)
     found = await request.services.jobs.page(request.call, wanted)
-    return [job_line(view, titles[view.job.description]) for view in found]
+    return [job_line(view) for view in found]
 
 
 def _offers(request: PageRequest, manager: KeyManager) -> list[Offer]:
@@ -214,7 +214,7 @@ def _offers(request: PageRequest, manager: KeyManager) -> list[Offer]:
         path = f"{_MANAGERS}/{manager.uuid}/{action.name}"
         if request.may("POST", path):
             cli = command(*action.words, vserver=vserver(manager.svm))
-            form = f"{_PAGE.format(uuid=manager.uuid)}/{action.name}"
+            form = f"{survival_path(manager.uuid)}/{action.name}"
             offers.append(Offer(action, form, ways(request, cli, "POST", path)))
     return offers
 

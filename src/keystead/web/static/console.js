@@ -1,10 +1,10 @@
 // Keeps an open page true: asks every 5 seconds whether it changed, and changes values in place. Nothing moves by itself.
 "use strict";
 (() => {
-  const EVERY = 5000, LIMIT = 12000;
+  const EVERY = 5000, LIMIT = 12000, WHOLE = 12;
   const fresh = document.getElementById("fresh"), text = document.getElementById("fresh-text");
   if (!fresh) return;
-  let tag = "", last = Date.now(), paused = false, waiting = null;
+  let tag = "", last = Date.now(), paused = false, waiting = null, asked = 0;
 
   const button = document.createElement("button");
   button.className = "quiet";
@@ -45,7 +45,7 @@
     }
     for (const list of document.querySelectorAll("[data-live-list]")) {
       const now = page.getElementById(list.id);
-      const ids = (node) => node ? [...node.children].map((each) => each.querySelector("h3").textContent).join("\n") : "";
+      const ids = (node) => node ? [...node.children].map((each) => each.querySelector("h3, th").textContent).join("\n") : "";
       if (ids(now) === ids(list) && !busy(list)) { if (!now.isEqualNode(list)) put(list, now); }
       else if (ids(now) !== ids(list)) changes += 1;
     }
@@ -61,7 +61,9 @@
     request.timeout = EVERY;
     request.setRequestHeader("X-Poll", "1");
     request.setRequestHeader("Accept", "text/html");  // at "/", other programs get the API
-    if (tag) request.setRequestHeader("If-None-Match", tag);
+    asked += 1;
+    // Ages are no news by the tag. So once a minute the page is read all the same, and they go on.
+    if (tag && asked % WHOLE) request.setRequestHeader("If-None-Match", tag);
     request.onload = () => {
       if (request.responseURL && new URL(request.responseURL).pathname === "/login") location.reload();
       if (request.status === 200 && request.responseXML) {

@@ -91,6 +91,9 @@ async def test_what_nothing_accounts_for_is_listed(key_world: KeyWorld) -> None:
     assert await kept.scan() == [(1, NAME)]
     assert asked(servers[0]).count("GET_ATTRIBUTES") == looks
     assert await kept.unclaimed.list(CALL, kept.manager) == (listed,)
+    (placed,) = await kept.unclaimed.of_all(CALL)
+    stored = await kept.world.store.read(lambda tx: tx.key_servers(kept.manager))
+    assert (placed.of, placed.own, placed.server) == (listed.of, listed.own, str(stored[1].address))
     servers[1].responder.store.forget(listed.of.unique_identifier)
     assert await kept.scan() == []
     assert all("DESTROY" not in asked(server) for server in servers)

@@ -40,7 +40,7 @@ class CopyObservation:
     """What was seen of a copy: the answer, the identifiers of its objects, and the State of the first object.
 
     ``whole`` is False if the answer does not tell whether a copy is there. Then the server refused a part of a search
-    by name, or it hides its canary.
+    by name, or the bytes agree on an address that hides its canary.
     """
 
     look: CopyAnswer

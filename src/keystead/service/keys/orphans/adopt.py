@@ -33,6 +33,7 @@ from keystead.core.keys.model import (
     Purpose,
 )
 from keystead.core.keys.names import is_written_by, parse
+from keystead.core.model import KeyManager
 from keystead.service.cluster.svms import about_svm
 from keystead.service.keys.attempts import still_configured
 from keystead.service.keys.orphans.listed import find_listed, listed_orphans, read_object
@@ -41,7 +42,8 @@ from keystead.service.keys.writing.create import create_state
 from keystead.service.loading import require_key_manager
 from keystead.service.ports.cluster import AuditRows, ClusterRows, LeaseRows
 from keystead.service.ports.configuration import KeyManagerRows, ListRows
-from keystead.service.ports.keys import AttemptRows, CopyRows, KeyRows, OrphanRows, TopologyRows
+from keystead.service.ports.keys import AttemptRows, CopyRows, DetachedRows, KeyRows, OrphanRows, TopologyRows
+from keystead.service.ports.page import Page
 
 if TYPE_CHECKING:
     from keystead.core.model import Svm
@@ -67,6 +69,7 @@ class Rows(
     AttemptRows,
     CopyRows,
     OrphanRows,
+    DetachedRows,
     Protocol,
 ):
     """The rows that this module reads and writes."""
@@ -78,6 +81,20 @@ class OrphanView:
 
     of: Orphan
     own: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedOrphan:
+    """An orphan, the address of its key server, and the SVM of its key manager.
+
+    ``own`` is as in :class:`OrphanView`. ``server`` is empty if the server is forgotten. ``svm`` is None for the
+    cluster.
+    """
+
+    of: Orphan
+    own: bool
+    server: str
+    svm: Svm | None
 
 
 class Orphans:
@@ -98,6 +115,28 @@ class Orphans:
             return tuple(OrphanView(each, is_written_by(each.name, lives)) for each in found)
 
         return await self._context.store.read(read)
+
+    async def of_all(self, call: Call) -> tuple[PlacedOrphan, ...]:
+        """Return the orphans of all enabled key managers, in one read. Raises StoreError.
+
+        Called when the console shows them. A call that is confined to an SVM gets none.
+        """
+
+        def read(tx: Rows) -> tuple[PlacedOrphan, ...]:
+            managers = {each.uuid: each for each in tx.page(KeyManager, call.within(Page())) if each.enabled}
+            servers = (*tx.key_servers_of(managers), *(each.server for each in tx.detached_key_servers()))
+            addresses, lives = {each.uuid: str(each.address) for each in servers}, tx.incarnations()
+            return tuple(
+                PlacedOrphan(
+                    each,
+                    is_written_by(each.name, lives),
+                    addresses.get(each.key_server, ""),
+                    managers[each.key_manager].svm,
+                )
+                for each in tx.orphans(*managers)
+            )
+
+        return () if call.scope is not None else await self._context.store.read(read)
 
     async def adopt(
         self,

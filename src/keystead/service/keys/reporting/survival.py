@@ -135,7 +135,10 @@ class KeySurvival:
         return None
 
     async def of_all(self) -> tuple[CountedKeys, ...]:
-        """Return the report of each enabled key manager. Called for the metrics. Raises StoreError."""
+        """Return the report of each enabled key manager. Called for the metrics. Raises StoreError.
+
+        Each is read in a transaction of its own: to count 100,000 keys takes long, and no transaction may be long.
+        """
         enabled, cluster = await self._store.read(lambda tx: (tx.watched(), cluster_name(tx)))
 
         def count(tx: Rows, manager: KeyManager, servers: Sequence[KeyServer]) -> CountedKeys:
@@ -172,7 +175,10 @@ def survivals_of(
     observations: Mapping[str, Sequence[Observation]],
     nodes: Sequence[Node],
 ) -> Mapping[str, Survival]:
-    """Return the same for several key managers (uuids), read together: their servers, and what was observed of each."""
+    """Return what the keys of several key managers (uuids) survive: as :func:`survival_of`, read together.
+
+    ``servers`` are those of each key manager, ``observations`` what the nodes observed of them.
+    """
     uuids = [server.uuid for of in servers.values() for server in of]
     profiles = {each.key_server: each for each in tx.profiles(uuids)}
     groups = _key_groups(tx, servers)
