@@ -82,8 +82,16 @@ class PageRequest:
         return is_confirmed(self.session, now)
 
     async def read_form(self) -> None:
-        """Read and check the form. Raises 6 (403) unless it came from one of our pages."""
-        self.form = await read_form(self.http, self.token, self.origin)
+        """Read and check the form. Raises 6 (403) unless it came from one of our pages.
+
+        Raises 262185 (400) for the character NUL. No form of ours has a use for it, and PostgreSQL cannot store it.
+        """
+        fields = await read_form(self.http, self.token, self.origin)
+        for name, value in fields.items():
+            if "\0" in name + value:
+                reason = "it holds the character NUL, which no text has"
+                raise OntapError(errors.INVALID_VALUE, target=name, field=name, reason=reason)
+        self.form = fields
 
 
 async def read_form(http: Request, secret: str, origin: str) -> Mapping[str, str]:
