@@ -49,6 +49,16 @@ async def test_a_node_is_starting_until_it_is_heard(store: SqlStore) -> None:
     assert not await store.read(starting)
 
 
+async def test_touching_a_node_commits_and_changes_nothing(store: SqlStore) -> None:
+    """The commit is seen in the database's version, and in nothing else."""
+    await store.write(lambda tx: tx.put_node(NODE))
+    await store.write(lambda tx: tx.hear_node(NODE.uuid, NOON))
+    before = await store.read(lambda tx: tx.nodes()), await store.read_version()
+    await store.write(lambda tx: tx.touch_node(NODE.uuid))
+    assert await store.read(lambda tx: tx.nodes()) == before[0]
+    assert await store.read_version() != before[1]
+
+
 async def test_when_a_node_was_heard_of_is_stored(store: SqlStore) -> None:
     """The time moves no change marker, and stays when the node is stored again."""
     await store.write(lambda tx: tx.put_node(NODE))
