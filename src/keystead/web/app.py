@@ -149,8 +149,9 @@ class Console:
 
 
 async def error_page(request: PageRequest, error: OntapError) -> Response:
-    """Return the page that says what went wrong, and what to do. After a fault of the service its frame reads nothing,
-    because that could fail again.
+    """Return the page that says what went wrong, and what to do.
+
+    After a fault of the service, its frame reads nothing, because that could fail again.
     """
     items = () if error.kind.status >= 500 else None
     facts = {"error": error, "advice": plain(ADVICE.get(error.kind, ""))}

@@ -1,8 +1,7 @@
 """``/docs/api`` and ``/docs/api/openapi.json``: the API's description, and ``/``: a page for browsers that leads there.
 
 No login is needed, because the pages are the same for every installation of a release. They hold no data of the
-installation or of a request. They load nothing, and the
-description runs its own script only (Content-Security-Policy).
+installation or of a request. They load nothing, and the description runs its own script only (Content-Security-Policy).
 """
 
 from __future__ import annotations
