@@ -90,6 +90,7 @@ class Console:
     def __init__(self, services: Services, origin: str) -> None:
         self._services = services
         self._origin = origin
+        self._needs = {each.path: each.needs for each in PAGES if each.method == "GET"}
 
     def endpoint(self, pages: Mapping[str, Page]) -> Callable[[Request], Awaitable[Response]]:
         """Return the function that answers a path. ``pages`` are those of the path, by method."""
@@ -145,7 +146,7 @@ class Console:
         token = http.cookies.get(COOKIE, "")
         location = http.client.host if http.client else ""
         caller, session = await self._services.sessions.find(token, location, polls=POLL in http.headers)
-        return PageRequest(http, self._services, caller, session, token, self._origin)
+        return PageRequest(http, self._services, caller, session, token, self._origin, self._needs)
 
 
 async def error_page(request: PageRequest, error: OntapError) -> Response:

@@ -19,12 +19,13 @@ from keystead.service.context import Call
 from keystead.web.security import check_same_origin, check_token, form_token
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from datetime import datetime
 
     from keystead.core.sessions import Session
     from keystead.service.context import Caller
     from keystead.service.services import Services
+    from keystead.web.declaration import Need
 
 FORM_LIMIT: Final = 64 * 1024
 """Most bytes of a form: a chain of PEM certificates with its key is a tenth of that."""
@@ -35,7 +36,10 @@ TOKEN_FIELD: Final = "form_token"  # noqa: S105 - a field's name
 
 @dataclass(slots=True)
 class PageRequest:
-    """A request of somebody who is logged in. ``token`` is the session's token, from the cookie."""
+    """A request of somebody who is logged in. ``token`` is the session's token, from the cookie.
+
+    ``needs`` are the calls of the API that each page needs, by its path.
+    """
 
     http: Request
     services: Services
@@ -43,6 +47,7 @@ class PageRequest:
     session: Session
     token: str
     origin: str = ""
+    needs: Mapping[str, Collection[Need]] = field(default_factory=dict)
     form: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -60,6 +65,10 @@ class PageRequest:
     def may(self, method: str, path: str) -> bool:
         """Return True if the account may make this call of the API. Buttons and pages are shown by it."""
         return is_allowed(self.caller.role, method, path)
+
+    def may_open(self, path: str) -> bool:
+        """Return True if the account may make all calls that the page of this path needs."""
+        return all(self.may(*need) for need in self.needs[path])
 
     def require(self, method: str, path: str) -> None:
         """Raise 6 (403) unless the account may make this call of the API."""
