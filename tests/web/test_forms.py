@@ -6,8 +6,6 @@ import re
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode
 
-import pytest
-
 from keystead.api.app import create_app
 from keystead.app.wiring import running
 from keystead.core import errors
@@ -16,31 +14,17 @@ from keystead.web.app import with_console
 from keystead.web.pages import PAGES
 from keystead.web.security import COOKIE, form_token
 from tests.peers.asgi import AsgiClient
-from tests.peers.keystead import PASSWORD, Installation
+from tests.peers.keystead import PASSWORD
 from tests.web.conftest import ORIGIN, Browser
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
     from starlette.types import ASGIApp
 
-    from tests.peers.postgres import PostgresServer
+    from tests.peers.keystead import Installation
 
 PATHS: Final = [re.sub(r"{\w+}", "x", page.path) for page in PAGES if page.method == "POST"]
 FIELDS: Final = ("name", "servers", "password")
 """Each form is sent these, with a NUL in one of them."""
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def place(request: pytest.FixtureRequest, installation: Installation, tmp_path: Path) -> Iterator[Installation]:
-    """Yield an installation on each engine."""
-    if request.param == "sqlite":
-        yield installation
-        return
-    server: PostgresServer = request.getfixturevalue("postgres")
-    with server.database() as url:
-        yield Installation(tmp_path / "on-postgresql", url).init()
 
 
 async def changes(app: ASGIApp) -> int:
@@ -50,9 +34,11 @@ async def changes(app: ASGIApp) -> int:
 
 
 async def test_a_nul_in_a_form_is_refused_in_words(place: Installation) -> None:
-    """400 on every form, in whatever field; nothing is changed, and the page does not repeat it."""
+    """400 on every form, the login too, in whatever field; nothing is changed, and the page does not repeat it."""
     async with running(Settings(data=place.data, database=place.database)) as open_:
         app = create_app(open_.services, pages=lambda api: with_console(api, open_.services))
+        refused = await Browser(app).log_in("ad\0min")
+        assert (refused.status, b"it holds the character NUL" in refused.content) == (400, True)
         browser = Browser(app)
         assert (await browser.log_in()).status == 200
         before = await changes(app)

@@ -1,10 +1,17 @@
-"""What the log says of an unexpected exception: where it came from, and not its text, which may quote secrets."""
+"""Failures that nobody expected or nobody waits for: what the log says of them.
+
+The log never has the text of an unexpected exception, because it may quote secrets.
+"""
 
 from __future__ import annotations
 
 import traceback
+from typing import TYPE_CHECKING, Any
 
 from keystead.service.ports.store import StoreError
+
+if TYPE_CHECKING:
+    import asyncio
 
 
 def log_fields_of(error: BaseException) -> dict[str, object]:
@@ -19,3 +26,9 @@ def log_fields_of(error: BaseException) -> dict[str, object]:
         chained = chained.__cause__ or chained.__context__
     places = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(error.__traceback__)]
     return {"error": types, "at": places, **({"why": str(error)} if isinstance(error, StoreError) else {})}
+
+
+def retrieve_failure(outcome: asyncio.Future[Any]) -> None:
+    """Retrieve a failure that no caller waits for any more, because asyncio would log it with its text otherwise."""
+    if not outcome.cancelled():
+        outcome.exception()

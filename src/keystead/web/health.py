@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from keystead.service.cluster.health import HealthView
     from keystead.service.ports.process import ListenerFacts, NodeFacts
 
-HEALTH: Final = "/health"
-"""The path of the page."""
-
 ENGINES: Final = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
 GIB: Final = 2**30
 

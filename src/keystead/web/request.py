@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from keystead.core.sessions import Session
     from keystead.service.context import Caller
     from keystead.service.services import Services
-    from keystead.web.declaration import Need
 
 FORM_LIMIT: Final = 64 * 1024
 """Most bytes of a form: a chain of PEM certificates with its key is a tenth of that."""
@@ -38,7 +37,7 @@ TOKEN_FIELD: Final = "form_token"  # noqa: S105 - a field's name
 class PageRequest:
     """A request of somebody who is logged in. ``token`` is the session's token, from the cookie.
 
-    ``needs`` are the calls of the API that each page needs, by its path.
+    ``needs`` are the calls of the API, method and path, that each page needs, by the page's path.
     """
 
     http: Request
@@ -47,7 +46,7 @@ class PageRequest:
     session: Session
     token: str
     origin: str = ""
-    needs: Mapping[str, Collection[Need]] = field(default_factory=dict)
+    needs: Mapping[str, Collection[tuple[str, str]]] = field(default_factory=dict)
     form: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -91,23 +90,16 @@ class PageRequest:
         return is_confirmed(self.session, now)
 
     async def read_form(self) -> None:
-        """Read and check the form. Raises 6 (403) unless it came from one of our pages.
-
-        Raises 262185 (400) for the character NUL. No form of ours has a use for it, and PostgreSQL cannot store it.
-        """
-        fields = await read_form(self.http, self.token, self.origin)
-        for name, value in fields.items():
-            if "\0" in name + value:
-                reason = "it holds the character NUL, which no text has"
-                raise OntapError(errors.INVALID_VALUE, target=name, field=name, reason=reason)
-        self.form = fields
+        """Read and check the form; see :func:`read_form`."""
+        self.form = await read_form(self.http, self.token, self.origin)
 
 
 async def read_form(http: Request, secret: str, origin: str) -> Mapping[str, str]:
     """Return the fields of a form that one of our pages sent. The text of a file is the value of its field.
 
     ``secret`` is the cookie's value that the form's token was made with. Raises 6 (403) for a form from elsewhere.
-    Raises 262200 (413) if it is too large, 262201 (408) if it is too slow, and an error if it is no form.
+    Raises 262200 (413) if it is too large, 262201 (408) if it is too slow, and an error if it is no form. Raises 262185
+    (400) for the character NUL: no form of ours has a use for it, and PostgreSQL cannot store it.
     """
     check_same_origin(http, origin)
     try:
@@ -118,6 +110,10 @@ async def read_form(http: Request, secret: str, origin: str) -> Mapping[str, str
     except MultiPartException:
         raise OntapError(errors.UNSUPPORTED_CONTENT) from None
     check_token(secret, http.url.path, fields.get(TOKEN_FIELD, ""))
+    for name, value in fields.items():
+        if "\0" in name + value:
+            reason = "it holds the character NUL, which no text has"
+            raise OntapError(errors.INVALID_VALUE, target=name, field=name, reason=reason)
     return fields
 
 

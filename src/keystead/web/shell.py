@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from keystead.core import console_paths as paths
 from keystead.core.attention.items import Severity, Subject
 from keystead.web.security import THEME_COOKIE, THEMES
 
@@ -36,16 +37,16 @@ OF_HEALTH: Final = frozenset(
 
 PLACES: Final = (
     Place("/", "Overview", "home", None),
-    Place("/key-servers", "Key servers", "server", frozenset({Subject.KEY_SERVER})),
+    Place(paths.KEY_SERVERS, "Key servers", "server", frozenset({Subject.KEY_SERVER})),
     Place("/keys", "Keys", "key", frozenset({Subject.KEYS})),
-    Place("/certificates", "Certificates", "certificate", frozenset({Subject.CERTIFICATE})),
-    Place("/survival", "Survival", "shield"),
-    Place("/events", "Events", "pulse"),
+    Place(paths.CERTIFICATES, "Certificates", "certificate", frozenset({Subject.CERTIFICATE})),
+    Place(paths.SURVIVAL, "Survival", "shield"),
+    Place(paths.EVENTS, "Events", "pulse"),
     Place("/audit", "Audit log", "log", frozenset({Subject.AUDIT})),
     Place("/jobs", "Jobs", "work"),
-    Place("/recovery", "Recovery", "life", frozenset({Subject.DESTRUCTION, Subject.UNCLAIMED_OBJECTS})),
-    Place("/accounts", "Accounts", "who"),
-    Place("/health", "Health", "life", OF_HEALTH),
+    Place(paths.RECOVERY, "Recovery", "life", frozenset({Subject.DESTRUCTION, Subject.UNCLAIMED_OBJECTS})),
+    Place(paths.ACCOUNTS, "Accounts", "who"),
+    Place(paths.HEALTH, "Health", "life", OF_HEALTH),
     Place("/sessions", "Sessions", "who"),
     Place("/developer", "For developers", "help"),
 )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from keystead.service.cluster.info import with_up
 from keystead.service.cluster.leases import KEEPER
+from keystead.service.failures import retrieve_failure
 from keystead.service.loading import incarnation_of
 from keystead.service.ports.cluster import AccountRows, IncarnationRows, LeaseRows, NodeRows
 from keystead.service.ports.configuration import KeyManagerRows
@@ -88,7 +89,7 @@ class Health:
         """Return why this node cannot serve calls, in words that anybody may read; empty if it can.
 
         It can if the database answers in time, with this release's schema and all that every call reads, and if it
-        commits. The answer may be as old as ``PROVE_COMMIT_S`` as to commits, because each proof is one.
+        commits. That it commits may be known from a commit up to ``PROVE_COMMIT_S`` ago.
         """
         try:
             async with asyncio.timeout(READY_S):
@@ -125,19 +126,14 @@ class Health:
     async def _prove_commit(self) -> None:
         """Commit the row of this node as it is, unless that was just done. Raises StoreError.
 
-        All callers wait for one commit, so that a database that hangs is not given one by each.
+        All callers wait for one commit, so that a database that hangs is not given one by each. A caller whose time is
+        over does not end it for the others.
         """
         if self._clock.monotonic() < self._proved_until:
             return
         if self._proof is None or self._proof.done():
             node = self._facts().uuid
             self._proof = asyncio.create_task(self._store.write(lambda tx: tx.touch_node(node)))
-            self._proof.add_done_callback(_retrieve_failure)
+            self._proof.add_done_callback(retrieve_failure)
         await asyncio.shield(self._proof)
         self._proved_until = self._clock.monotonic() + PROVE_COMMIT_S
-
-
-def _retrieve_failure(task: asyncio.Task[None]) -> None:
-    """Retrieve a failure that no caller waits for any more, because asyncio would log it otherwise."""
-    if not task.cancelled():
-        task.exception()

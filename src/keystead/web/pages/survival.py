@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from starlette.responses import Response as Answered
 
-from keystead.core.console_paths import survival_path
+from keystead.core.console_paths import SURVIVAL, survival_path
 from keystead.core.errors import OntapError
 from keystead.core.keys.report import ReportKind
 from keystead.core.query.where import Condition, Op, Order
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
     from keystead.web.request import PageRequest
     from keystead.web.ways import Ways
 
-SURVIVAL: Final = "/survival"
 JOBS_SHOWN: Final = 5
 REPORTS_SHOWN: Final = 10
 
