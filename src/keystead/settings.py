@@ -53,8 +53,9 @@ class Settings:
     )
     console_origin: str = _setting(
         "The address by which browsers reach the console, such as `https://keys.example.com`. Forms are taken from its"
-        " pages only. Browsers are told to use HTTPS alone with this host (HSTS), unless the listener shows the"
-        " certificate that `init` made. Default: whatever host a browser asks for.",
+        " pages only. Events that are forwarded link to its pages. Browsers are told to use HTTPS alone with this host"
+        " (HSTS), unless the listener shows the certificate that `init` made. Default: whatever host a browser asks"
+        " for.",
         "",
     )
     trusted_proxies: tuple[str, ...] = _setting(

@@ -6,12 +6,11 @@ import asyncio
 import sqlite3
 from typing import TYPE_CHECKING
 
-import pytest
 from structlog.testing import capture_logs
 
 from keystead.api.app import create_app
 from keystead.api.body import ClientGoneError
-from keystead.api.errors import ErrorBoundary, error_reply, log_fields_of
+from keystead.api.errors import ErrorBoundary, error_reply
 from keystead.api.request import CALLER
 from keystead.core import errors
 from keystead.core.errors import OntapError
@@ -52,23 +51,6 @@ def test_an_error_body_has_what_there_is() -> None:
     assert full.body["error"]["arguments"] == [{"code": "a", "message": "b"}]
     assert dict(full.headers) == {b"retry-after": b"5"}
     assert full.status == 429
-
-
-def test_the_log_tells_where_and_not_what() -> None:
-    """Types of an exception and its causes, and the places; none of their texts."""
-
-    def fail() -> None:
-        try:
-            raise ValueError(CANARY)
-        except ValueError as error:
-            raise RuntimeError(CANARY) from error
-
-    with pytest.raises(RuntimeError) as caught:
-        fail()
-    fields = log_fields_of(caught.value)
-    assert fields["error"] == ["RuntimeError", "ValueError"]
-    assert any("fail" in place for place in fields["at"])  # type: ignore[attr-defined]
-    assert CANARY not in str(fields)
 
 
 async def test_a_dead_store_is_500_without_a_trace(api: Api, pki: Pki, home: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import TYPE_CHECKING
 
@@ -11,9 +12,11 @@ from keystead.api.app import create_app
 from keystead.app.wiring import running
 from keystead.core import errors
 from keystead.core.model import Account, Role
+from keystead.service.cluster import health
 from keystead.settings import Settings
 from tests.peers.asgi import AsgiClient, assert_error
 from tests.peers.keystead import PASSWORD
+from tests.store.commits import last_commit
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,15 +44,39 @@ async def test_health_needs_no_login_and_says_one_word(api: Api, path: str, text
 
 
 async def test_a_process_without_its_database_is_alive_and_not_ready(api: Api) -> None:
-    """503 without a reason, while the process itself is well; so with another release's schema."""
+    """503 and what fails, while the process itself is well; so with another release's schema."""
     with api.store.database.writer.connect() as connection:
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
         connection.commit()
-    assert (await api.admin.get("/readyz", headers=ANONYMOUS)).status == 503
+    answer = await api.admin.get("/readyz", headers=ANONYMOUS)
+    assert (answer.status, answer.content) == (503, b"not ready: the database's schema is not this release's\n")
     await api.store.close()
     answer = await api.admin.get("/readyz", headers=ANONYMOUS)
-    assert (answer.status, answer.content) == (503, b"not ready\n")
+    assert (answer.status, answer.content) == (503, b"not ready: the database does not answer\n")
     assert (await api.admin.get("/healthz", headers=ANONYMOUS)).status == 200
+
+
+async def test_a_database_that_commits_nothing_is_not_ready(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One caller's commit waits in the database, the others wait for it; nothing is left to do once it goes on."""
+    monkeypatch.setattr(health, "COMMIT_S", 0.2)
+    monkeypatch.setattr(health, "PROVE_COMMIT_S", 0.0)
+    with api.store.database.writer.connect() as other:
+        other.exec_driver_sql("UPDATE nodes SET name = name")  # holds the row on PostgreSQL, the file on SQLite
+        answers = await asyncio.gather(*(api.admin.get("/readyz", headers=ANONYMOUS) for _ in range(3)))
+        assert {(each.status, each.content) for each in answers} == {
+            (503, b"not ready: the database commits nothing\n")
+        }
+        other.rollback()
+    monkeypatch.setattr(health, "COMMIT_S", 10.0)
+    assert (await api.admin.get("/readyz", headers=ANONYMOUS)).status == 200
+
+
+async def test_one_commit_proves_for_some_seconds(api: Api) -> None:
+    """So a load balancer that asks every second makes no commit a second."""
+    await api.admin.get("/readyz", headers=ANONYMOUS)
+    version = await last_commit(api.store)
+    assert (await api.admin.get("/readyz", headers=ANONYMOUS)).status == 200
+    assert await last_commit(api.store) == version
 
 
 @pytest.mark.parametrize("table", ["accounts", "key_managers"])

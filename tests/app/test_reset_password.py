@@ -20,12 +20,11 @@ from tests.cli.terminal import Terminal
 from tests.peers.keystead import PASSWORD, Installation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from keystead.service.ports.store import Transaction
     from tests.peers.keystead import Service
-    from tests.peers.postgres import PostgresServer
 
 T = TypeVar("T")
 
@@ -33,17 +32,6 @@ NEW = "another-horse-7"
 SVM = Svm("00000000-0000-4000-8000-000000000001", "vs0")
 IN_SVM = Account("vs0-admin", Role.VSADMIN, "", svm=SVM, certificate=True, locked=True)
 KIND = "km.account.passwordreset"
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def place(request: pytest.FixtureRequest, installation: Installation, tmp_path: Path) -> Iterator[Installation]:
-    """Yield an installation on each engine."""
-    if request.param == "sqlite":
-        yield installation
-        return
-    server: PostgresServer = request.getfixturevalue("postgres")
-    with server.database() as url:
-        yield Installation(tmp_path / "on-postgresql", url).init()
 
 
 def settings_of(installation: Installation) -> Settings:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from tests.peers.certificates import Authority
     from tests.peers.fixtures import Pki
+    from tests.peers.postgres import PostgresServer
 
 COMMAND = (sys.executable, "-m", "keystead")
 EGRESS = "127.0.0.0/8,::1/128"
@@ -298,6 +299,17 @@ def initialised(tmp_path_factory: pytest.TempPathFactory) -> Installation:
 def installation(initialised: Installation, tmp_path: Path) -> Installation:
     """An installation on SQLite of the test's own."""
     return initialised.copy(tmp_path / "data")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def place(request: pytest.FixtureRequest, installation: Installation, tmp_path: Path) -> Iterator[Installation]:
+    """Yield an installation on each engine."""
+    if request.param == "sqlite":
+        yield installation
+        return
+    server: PostgresServer = request.getfixturevalue("postgres")
+    with server.database() as url:
+        yield Installation(tmp_path / "on-postgresql", url).init()
 
 
 @pytest.fixture(scope="session")

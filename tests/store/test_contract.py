@@ -24,6 +24,7 @@ from keystead.core.server_address import ServerAddress
 from keystead.service.ports.page import Page
 from keystead.service.ports.store import StoreConflict
 from tests.store import samples
+from tests.store.commits import last_commit
 from tests.store.samples import NODE, NOON, OTHER_SVM, SVM
 
 if TYPE_CHECKING:
@@ -47,6 +48,16 @@ async def test_a_node_is_starting_until_it_is_heard(store: SqlStore) -> None:
     assert await store.read(lambda tx: (starting(tx), tx.nodes()[0].heard_at)) == (True, NOON)
     await store.write(lambda tx: tx.hear_node("node-1", NOON))
     assert not await store.read(starting)
+
+
+async def test_touching_a_node_commits_and_changes_nothing(store: SqlStore) -> None:
+    """The commit is seen in the database's version, and in nothing else."""
+    await store.write(lambda tx: tx.put_node(NODE))
+    await store.write(lambda tx: tx.hear_node(NODE.uuid, NOON))
+    before = await store.read(lambda tx: tx.nodes()), await last_commit(store)
+    await store.write(lambda tx: tx.touch_node(NODE.uuid))
+    assert await store.read(lambda tx: tx.nodes()) == before[0]
+    assert await last_commit(store) != before[1]
 
 
 async def test_when_a_node_was_heard_of_is_stored(store: SqlStore) -> None:

@@ -11,8 +11,7 @@ import pytest
 
 from keystead.core.model import Account, Cluster, Event, Observation, PeerCertificate, Role, State
 from keystead.service.ports.page import Page
-from keystead.service.ports.store import StoreError
-from keystead.store.schema import SchemaError
+from keystead.service.ports.store import SchemaError, StoreError
 from tests.store import samples
 from tests.store.samples import NODE, NOON, OTHER_SVM, SVM
 

@@ -34,7 +34,7 @@ VIEW = HealthView(
     keeper=Lease(KEEPER, "n-2/abcd", 1, NOON + DAY),
     incarnation=Incarnation("i", 3, NOON - DAY, "restored", "s", destroys=True),
     own=FACTS,
-    ready=True,
+    not_ready="",
     listener=ListenerFacts("127.0.0.1:8443", SHOWN, 3, 1000),
     time=NOON,
 )
@@ -52,7 +52,7 @@ async def test_a_fresh_cluster(site: Site, browser: Browser) -> None:
     assert "answers here" in page
     assert "No node has kept keys yet." in page
     assert "This node has made no backup yet." in page
-    assert "SQLite answers, with schema " in page
+    assert "SQLite answers and commits, with schema " in page
     assert str(site.open_.services.health._facts().folder) in page
     assert "egress_allow lets key servers be on this host" in page
     assert "Take the loopback networks out of KEYSTEAD_EGRESS_ALLOW" in page
@@ -110,8 +110,8 @@ async def test_polls_find_nothing_new(browser: Browser) -> None:
         ({"keeper": None}, "Keeping of keys", Tone.WARN, "nobody", "No node has kept keys yet."),
         ({"time": NOON + 2 * DAY}, "Keeping of keys", Tone.WARN, "nobody", "The last one was two, until"),
         ({"keeper": Lease(KEEPER, "x/1", 1, NOON)}, "Keeping of keys", Tone.WARN, "nobody", "a node that is gone"),
-        ({}, "Database", Tone.OK, "ready", "SQLite answers, with schema 0042"),
-        ({"ready": False}, "Database", Tone.BAD, "not ready", "answers slowly, or its schema is not 0042"),
+        ({}, "Database", Tone.OK, "ready", "SQLite answers and commits, with schema 0042"),
+        ({"not_ready": "it commits nothing"}, "Database", Tone.BAD, "not ready", "calls: it commits nothing (SQLite)"),
         ({}, "Destruction", Tone.OK, "allowed", "incarnation 3"),
         (
             {},
@@ -194,8 +194,8 @@ def test_the_headline() -> None:
 @pytest.mark.parametrize(
     ("changed", "count", "tone", "said"),
     [
-        ({"ready": False}, 0, Tone.BAD, "Database: not ready."),
-        ({"ready": False}, 1, Tone.BAD, "Database: not ready."),
+        ({"not_ready": "the database commits nothing"}, 0, Tone.BAD, "Database: not ready."),
+        ({"not_ready": "the database commits nothing"}, 1, Tone.BAD, "Database: not ready."),
         ({"keeper": None}, 0, Tone.WARN, "Keeping of keys: nobody."),
         ({"keeper": None}, 1, Tone.WARN, "1 thing of the service itself needs attention."),
         ({"listener": None}, 0, Tone.OK, "Nothing of the service itself needs attention."),

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import pytest
 
 from keystead.core import errors
 from keystead.core.keys.away import Away
-from keystead.core.model import KeyServer, Observation, PeerCertificate, State
+from keystead.core.model import KeyManager, KeyServer, Observation, PeerCertificate, State, Svm
 from keystead.core.outages import Outage
 from keystead.core.server_address import ServerAddress
 from keystead.service.attention import Overview
@@ -34,6 +36,7 @@ from tests.web.conftest import SVM
 
 if TYPE_CHECKING:
     from keystead.core.attention.key_managers import Watched
+    from keystead.service.ports.store import Transaction
     from tests.peers.fixtures import Pki
     from tests.peers.groups import Group
     from tests.web.conftest import Browser, Site
@@ -72,6 +75,32 @@ async def test_a_lost_server_comes_first(site: Site, browser: Browser, pki: Pki,
     assert "server certificate expired" in page
     assert page.index(f'id="row-{lost}"') < page.index(f'id="row-{sound}"')
     assert "1 of 2 answer" in page
+
+
+async def test_more_key_managers_than_a_page_shows(site: Site, browser: Browser) -> None:
+    """The worst 25, the worst first; the others are counted by their state."""
+    count = 28
+
+    def work(tx: Transaction) -> None:
+        (node,) = tx.nodes()
+        for number in range(count):
+            svm, state = Svm(str(uuid4()), f"svm{number:02}"), LOST if number == count - 1 else FINE
+            tx.add_svm(svm)
+            tx.add_key_manager(
+                KeyManager(f"km{number}", svm, enabled=True, client_certificate="", server_ca_certificates=())
+            )
+            address = ServerAddress(f"ks{number}", 5696)
+            tx.add_key_servers([KeyServer(f"s{number}", f"km{number}", 0, address, 25, 10, "", ())])
+            reason = ("tls", "server_certificate_expired") if state is LOST else ("", "")
+            tx.put_observations([Observation(node.uuid, f"s{number}", "", state, NOON, *reason)], new=True)
+
+    await site.open_.store.write(work)
+    page = (await browser.log_in()).content.decode()
+    shown = re.findall(r'id="row-(km\d+)"', page)
+    assert len(shown) == len(set(shown)) == 25
+    assert shown[0] == f"km{count - 1}"
+    assert "1 key server is lost." in page
+    assert "3 more key managers: 3 available." in page
 
 
 async def test_what_an_account_of_an_svm_sees(site: Site, browser: Browser, pki: Pki, pykmip_group: Group) -> None:

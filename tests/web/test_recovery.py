@@ -13,12 +13,14 @@ from keystead.core import errors
 from keystead.core.keys.away import Away
 from keystead.core.keys.incarnations import Reason
 from keystead.core.keys.model import Dismissal, KeyState, Orphan
-from keystead.core.model import State
+from keystead.core.model import Observation, State
+from keystead.kmip.testing.server import KeyServer
 from keystead.service.keys.orphans.adopt import PlacedOrphan
 from keystead.web.pages.recovery import PAGES
 from keystead.web.recovery import REASONS, hidden_servers, reason_words, waiting_first
 from keystead.web.security import COOKIE, form_token
 from tests.core.attention.test_key_managers import seen, watched
+from tests.peers.certificates import server_context
 from tests.peers.keystead import PASSWORD
 from tests.web.commands import check_commands
 from tests.web.conftest import ORIGIN, forms
@@ -136,6 +138,36 @@ async def test_an_object_that_is_not_listed(browser: Browser, name: str) -> None
     await browser.log_in(url="/recovery")
     fields = {"key_manager": "none", "key_server": "none", "unique_identifier": "7", "name": "vol1"}
     assert await posted(browser, f"/recovery/{name}", fields) == 404
+
+
+async def test_a_restored_server_is_confirmed(site: Site, browser: Browser, pki: Pki) -> None:
+    """A real key server that lost its objects and has another public key: the form has it learned anew."""
+    async with KeyServer(server_context(pki.server, client_ca=pki.client_ca)) as server:
+        address = f"127.0.0.1:{server.port}"
+        manager = await site.key_manager(pki, [address])
+        made = await site.admin.post(f"/api/security/key-managers/{manager}/volume-keys", {"name": "vol1"})
+        assert made.status == 201, made.content
+        server.responder.store.forget_all()
+        pki.server_ca.issue().load_into(server.context)
+        server.disconnect()
+
+        def hide(tx: Transaction) -> None:
+            (node,), (stored,) = tx.nodes(), tx.key_servers(manager)
+            found = Observation(
+                node.uuid, stored.uuid, "", State.AVAILABLE, NOON, keys_visible=False, hidden_since=NOON
+            )
+            tx.put_observations([found], new=not tx.observations([stored.uuid]))
+
+        await site.open_.store.write(hide)
+        page = (await browser.log_in(url="/recovery")).content.decode()
+        assert address in page
+        await check_commands(browser)
+        answer = await browser.submit("/recovery/confirm")
+        assert answer.status == 200, answer.content
+        assert server.responder.objects
+        events = await site.admin.get("/api/support/ems/events?message.name=km.keyserver.confirmed&fields=log_message")
+        (event,) = events.body["records"]
+        assert address in event["log_message"]
 
 
 @pytest.mark.parametrize("server", ["", "no address", "127.0.0.1:1"])

@@ -54,7 +54,7 @@ async def test_a_login_leads_nowhere_else(browser: Browser, next_: str) -> None:
     assert (answer.status, answer.headers["location"]) == (303, "/")
 
 
-@pytest.mark.parametrize(("name", "password"), [("admin", "wrong"), ("nobody", PASSWORD), ("", ""), ("a\x00", "b")])
+@pytest.mark.parametrize(("name", "password"), [("admin", "wrong"), ("nobody", PASSWORD), ("", "")])
 async def test_a_wrong_login(browser: Browser, name: str, password: str) -> None:
     """One sentence for all, with the form again; no session begins, and the password is not repeated."""
     answer = await browser.log_in(name, password)

@@ -8,7 +8,11 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+import pytest
+
 from keystead.web.pages import PAGES
+from keystead.web.shell import PLACES
+from tests.peers.keystead import PASSWORD
 
 if TYPE_CHECKING:
     from keystead.service.ports.store import Transaction
@@ -37,6 +41,45 @@ async def test_no_id_stands_twice(site: Site, browser: Browser) -> None:
         page = (await browser.open(path)).content.decode()
         found = Counter(re.findall(r'\bid="([^"]*)"', page))
         assert {name: number for name, number in found.items() if number > 1} == {}, path
+
+
+LIST = "/api/security/key-managers"
+ATTENTION = "/api/support/attention"
+
+
+@pytest.mark.parametrize(
+    ("rights", "links"),
+    [
+        ([LIST], ["/keys", "/survival"]),
+        ([ATTENTION], ["/"]),
+        ([LIST, ATTENTION], ["/", "/key-servers", "/keys", "/survival"]),
+        (["/api/security/certificates"], []),
+        (["/api/cluster/nodes"], []),
+    ],
+)
+async def test_a_link_is_shown_only_to_who_may_open_its_page(
+    site: Site, browser: Browser, rights: list[str], links: list[str]
+) -> None:
+    """A role that has one of the calls that a page needs, and not the others, sees no link to it."""
+    privileges = [{"path": path, "access": "readonly"} for path in rights]
+    made = await site.admin.post("/api/security/roles", {"name": "watcher", "privileges": privileges})
+    assert made.status == 201, made.content
+    http = {"application": "http", "authentication_methods": ["password"]}
+    account = {"name": "watching", "role": {"name": "watcher"}, "applications": [http], "password": PASSWORD}
+    assert (await site.admin.post("/api/security/accounts", account)).status == 201
+    page = (await browser.log_in("watching", url="/sessions")).content.decode()
+    found = [place.path for place in PLACES if f'<a href="{place.path}"' in page]
+    assert found == [*links, "/sessions"]
+    for path in found:
+        assert (await browser.open(path)).status == 200, path
+
+
+@pytest.mark.parametrize("account", ["admin", "auditor", "vs1-admin", "vs1-auditor", "reader"])
+async def test_every_link_opens(browser: Browser, account: str) -> None:
+    """For each role that is built in."""
+    page = (await browser.log_in(account, url="/sessions")).content.decode()
+    for path in (place.path for place in PLACES if f'<a href="{place.path}"' in page):
+        assert (await browser.open(path)).status == 200, path
 
 
 async def test_the_answer_to_a_form_does_not_ask_again(browser: Browser) -> None:

@@ -7,7 +7,6 @@ text, because an exception may quote secrets.
 from __future__ import annotations
 
 import asyncio
-import traceback
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -20,7 +19,8 @@ from keystead.core.access import READS
 from keystead.core.audit import cleaned
 from keystead.core.errors import OntapError
 from keystead.service.cluster.svms import svm_of
-from keystead.service.ports.store import StorageError, StoreError
+from keystead.service.failures import log_fields_of
+from keystead.service.ports.store import StorageError
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -143,17 +143,3 @@ def error_reply(error: OntapError, *, allow: bytes = b"", arguments: bool = True
     if error.retry_after is not None:
         headers.append((b"retry-after", str(error.retry_after).encode()))
     return Reply(error.kind.status, {"error": error_body(error, arguments=arguments), **more}, tuple(headers))
-
-
-def log_fields_of(error: BaseException) -> dict[str, object]:
-    """Return an exception as log fields: its types with those of its causes, and where it was raised.
-
-    The text is included only for a StoreError, because that text names a kind of failure and never quotes a value.
-    """
-    types = []
-    chained: BaseException | None = error
-    while chained is not None:
-        types.append(type(chained).__qualname__)
-        chained = chained.__cause__ or chained.__context__
-    places = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(error.__traceback__)]
-    return {"error": types, "at": places, **({"why": str(error)} if isinstance(error, StoreError) else {})}

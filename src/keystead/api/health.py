@@ -1,7 +1,8 @@
 """``/healthz``, ``/readyz`` and ``/metrics`` for operators' tools, outside of ``/api``, and the counter of answers.
 
-The first two need no login and answer only one word. ``/metrics`` needs a cluster account, unless a setting makes it
-public. These pages are not part of ONTAP's API, so they answer in plain text.
+The first two need no login and answer one word; ``/readyz`` adds what fails, in general words. ``/metrics`` needs a
+cluster account, unless a setting makes it public. These pages are not part of ONTAP's API, so they answer in plain
+text.
 """
 
 from __future__ import annotations
@@ -37,14 +38,19 @@ class HealthPages:
         match scope.get("path"):
             case "/healthz":
                 await _reply(scope, send, 200, b"ok\n")
-            case "/readyz" if await self._health.ready():
-                await _reply(scope, send, 200, b"ready\n")
             case "/readyz":
-                await _reply(scope, send, 503, b"not ready\n")
+                await self._answer_readyz(scope, send)
             case path if path == METRICS and self._health.metrics_public:
                 await MetricsPage(self._health.telemetry)(scope, receive, send)
             case _:
                 await self._app(scope, receive, send)
+
+    async def _answer_readyz(self, scope: Scope, send: Send) -> None:
+        why = await self._health.not_ready()
+        if why:
+            await _reply(scope, send, 503, f"not ready: {why}\n".encode())
+        else:
+            await _reply(scope, send, 200, b"ready\n")
 
 
 class MetricsPage:

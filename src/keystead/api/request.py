@@ -21,6 +21,7 @@ from keystead.core.audit import masked_input
 from keystead.core.errors import OntapError
 from keystead.core.query.query import quoted
 from keystead.service.context import Call, Caller
+from keystead.service.failures import retrieve_failure
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Hashable, Mapping
@@ -191,7 +192,7 @@ class Request:
         finally:
             gone.cancel()
             if task.cancel():
-                task.add_done_callback(_ignore)
+                task.add_done_callback(retrieve_failure)
 
     async def empty_body(self) -> None:
         """Read the body of a DELETE, and refuse it unless it is empty or ``{}``.
@@ -218,12 +219,6 @@ async def _never_receive() -> Message:
     """Wait forever, in place of a connection's messages."""
     silence: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
     return await silence
-
-
-def _ignore(task: asyncio.Task[Any]) -> None:
-    """Read the outcome of abandoned work, so that asyncio does not log an unread exception."""
-    if not task.cancelled():
-        task.exception()
 
 
 def single_slashes(path: str) -> str:

@@ -204,7 +204,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             raise CannotStart(str(error)) from None
         await services.jobs.start()
         keys.start()
-        delivery = _delivery(store, rules, keyring, clock, metrics, node)
+        delivery = _delivery(store, rules, keyring, clock, metrics, node, settings)
         monitor = _monitor(watching, KeyVisibility(store, keyring, clock), keys, metrics, settings)
         metrics.add_source(lambda: in_work(queue, services.jobs))
         conditions.show(services.attention, metrics)
@@ -233,11 +233,18 @@ def _monitor(
 
 
 def _delivery(
-    store: SqlStore, rules: EgressRules, sealer: Sealer, clock: SystemClock, metrics: Metrics, node: str
+    store: SqlStore,
+    rules: EgressRules,
+    sealer: Sealer,
+    clock: SystemClock,
+    metrics: Metrics,
+    node: str,
+    settings: Settings,
 ) -> Delivery:
     """Return the delivery to destinations, and have the metrics show what waits for it."""
     leases = Leases(store, clock, node, LEASE_LENGTH, rests=True)
-    delivery = Delivery(store, leases, NetworkSender(Outlets(rules).open), sealer, clock, metrics, node)
+    console = settings.console_origin if settings.console else ""
+    delivery = Delivery(store, leases, NetworkSender(Outlets(rules).open), sealer, clock, metrics, node, console)
     metrics.add_source(lambda: forwarding(delivery.waiting()))
     return delivery
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from keystead.service.cluster.leases import LeaseLost
+from keystead.service.failures import retrieve_failure
 from keystead.service.ports.store import StoreError
 
 if TYPE_CHECKING:
@@ -296,5 +297,4 @@ async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
         with suppress(asyncio.CancelledError):
             await asyncio.wait(left, timeout=CANCEL_AGAIN_S)
     for task in tasks:
-        if not task.cancelled():
-            task.exception()  # because asyncio logs exceptions that nobody retrieves
+        retrieve_failure(task)

@@ -41,6 +41,7 @@ _DOUBT_CLOCK = (
 _HEAR_NODE = (
     update(tables.nodes).where(tables.nodes.c.uuid == bindparam("u")).values(heard_at=bindparam("t"), starting=0)
 )
+_TOUCH_NODE = update(tables.nodes).where(tables.nodes.c.uuid == bindparam("u")).values(name=tables.nodes.c.name)
 _START_NODE = update(tables.nodes).where(tables.nodes.c.uuid == bindparam("u")).values(starting=1)
 _ACCOUNT = ACCOUNT.where(name="n")
 _ACCOUNT_ALIKE = ACCOUNT.everything.where(func.lower(tables.accounts.c.name) == bindparam("n"))
@@ -119,6 +120,9 @@ class AdministrationRows(Statements):
 
     def start_node(self, uuid: str) -> None:
         self.change(_START_NODE, {"u": uuid})
+
+    def touch_node(self, uuid: str) -> None:
+        self.change(_TOUCH_NODE, {"u": uuid})
 
     def hear_node(self, uuid: str, time: datetime) -> None:
         self.change(_HEAR_NODE, {"u": uuid, "t": time})

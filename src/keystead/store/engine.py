@@ -11,10 +11,11 @@ import threading
 import time
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from keystead.service.failures import retrieve_failure
 from keystead.service.ports.store import StoreError
 from keystead.store.failures import RunAgain
 from keystead.store.repository import SqlTransaction
@@ -49,12 +50,6 @@ CLOSING_S = 2.0
 
 class _Cancelled(Exception):  # noqa: N818 - never leaves this module
     """The caller was cancelled before the commit."""
-
-
-def _retrieve_failure(outcome: asyncio.Future[Any]) -> None:
-    """Retrieve a failure that no caller waits for any more, because asyncio would log it with its text otherwise."""
-    if not outcome.cancelled():
-        outcome.exception()
 
 
 class SqlStore:
@@ -125,7 +120,7 @@ class SqlStore:
         except asyncio.CancelledError:
             cancelled.set()
             future.cancel()
-            outcome.add_done_callback(_retrieve_failure)
+            outcome.add_done_callback(retrieve_failure)
             await asyncio.wait([outcome], timeout=self._closing_s)
             if outcome.done() and not outcome.cancelled() and outcome.exception() is None:
                 return outcome.result()

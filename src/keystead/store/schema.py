@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import inspect, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from keystead.service.ports.store import StoreError
+from keystead.service.ports.store import SchemaError, StoreError
 from keystead.store import tables
 
 if TYPE_CHECKING:
@@ -16,10 +16,6 @@ if TYPE_CHECKING:
     from keystead.store.database import Database
 
 REVISIONS = "alembic_version"
-
-
-class SchemaError(StoreError):
-    """The database does not have this release's schema. The text says what to do."""
 
 
 def check_schema(database: Database) -> None:

@@ -15,12 +15,12 @@ from alembic.config import Config
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
-from keystead.service.ports.store import StoreError
+from keystead.service.ports.store import SchemaError, StoreError
 from keystead.store import tables
 from keystead.store.engine import UNTIL
 from keystead.store.failures import RunAgain
 from keystead.store.opening import open_database, parse
-from keystead.store.schema import SchemaError, revision
+from keystead.store.schema import revision
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from keystead.core.accounts import CERTIFICATE, PASSWORD, NewAccount, methods_of
+from keystead.core.console_paths import ACCOUNTS
 from keystead.core.model import Svm
 from keystead.core.secret import Secret
 from keystead.web.lists import invalid
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
     from keystead.core.sessions import Session
     from keystead.service.accounts.accounts import AccountView
     from keystead.service.accounts.roles import RoleView
-
-ACCOUNTS: Final = "/accounts"
-"""The path of the list."""
 
 COMMENT_LIMIT: Final = 128
 """Most characters of an account's purpose."""

@@ -10,8 +10,11 @@ from starlette.responses import Response
 from starlette.routing import Route, Router
 
 from keystead.core import errors
+from keystead.core.audit import cleaned
 from keystead.core.errors import ADVICE, OntapError
-from keystead.service.ports.store import StorageError, StoreError
+from keystead.service.cluster.svms import svm_of
+from keystead.service.failures import log_fields_of
+from keystead.service.ports.store import StorageError
 from keystead.web import login
 from keystead.web.confirming import confirmation
 from keystead.web.pages import PAGES
@@ -87,6 +90,7 @@ class Console:
     def __init__(self, services: Services, origin: str) -> None:
         self._services = services
         self._origin = origin
+        self._needs = {each.path: each.needs for each in PAGES if each.method == "GET"}
 
     def endpoint(self, pages: Mapping[str, Page]) -> Callable[[Request], Awaitable[Response]]:
         """Return the function that answers a path. ``pages`` are those of the path, by method."""
@@ -102,8 +106,8 @@ class Console:
         """Show the login forms, or take one."""
         try:
             return await login.answer(http, self._services.sessions, self._origin)
-        except (OntapError, StoreError) as error:
-            return login.refused(http, _as_error(error))
+        except Exception as failure:  # noqa: BLE001 - a browser gets a page for every fault
+            return login.refused(http, _as_error(http, failure))
 
     async def _answer(self, http: Request, wanted: Page) -> Response:
         """Answer with a page, with the login form for who is not logged in, or with what went wrong."""
@@ -111,25 +115,30 @@ class Console:
             request = await self._open(http)
         except OntapError:
             return login.first(http)
-        except StoreError as failure:
-            return login.refused(http, _as_error(failure))
+        except Exception as failure:  # noqa: BLE001 - as above
+            return login.refused(http, _as_error(http, failure))
         try:
-            if wanted.method == "POST":
-                await request.read_form()
-            for method, path in wanted.needs:
-                request.require(method, path.format(**http.path_params))
-            confirming = await confirmation(request) if wanted.asks_password else None
-            answer = confirming or await wanted.make(request)
-        except (OntapError, StoreError) as failure:
-            error = _as_error(failure)
+            answer = await self._made(request, wanted)
+        except Exception as failure:  # noqa: BLE001 - as above
+            error = _as_error(http, failure)
             if wanted.method != "GET" or error.kind is errors.NOT_AUTHORIZED:
                 await self._services.audit.refuse(request.call, error)
             return await error_page(request, error)
-        if wanted.method == "GET":
-            await self._services.audit.answered(request.call, None)
         tag = answer.headers.get("etag")
         if tag and tag == http.headers.get("if-none-match") and http.method == "GET":
             return Response(status_code=304, headers={**HEADERS, "etag": tag})
+        return answer
+
+    async def _made(self, request: PageRequest, wanted: Page) -> Response:
+        """Return the page. Raises what went wrong."""
+        if wanted.method == "POST":
+            await request.read_form()
+        for method, path in wanted.needs:
+            request.require(method, path.format(**request.http.path_params))
+        confirming = await confirmation(request) if wanted.asks_password else None
+        answer = confirming or await wanted.make(request)
+        if wanted.method == "GET":
+            await self._services.audit.answered(request.call, None)
         return answer
 
     async def _open(self, http: Request) -> PageRequest:
@@ -137,23 +146,29 @@ class Console:
         token = http.cookies.get(COOKIE, "")
         location = http.client.host if http.client else ""
         caller, session = await self._services.sessions.find(token, location, polls=POLL in http.headers)
-        return PageRequest(http, self._services, caller, session, token, self._origin)
+        return PageRequest(http, self._services, caller, session, token, self._origin, self._needs)
 
 
 async def error_page(request: PageRequest, error: OntapError) -> Response:
-    """Return the page that says what went wrong, and what to do."""
+    """Return the page that says what went wrong, and what to do.
+
+    After a fault of the service, its frame reads nothing, because that could fail again.
+    """
+    items = () if error.kind.status >= 500 else None
     facts = {"error": error, "advice": plain(ADVICE.get(error.kind, ""))}
-    return page("error.html", await shell(request, "") | facts, error.kind.status)
+    return page("error.html", await shell(request, "", items) | facts, error.kind.status)
 
 
-def _as_error(failure: OntapError | StoreError) -> OntapError:
-    """Return the error to show. A failed database is logged."""
+def _as_error(http: Request, failure: Exception) -> OntapError:
+    """Return the error to show. A fault of the service is logged; who asked learns nothing about it."""
     if isinstance(failure, OntapError):
         return failure
-    log.error("the database failed", why=str(failure))
+    log.error("unexpected error", method=http.method, path=cleaned(http.url.path), **log_fields_of(failure))
     if isinstance(failure, StorageError):
         return OntapError(errors.STORAGE_FAILED, reason=failure.reason)
-    return OntapError(errors.INTERNAL_ERROR)
+    error = OntapError(errors.INTERNAL_ERROR)
+    error.svm = svm_of(failure)
+    return error
 
 
 async def _static(http: Request) -> Response:

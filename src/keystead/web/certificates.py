@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from keystead.core.availability import SERVER
 from keystead.core.certificates.certificates import NewCertificate
+from keystead.core.console_paths import CERTIFICATES
 from keystead.core.model import CertificateType
 from keystead.core.secret import Secret, holds_private_key
 from keystead.web.lists import invalid
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
 
     from keystead.core.availability import UsedCertificate
     from keystead.service.configuration.certificate_uses import CertificateEffect, CertificateUse
-
-CERTIFICATES: Final = "/certificates"
-"""The path of the list."""
 
 HORIZON: Final = timedelta(days=400)
 """How far ahead the timeline looks. Certificates that end later have no mark on it."""

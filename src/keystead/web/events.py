@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from keystead.core.audit import place
+from keystead.core.console_paths import EVENTS
 from keystead.core.query.where import Condition, Op, Order
 from keystead.service.ports.page import Page
 from keystead.web.lists import AFTER, FROM, UNTIL, choice_of, contains, equals, path_with, text_of, within_times
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from keystead.service.audit.messages import AuditMessage
     from keystead.service.cluster.events import EventView
 
-EVENTS: Final = "/events"
 AUDIT: Final = "/audit"
 """The paths of the lists."""
 

@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from keystead.service.cluster.health import HealthView
     from keystead.service.ports.process import ListenerFacts, NodeFacts
 
-HEALTH: Final = "/health"
-"""The path of the page."""
-
 ENGINES: Final = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
 GIB: Final = 2**30
 
@@ -89,7 +86,7 @@ def checks(view: HealthView, versions: Iterable[str]) -> list[Check]:
     own = view.own
     found = [
         _keeping(view),
-        _database(own, ready=view.ready),
+        _database(own, not_ready=view.not_ready),
         _destruction(view.incarnation),
         _backup(own, view.time),
         _disk(own),
@@ -112,12 +109,12 @@ def _keeping(view: HealthView) -> Check:
     return Check(name, Tone.OK, "kept", f"{node} keeps the keys: it writes missing copies, and destroys what is due.")
 
 
-def _database(own: NodeFacts, *, ready: bool) -> Check:
+def _database(own: NodeFacts, *, not_ready: str) -> Check:
     engine = ENGINES.get(own.engine, own.engine)
-    if not ready:
-        sentence = f"{engine} answers slowly, or its schema is not {own.revision}, that of this release."
-        return Check("Database", Tone.BAD, "not ready", sentence)
-    return Check("Database", Tone.OK, "ready", f"{engine} answers, with schema {own.revision}, that of this release.")
+    if not_ready:
+        return Check("Database", Tone.BAD, "not ready", f"This node cannot serve calls: {not_ready} ({engine}).")
+    sentence = f"{engine} answers and commits, with schema {own.revision}, that of this release."
+    return Check("Database", Tone.OK, "ready", sentence)
 
 
 def _destruction(of: Incarnation) -> Check:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from keystead.core.availability import PRIMARY, silent_nodes, void_nodes
 from keystead.core.certificates.shown import chain_of
+from keystead.core.console_paths import key_server_path
 from keystead.core.errors.remedies import remedy
 from keystead.core.key_servers import MAX_PRIMARIES, secondary_addresses
 from keystead.core.keys.away import Away
@@ -16,7 +17,7 @@ from keystead.core.keys.model import KeyForm
 from keystead.core.model import State
 from keystead.service.configuration.key_server_details import HISTORY
 from keystead.web.keys import MARKS
-from keystead.web.links import add_path, key_server_path
+from keystead.web.links import add_path
 from keystead.web.overview import certificate_left, gaps, standing, standings, state_tone, tone_of_end
 from keystead.web.tones import WORDS, Tone
 from keystead.web.tracks import track_of

@@ -1,39 +1,21 @@
-"""The paths of pages about one thing, and the page that an item of attention leads to."""
+"""The page that adds key servers, and the page that an item of attention leads to."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
-from urllib.parse import quote
 
 from keystead.core.attention.items import Subject
+from keystead.core.console_paths import CERTIFICATES, KEY_SERVERS, key_manager_path, key_server_path, survival_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from keystead.core.attention.items import Item
 
-KEY_SERVERS: Final = "/key-servers"
-"""The path of the list of key servers."""
-
-
-def key_manager_path(key_manager: str) -> str:
-    """Return the path under which the pages of a key manager (uuid) are."""
-    return f"/key-managers/{quote(key_manager, safe='')}"
-
-
-def key_server_path(key_manager: str, address: str) -> str:
-    """Return the path of a key server's page."""
-    return f"{key_manager_path(key_manager)}/key-servers/{quote(address, safe=':[]')}"
-
 
 def add_path(key_manager: str) -> str:
     """Return the path of the page that adds key servers to a key manager (uuid)."""
     return f"{key_manager_path(key_manager)}/key-servers/add"
-
-
-def survival_path(key_manager: str) -> str:
-    """Return the path of the page about the survival of a key manager's keys."""
-    return f"{key_manager_path(key_manager)}/survival"
 
 
 _OF_ITEMS: Final[Mapping[Subject, tuple[str, Callable[[Item], str]]]] = {
@@ -42,7 +24,7 @@ _OF_ITEMS: Final[Mapping[Subject, tuple[str, Callable[[Item], str]]]] = {
         lambda item: key_server_path(item.key_manager, item.identifier) if item.identifier else KEY_SERVERS,
     ),
     Subject.KEYS: ("/api/security/key-managers/-/key-survival", lambda item: survival_path(item.key_manager)),
-    Subject.CERTIFICATE: ("/api/security/certificates", lambda _: "/certificates"),
+    Subject.CERTIFICATE: ("/api/security/certificates", lambda _: CERTIFICATES),
 }
 """For each subject the call of the API that its page stands for, and the page's path."""
 

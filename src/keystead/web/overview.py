@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Final
 
 from keystead.core.attention.items import Severity, Subject
 from keystead.core.availability import PRIMARY, SERVER, void_nodes
+from keystead.core.console_paths import key_server_path
 from keystead.core.key_servers import MAX_PRIMARIES
 from keystead.core.keys.away import Away
 from keystead.core.model import State
-from keystead.web.links import key_server_path
 from keystead.web.rendering import counted, span
 from keystead.web.survival import server_name
 from keystead.web.survival_tables import more_domains, survives, unreadable, weakness

@@ -19,7 +19,7 @@ from keystead.service.context import Call
 from keystead.web.security import check_same_origin, check_token, form_token
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from datetime import datetime
 
     from keystead.core.sessions import Session
@@ -35,7 +35,10 @@ TOKEN_FIELD: Final = "form_token"  # noqa: S105 - a field's name
 
 @dataclass(slots=True)
 class PageRequest:
-    """A request of somebody who is logged in. ``token`` is the session's token, from the cookie."""
+    """A request of somebody who is logged in. ``token`` is the session's token, from the cookie.
+
+    ``needs`` are the calls of the API, method and path, that each page needs, by the page's path.
+    """
 
     http: Request
     services: Services
@@ -43,6 +46,7 @@ class PageRequest:
     session: Session
     token: str
     origin: str = ""
+    needs: Mapping[str, Collection[tuple[str, str]]] = field(default_factory=dict)
     form: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -60,6 +64,10 @@ class PageRequest:
     def may(self, method: str, path: str) -> bool:
         """Return True if the account may make this call of the API. Buttons and pages are shown by it."""
         return is_allowed(self.caller.role, method, path)
+
+    def may_open(self, path: str) -> bool:
+        """Return True if the account may make all calls that the page of this path needs."""
+        return all(self.may(*need) for need in self.needs[path])
 
     def require(self, method: str, path: str) -> None:
         """Raise 6 (403) unless the account may make this call of the API."""
@@ -82,7 +90,7 @@ class PageRequest:
         return is_confirmed(self.session, now)
 
     async def read_form(self) -> None:
-        """Read and check the form. Raises 6 (403) unless it came from one of our pages."""
+        """Read and check the form; see :func:`read_form`."""
         self.form = await read_form(self.http, self.token, self.origin)
 
 
@@ -90,7 +98,8 @@ async def read_form(http: Request, secret: str, origin: str) -> Mapping[str, str
     """Return the fields of a form that one of our pages sent. The text of a file is the value of its field.
 
     ``secret`` is the cookie's value that the form's token was made with. Raises 6 (403) for a form from elsewhere.
-    Raises 262200 (413) if it is too large, 262201 (408) if it is too slow, and an error if it is no form.
+    Raises 262200 (413) if it is too large, 262201 (408) if it is too slow, and an error if it is no form. Raises 262185
+    (400) for the character NUL: no form of ours has a use for it, and PostgreSQL cannot store it.
     """
     check_same_origin(http, origin)
     try:
@@ -101,6 +110,10 @@ async def read_form(http: Request, secret: str, origin: str) -> Mapping[str, str
     except MultiPartException:
         raise OntapError(errors.UNSUPPORTED_CONTENT) from None
     check_token(secret, http.url.path, fields.get(TOKEN_FIELD, ""))
+    for name, value in fields.items():
+        if "\0" in name + value:
+            reason = "it holds the character NUL, which no text has"
+            raise OntapError(errors.INVALID_VALUE, target=name, field=name, reason=reason)
     return fields
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from keystead.core import console_paths as paths
 from keystead.core.attention.items import Severity, Subject
 from keystead.web.security import THEME_COOKIE, THEMES
 
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from keystead.core.attention.items import Item
-    from keystead.web.declaration import Need
     from keystead.web.request import PageRequest
 
 ATTENTION: Final = "/api/support/attention"
@@ -27,7 +27,6 @@ class Place:
     path: str
     name: str
     icon: str
-    need: Need
     subjects: frozenset[Subject] | None = frozenset()
 
 
@@ -37,37 +36,19 @@ OF_HEALTH: Final = frozenset(
 """What is about the service itself."""
 
 PLACES: Final = (
-    Place("/", "Overview", "home", ("GET", ATTENTION), None),
-    Place(
-        "/key-servers",
-        "Key servers",
-        "server",
-        ("GET", "/api/security/key-managers"),
-        frozenset({Subject.KEY_SERVER}),
-    ),
-    Place("/keys", "Keys", "key", ("GET", "/api/security/key-managers"), frozenset({Subject.KEYS})),
-    Place(
-        "/certificates",
-        "Certificates",
-        "certificate",
-        ("GET", "/api/security/certificates"),
-        frozenset({Subject.CERTIFICATE}),
-    ),
-    Place("/survival", "Survival", "shield", ("GET", "/api/security/key-managers/-/key-survival")),
-    Place("/events", "Events", "pulse", ("GET", "/api/support/ems/events")),
-    Place("/audit", "Audit log", "log", ("GET", "/api/security/audit/messages"), frozenset({Subject.AUDIT})),
-    Place("/jobs", "Jobs", "work", ("GET", "/api/cluster/jobs")),
-    Place(
-        "/recovery",
-        "Recovery",
-        "life",
-        ("GET", "/api/security/key-manager-incarnation"),
-        frozenset({Subject.DESTRUCTION, Subject.UNCLAIMED_OBJECTS}),
-    ),
-    Place("/accounts", "Accounts", "who", ("GET", "/api/security/accounts")),
-    Place("/health", "Health", "life", ("GET", "/api/cluster/nodes"), OF_HEALTH),
-    Place("/sessions", "Sessions", "who", ("GET", "/api/cluster")),
-    Place("/developer", "For developers", "help", ("GET", "/api/cluster")),
+    Place("/", "Overview", "home", None),
+    Place(paths.KEY_SERVERS, "Key servers", "server", frozenset({Subject.KEY_SERVER})),
+    Place("/keys", "Keys", "key", frozenset({Subject.KEYS})),
+    Place(paths.CERTIFICATES, "Certificates", "certificate", frozenset({Subject.CERTIFICATE})),
+    Place(paths.SURVIVAL, "Survival", "shield"),
+    Place(paths.EVENTS, "Events", "pulse"),
+    Place("/audit", "Audit log", "log", frozenset({Subject.AUDIT})),
+    Place("/jobs", "Jobs", "work"),
+    Place(paths.RECOVERY, "Recovery", "life", frozenset({Subject.DESTRUCTION, Subject.UNCLAIMED_OBJECTS})),
+    Place(paths.ACCOUNTS, "Accounts", "who"),
+    Place(paths.HEALTH, "Health", "life", OF_HEALTH),
+    Place("/sessions", "Sessions", "who"),
+    Place("/developer", "For developers", "help"),
 )
 """The navigation. ``subjects`` None counts every item."""
 
@@ -111,7 +92,7 @@ async def shell(request: PageRequest, here: str, items: Iterable[Item] | None = 
 def _links(request: PageRequest, here: str, items: list[Item]) -> Iterable[Link]:
     """Yield the places that the account may open."""
     for place in PLACES:
-        if not request.may(*place.need):
+        if not request.may_open(place.path):
             continue
         counted = [item for item in items if place.subjects is None or item.subject in place.subjects]
         severities = Counter(item.severity for item in counted)

@@ -1,4 +1,4 @@
-"""keystead.api.description.served and page: the description is readable without login, and the page does nothing."""
+"""keystead.api.description.served and page: the description is readable without login, and runs its own script only."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import base64
 import gzip
 import hashlib
 import re
+import shlex
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ import pytest
 
 from keystead import __version__
 from keystead.api.description.openapi import document
-from keystead.api.description.page import page
+from keystead.api.description.page import curl_line, page
 from keystead.core import errors
 from tests.peers.asgi import assert_error
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 PAGES = ("/docs/api", "/docs/api/openapi.json")
 ANONYMOUS = {"authorization": None}
 BROWSER = ANONYMOUS | {"accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
-_VOID = {"meta", "wbr"}
+_VOID = {"meta", "wbr", "input"}
 _OPTIONAL = {"th"}  # HTML closes them by itself
 
 
@@ -73,15 +74,34 @@ async def test_the_document_is_the_document(api: Api) -> None:
     assert answer.body == document()
 
 
-@pytest.mark.parametrize("path", ["/docs/api", "/"])
-async def test_a_page_may_load_and_run_nothing(api: Api, path: str) -> None:
-    """Its policy allows its own style sheet by digest, and nothing else; no frame may hold it."""
-    answer = await api.admin.get(path, headers=BROWSER)
-    style = re.findall(r"<style>(.*?)</style>", answer.content.decode(), re.DOTALL)
-    digest = base64.b64encode(hashlib.sha256("".join(style).encode()).digest()).decode()
+def digest_of(element: str, content: bytes) -> str:
+    """Return the source that allows the text of the page's only element of this name. Source: CSP level 3, 2.3.1."""
+    (text,) = re.findall(f"<{element}>(.*?)</{element}>", content.decode(), re.DOTALL)
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+async def test_the_description_may_run_its_own_script_and_load_nothing(api: Api) -> None:
+    """Its policy allows its script and its style sheet by their digests, and nothing else; no frame may hold it."""
+    answer = await api.admin.get("/docs/api", headers=BROWSER)
     assert answer.headers["content-security-policy"] == (
-        f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        f"default-src 'none'; script-src {digest_of('script', answer.content)};"
+        f" style-src {digest_of('style', answer.content)}; base-uri 'none'; form-action 'none'; frame-ancestors 'none';"
+        " require-trusted-types-for 'script'; trusted-types 'none'"
     )
+
+
+async def test_the_start_page_may_load_and_run_nothing(api: Api) -> None:
+    """Its policy allows its own style sheet by digest, and nothing else; no frame may hold it."""
+    answer = await api.admin.get("/", headers=BROWSER)
+    assert answer.headers["content-security-policy"] == (
+        f"default-src 'none'; style-src {digest_of('style', answer.content)}; base-uri 'none'; form-action 'none';"
+        " frame-ancestors 'none'"
+    )
+
+
+@pytest.mark.parametrize("path", ["/docs/api", "/"])
+async def test_a_page_is_what_it_says_and_stays_out_of_frames(api: Api, path: str) -> None:
+    answer = await api.admin.get(path, headers=BROWSER)
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert answer.headers["x-frame-options"] == "DENY"
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
@@ -125,10 +145,10 @@ async def test_it_is_only_read(api: Api, path: str) -> None:
     assert_error(await api.admin.get(path, body={}, headers=ANONYMOUS), errors.BODY_NOT_ALLOWED)
 
 
-def test_the_page_is_well_formed_and_has_no_script_and_nothing_from_elsewhere(read: Reader) -> None:
-    """Every element is closed; no script, no image, no handler; links stay here."""
+def test_the_page_is_well_formed_and_has_nothing_from_elsewhere(read: Reader) -> None:
+    """Every element is closed; no image, no handler, no script from a file; links stay here."""
     assert read.open == []
-    assert not read.tags & {"script", "img", "link", "iframe", "object", "form", "base"}
+    assert not read.tags & {"img", "link", "iframe", "object", "form", "base"}
     for _, name, value in read.attributes:
         assert not name.startswith("on")
         assert name not in {"src", "style"}
@@ -151,6 +171,29 @@ def test_the_page_holds_every_operation_and_every_code(read: Reader) -> None:
         if method in {"get", "post", "patch", "delete"}
     ]
     assert {*said, *(f"e{kind.status}-{kind.code}" for kind in errors.TABLE)} <= set(read.identifiers)
+
+
+def test_what_needs_the_script_is_hidden_until_it_runs(read: Reader) -> None:
+    """The search, and one button for each operation."""
+    hidden = [tag for tag, name, _ in read.attributes if name == "hidden"]
+    buttons = [value for tag, name, value in read.attributes if (tag, name) == ("button", "data-curl")]
+    assert hidden == ["div"] + ["p"] * len(buttons)
+    operations = [value for tag, name, value in read.attributes if (tag, name) == ("details", "class")]
+    assert len(buttons) == len(operations) > 100
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "words"),
+    [
+        ("get", "/api/security/key-managers/{uuid}", []),
+        ("post", "/api/svm/svms", ["--header", "Content-Type: application/json", "--data", '{"name": "vs0"}']),
+    ],
+)
+def test_an_operation_as_curl(method: str, path: str, words: list[str]) -> None:
+    """A shell splits the line into what was meant. It names the account, and no password."""
+    line = curl_line(path, method, document()["paths"][path][method])
+    start = ["curl", "--user", "admin", "--request", method.upper()]
+    assert shlex.split(line) == [*start, *words, "{origin}" + path]
 
 
 async def test_a_browser_at_the_root_is_told_where_to_go(api: Api) -> None:

@@ -108,6 +108,20 @@ def test_an_event_for_a_webhook() -> None:
     assert body["log_message"] == of_event(EVENT, "node-1").text
 
 
+def test_a_link_comes_with_an_event() -> None:
+    """At the end of the text, also of a long one, or as a field of its own; without an address there is none."""
+    link = "https://keys.example.com/events"
+    long = replace(EVENT, log_message="x" * 2 * TEXT_LIMIT)
+    syslog_to = Destination(Log.EVENTS, "d", Protocol.TCP, "h", 1, facility="daemon")
+    assert fields(written(long, "n", syslog_to, link))["text"].endswith(f" See {link}")
+    webhook_to = replace(syslog_to, protocol=Protocol.WEBHOOK)
+    body = json.loads(written(EVENT, "n", webhook_to, link))
+    assert body["link"] == link
+    assert link not in body["log_message"]
+    assert "link" not in json.loads(written(EVENT, "n", webhook_to))
+    assert "See" not in fields(written(EVENT, "n", syslog_to))["text"]
+
+
 @pytest.mark.parametrize("text", ["a\nb", "\r\n<0>1 forged", "\x1b[31m", "\u2028x", "a\tb", '"]}'])
 def test_a_caller_forges_no_line(text: str) -> None:
     """A message is one line, whatever a record or event holds."""

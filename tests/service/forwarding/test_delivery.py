@@ -18,7 +18,7 @@ from keystead.core import events
 from keystead.core.forwarding import destinations as rules
 from keystead.core.forwarding.destinations import Destination, Log, Progress, Protocol
 from keystead.core.forwarding.filters import Filter, Rule
-from keystead.core.model import Certificate, CertificateType, Event, Node, Release, Role, Svm
+from keystead.core.model import Certificate, CertificateType, Event, KeyManager, Node, Release, Role, Svm
 from keystead.core.secret import Secret
 from keystead.forwarding import sender
 from keystead.forwarding.sender import NetworkSender
@@ -89,12 +89,14 @@ class World:
         await self.store.write(lambda tx: tx.add_events(found, events.MAX_EVENTS))
 
     @asynccontextmanager
-    async def delivering(self, node: str = "node-1", store: SqlStore | None = None) -> AsyncIterator[Delivery]:
+    async def delivering(
+        self, node: str = "node-1", store: SqlStore | None = None, console: str = ""
+    ) -> AsyncIterator[Delivery]:
         """Deliver until the block ends."""
         used, clock = store or self.store, SystemClock()
         leases = Leases(used, clock, node, LEASE_LENGTH, rests=True)
         out = NetworkSender(Outlets(EgressRules.parse(["127.0.0.0/8"])).open)
-        delivery = Delivery(used, leases, out, KEYRING, clock, self.metrics, node)
+        delivery = Delivery(used, leases, out, KEYRING, clock, self.metrics, node, console)
         delivery.start()
         try:
             yield delivery
@@ -253,6 +255,25 @@ async def test_filters_choose_events(world: World) -> None:
             await until(lambda: _cursor(world, made, 6))
     assert [index_of(each) for each in collector.messages] == [1, 3, 5]
     assert "km.test.debug: it is debug" in collector.messages[1]
+
+
+async def test_an_event_carries_the_link_to_its_page(world: World) -> None:
+    """Of the key manager of its SVM, at the origin that is set."""
+    key_manager = KeyManager("k1", None, enabled=True, client_certificate="", server_ca_certificates=())
+    values = {"vserver": "one", "address": "ks1:5696", "keyserver_status": "", "stage": "tls", "reason": "expired"}
+    lost = events.NOT_AVAILABLE.happened("node-1", SystemClock().now(), None, values)
+
+    def happen(tx: Transaction) -> None:
+        tx.add_key_manager(key_manager)
+        tx.add_events([lost], events.MAX_EVENTS)
+
+    collector = Collector()
+    await world.destination(collector.port, Log.EVENTS, filters=("important-events",))
+    await world.store.write(happen)
+    with collector.running():
+        async with world.delivering(console="https://keys.example.com"):
+            await until(lambda: len(collector.messages) >= 1)
+    assert collector.messages[0].endswith(" See https://keys.example.com/key-managers/k1/key-servers/ks1:5696")
 
 
 async def _cursor(world: World, of: Destination, index: int) -> bool:

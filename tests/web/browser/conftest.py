@@ -38,6 +38,16 @@ def shown(
         yield running
 
 
+@pytest.fixture(scope="session")
+def stage(
+    initialised: Installation, pki: Pki, pykmip_servers: list[Program], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[World]:
+    """A world that tests may change. It is shared: a test makes what it needs beside what others look at."""
+    installation = initialised.copy(tmp_path_factory.mktemp("stories") / "data")
+    with world(installation, pki, [server.address for server in pykmip_servers[2:4]]) as running:
+        yield running
+
+
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def _visits(chromium: Browser, shown: World) -> Visits:
     return Visits(chromium, shown.service.url)

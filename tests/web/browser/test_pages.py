@@ -35,6 +35,7 @@ MASKS: Final = (
     (r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "UUID"),
     (r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", "PEM"),
     (r"\d{4}-\d\d-\d\d \d\d:\d\d UTC", "TIME"),
+    (r"\d{4}-\d\d-\d\d", "DATE"),
     (r"\d\d [A-Z][a-z]{2} \d{4}(, \d\d:\d\d)?", "DAY"),
     (r"\d\d:\d\d:\d\d UTC", "CLOCK"),
     (r"\d+ (second|minute|hour|day)s?", "SPAN"),

@@ -8,26 +8,36 @@ import threading
 from typing import TYPE_CHECKING, Final
 
 import pytest
+import pytest_asyncio
 from playwright.async_api import async_playwright
 
 from keystead.web.security import COOKIE
 from tests.canaries import Canaries
 from tests.peers.certificates import client, server_context
 from tests.peers.keystead import PASSWORD
-from tests.web.browser.chromium import ARGUMENTS, PROGRAM, Visitor, in_browser
+from tests.web.browser.chromium import ARGUMENTS, PROGRAM, Visitor, Visits, in_browser
 from tests.web.browser.world import PATHS, install, make_key, page_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
+    from playwright.async_api import Browser
+
     from tests.peers.fixtures import Pki
-    from tests.web.browser.chromium import Visits
     from tests.web.browser.world import World
 
 pytestmark = [*in_browser, pytest.mark.long]
 
 MARKUP: Final = "<img src=x onerror=alert(1)><script>alert(2)</script>\"'>"
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def visits(chromium: Browser, stage: World) -> AsyncIterator[Visits]:
+    """Visitors of the world that tests may change."""
+    visits = Visits(chromium, stage.service.url)
+    yield visits
+    await visits.close()
 
 
 @contextlib.contextmanager
@@ -62,11 +72,11 @@ def hostile(pki: Pki, content: str, host: str) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
-async def test_a_form_of_a_foreign_page_does_nothing(visits: Visits, shown: World, pki: Pki, host: str) -> None:
+async def test_a_form_of_a_foreign_page_does_nothing(visits: Visits, stage: World, pki: Pki, host: str) -> None:
     """Also when the browser sends the cookie with it, as it does within a site."""
     visitor = await visits.visitor("admin")
     form = f"""<!doctype html><form method="post" action="{visitor.url}/keys/create">
-        <input name="key_manager" value="{shown.vs1}"><input name="type" value="vek"><input name="name" value="forged">
+        <input name="key_manager" value="{stage.vs1}"><input name="type" value="vek"><input name="name" value="forged">
         <button>Win a prize</button></form>"""
     with hostile(pki, form, host) as address:
         await visitor.page.goto(address)
@@ -76,8 +86,8 @@ async def test_a_form_of_a_foreign_page_does_nothing(visits: Visits, shown: Worl
     headers = await answer.request.all_headers()
     assert (COOKIE in headers.get("cookie", "")) == (host == "127.0.0.1")
     assert answer.status == (403 if host == "127.0.0.1" else 303)
-    with shown.service.client() as call:
-        assert call.get(f"/security/key-managers/{shown.vs1}/volume-keys?name=forged")["num_records"] == 0
+    with stage.service.client() as call:
+        assert call.get(f"/security/key-managers/{stage.vs1}/volume-keys?name=forged")["num_records"] == 0
 
 
 async def test_a_planted_cookie_opens_nothing(visits: Visits) -> None:
@@ -129,11 +139,11 @@ async def test_a_frame_stays_empty(visits: Visits, pki: Pki, host: str) -> None:
     assert any("frame-ancestors" in each for each in visitor.complaints)
 
 
-async def test_names_with_markup_are_text(visits: Visits, shown: World, pki: Pki) -> None:
+async def test_names_with_markup_are_text(visits: Visits, stage: World, pki: Pki) -> None:
     """Names of keys, tags, certificates and their subjects are shown as they are, and run nothing."""
     named = pki.client_ca.issue((), common_name=MARKUP[:64], purpose="client")
-    with shown.service.client() as call:
-        key = make_key(call, shown.vs1, MARKUP)
+    with stage.service.client() as call:
+        key = make_key(call, stage.vs1, MARKUP)
         uuid = install(call, MARKUP, "client", "vs1", named.certificate_pem, named.key_pem)
     visitor = await visits.visitor("admin")
     try:
@@ -141,12 +151,12 @@ async def test_names_with_markup_are_text(visits: Visits, shown: World, pki: Pki
         assert MARKUP in await visitor.text()
         await visitor.open("/certificates")
         assert MARKUP[:64] in await visitor.text()
-        for path in (f"/keys/{shown.vs1}/{key}", f"/certificates/{uuid}", *(page_of(each, shown) for each in PATHS)):
+        for path in (f"/keys/{stage.vs1}/{key}", f"/certificates/{uuid}", *(page_of(each, stage) for each in PATHS)):
             await visitor.open(path)
             assert await visitor.page.locator("img, script:not([src])").count() == 0, path
     finally:
-        with shown.service.client() as call:
-            call("DELETE", f"/security/key-managers/{shown.vs1}/volume-keys/{key}")
+        with stage.service.client() as call:
+            call("DELETE", f"/security/key-managers/{stage.vs1}/volume-keys/{key}")
             call("DELETE", f"/security/certificates/{uuid}")
     assert visitor.complaints == []
 
@@ -167,7 +177,7 @@ async def test_what_is_typed_by_mistake_is_text(visits: Visits) -> None:
     assert [each for each in visitor.complaints if "status of 4" not in each] == []
 
 
-async def test_secrets_stay_where_they_were_typed(shown: World, tmp_path: Path, pki: Pki) -> None:
+async def test_secrets_stay_where_they_were_typed(stage: World, tmp_path: Path, pki: Pki) -> None:
     """Passwords, private keys given and made: in no other page, in nothing that the browser keeps, in no log."""
     canaries, pages = Canaries(), []
     wrong, key = canaries.plant("wrong password"), client(pki.client_ca)
@@ -177,7 +187,7 @@ async def test_secrets_stay_where_they_were_typed(shown: World, tmp_path: Path, 
         context = await playwright.chromium.launch_persistent_context(
             tmp_path / "profile", executable_path=PROGRAM, args=[*ARGUMENTS], ignore_https_errors=True
         )
-        visitor = Visitor(shown.service.url, context, context.pages[0])
+        visitor = Visitor(stage.service.url, context, context.pages[0])
         await visitor.log_in("admin", password=wrong)
         await visitor.page.get_by_role("alert").wait_for()
         pages.append(await visitor.page.content())
@@ -194,10 +204,10 @@ async def test_secrets_stay_where_they_were_typed(shown: World, tmp_path: Path, 
         await visitor.submit("Make the request")
         canaries.plant("made key", await visitor.page.locator("pre code").nth(1).inner_text())
         for path in PATHS:
-            await visitor.open(page_of(path, shown))
+            await visitor.open(page_of(path, stage))
             pages.append(await visitor.page.content())
         await context.close()
     for number, page in enumerate(pages):
         assert canaries.search_bytes(page.encode(), f"page {number}") == []
-    kept = [tmp_path / "profile", shown.service.stdout, shown.service.stderr, shown.service.installation.data]
+    kept = [tmp_path / "profile", stage.service.stdout, stage.service.stderr, stage.service.installation.data]
     assert canaries.search_files(kept) == []

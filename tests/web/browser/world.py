@@ -10,8 +10,8 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
+from keystead.core.console_paths import key_server_path
 from keystead.testing.key_servers import KeyServers
-from keystead.web.links import key_server_path
 from keystead.web.pages import PAGES
 from tests.peers.certificates import DAY
 from tests.peers.keystead import PASSWORD, create_key

@@ -1,12 +1,14 @@
-"""The API's description as one HTML page with a style sheet, without scripts and without external resources.
+"""The API's description as one HTML page with a style sheet and a small script, without external resources.
 
-It is made once, only from the OpenAPI document. It never holds data of a request.
+It is made once, only from the OpenAPI document. It never holds data of a request. Without scripts it is complete, but
+has neither the search field nor the buttons that copy a call.
 """
 
 from __future__ import annotations
 
 import json
 import re
+import shlex
 from functools import cache
 from html import escape
 from pathlib import Path
@@ -19,10 +21,21 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 STYLE = Path(__file__).with_name("page.css").read_text()
+SCRIPT = Path(__file__).with_name("page.js").read_text()
+"""The page's only script. The policy of the page's answer allows it by its digest."""
+
 _METHODS = ("get", "post", "patch", "delete")
 _SHARED_FAMILY = 4  # the family of the codes that all resources share; ONTAP puts the family into the upper 16 bits
 _CODE, _BOLD, _LINK = re.compile(r"`([^`]+)`"), re.compile(r"\*\*([^*]+)\*\*"), re.compile(r"\[([^\]]+)\]\([^)]+\)")
 _WORD_END = re.compile(r"(?<=[._])(?=\w)")
+_SEARCH = (
+    '<div id="search" role="search" hidden><label for="wanted">Search by path, method, summary or error code</label>'
+    '<input id="wanted" type="search" autocomplete="off" spellcheck="false">'
+    '<span id="shown" role="status"></span></div>'
+)
+_COPY = (
+    '<p class="copy" hidden><button type="button" data-curl="{}">Copy as curl</button> <span role="status"></span></p>'
+)
 _GROUPS = (
     ("read", "Parameters of every GET"),
     ("list", "Parameters of lists"),
@@ -48,12 +61,19 @@ def page() -> str:
         '<li><a href="/docs/api/openapi.json">OpenAPI document</a></li></ul></nav>',
         f"<main><h1>{title}</h1>",
         f'<p class="soft">{escape(described["info"]["summary"])} Version {escape(described["info"]["version"])}.</p>',
-        *_conventions(described),
-        *(part for tag in tags for part in _section(described, tag)),
-        *_errors(described),
-        "</main></body></html>\n",
+        _SEARCH,
+        *_in_section(_conventions(described)),
+        *(part for tag in tags for part in _in_section(_section(described, tag))),
+        *_in_section(_errors(described)),
+        f"</main><script>{SCRIPT}</script></body></html>\n",
     ]
     return "".join(parts)
+
+
+def _in_section(parts: Iterable[str]) -> Iterator[str]:
+    yield "<section>"
+    yield from parts
+    yield "</section>"
 
 
 def _conventions(described: dict[str, Any]) -> Iterator[str]:
@@ -79,8 +99,10 @@ def _section(described: dict[str, Any], tag: dict[str, str]) -> Iterator[str]:
 
 def _operation(described: dict[str, Any], path: str, method: str, item: dict[str, Any]) -> Iterator[str]:
     said = item[method]
-    yield f'<details id="{said["operationId"]}"><summary><span class="method {method}">{method.upper()}</span>'
+    yield f'<details class="operation" id="{said["operationId"]}"><summary>'
+    yield f'<span class="method {method}">{method.upper()}</span>'
     yield f'<span class="path">{escape(path)}</span><span class="soft">{escape(said["summary"])}</span></summary>'
+    yield _COPY.format(escape(curl_line(path, method, said)))
     common = {group for group, _ in _GROUPS for reference in said["parameters"] if f"/{group}." in str(reference)}
     own = [*item.get("parameters", ()), *(each for each in said["parameters"] if "$ref" not in each)]
     if own:
@@ -106,11 +128,26 @@ def _parameters(found: Iterable[dict[str, Any]]) -> Iterator[str]:
     )
 
 
+def curl_line(path: str, method: str, said: dict[str, Any]) -> str:
+    """Return an operation as a command of curl, which asks for the password. ``said`` is its part of the document.
+
+    ``{origin}`` stands for the origin of the service; the script fills it in. The body is the first example, if any.
+    """
+    words = ["curl", "--user", "admin", "--request", method.upper()]
+    for example in _body_examples(said)[:1]:
+        words += ["--header", "Content-Type: application/json", "--data", json.dumps(example["value"])]
+    return shlex.join([*words, f"{{origin}}{path}"])
+
+
+def _body_examples(said: dict[str, Any]) -> list[dict[str, Any]]:
+    contents = said.get("requestBody", {}).get("content", {}).values()
+    return [example for content in contents for example in content.get("examples", {}).values()]
+
+
 def _body(said: dict[str, Any]) -> Iterator[str]:
-    for content in said.get("requestBody", {}).get("content", {}).values():
-        for example in content.get("examples", {}).values():
-            yield f"<h3>{escape(example['summary'])}</h3><p>{_inline(example['description'])}</p>"
-            yield _json(example["value"])
+    for example in _body_examples(said):
+        yield f"<h3>{escape(example['summary'])}</h3><p>{_inline(example['description'])}</p>"
+        yield _json(example["value"])
 
 
 def _answers(described: dict[str, Any], said: dict[str, Any]) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """``/docs/api`` and ``/docs/api/openapi.json``: the API's description, and ``/``: a page for browsers that leads there.
 
 No login is needed, because the pages are the same for every installation of a release. They hold no data of the
-installation or of a request. They run no script and load nothing (Content-Security-Policy).
+installation or of a request. They load nothing, and the description runs its own script only (Content-Security-Policy).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from keystead.api.body import declares_body, header
 from keystead.api.description.openapi import document
-from keystead.api.description.page import STYLE, page
+from keystead.api.description.page import SCRIPT, STYLE, page
 from keystead.api.description.start import START_PAGE
 from keystead.api.request import ALLOW
 from keystead.core import errors
@@ -95,6 +95,7 @@ def served(path: str, *, packed: bool) -> Static:
         *(((b"content-encoding", b"gzip"),) if packed else ()),
         (b"etag", tag),
         *_caching(path),
+        (b"content-security-policy", _POLICIES[path].encode()),
         *_SECURITY,
     )
     return Static(content, headers, tag)
@@ -107,13 +108,22 @@ def _caching(path: str) -> tuple[tuple[bytes, bytes], ...]:
 
 
 _HTML: Final[Mapping[str, Callable[[], str]]] = {PAGE: page, START: lambda: START_PAGE}
-_STYLE_DIGEST = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
+
+
+def _source(text: str) -> str:
+    """Return the source of a policy that allows this text alone."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+_ALL: Final = "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+_POLICIES: Final = {
+    PAGE: f"default-src 'none'; script-src {_source(SCRIPT)}; style-src {_source(STYLE)}; {_ALL};"
+    " require-trusted-types-for 'script'; trusted-types 'none'",
+    START: f"default-src 'none'; style-src {_source(STYLE)}; {_ALL}",
+    DOCUMENT: f"default-src 'none'; {_ALL}",
+}
+"""The Content-Security-Policy of each path: what a text allows is its digest, so nothing else runs or is styled."""
 _SECURITY: Final = (
-    (
-        b"content-security-policy",
-        f"default-src 'none'; style-src 'sha256-{_STYLE_DIGEST}'; base-uri 'none'; form-action 'none';"
-        " frame-ancestors 'none'".encode(),
-    ),
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"referrer-policy", b"no-referrer"),
     (b"x-content-type-options", b"nosniff"),

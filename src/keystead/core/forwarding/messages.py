@@ -65,10 +65,11 @@ def of_record(record: AuditRecord, node: str) -> Message:
     return Message(record.timestamp, node, record.index, _OF_STATES.get(record.state, 5), "audit", text)
 
 
-def of_event(event: Event, node: str) -> Message:
-    """Return the message of an event: its name and its sentence, as accounts of the cluster see it."""
+def of_event(event: Event, node: str, link: str = "") -> Message:
+    """Return the message of an event: its name and its sentence, as accounts of the cluster see it, and the link."""
     text = cleaned(f"{event.name}: {events.sentence(event, whole_cluster=True)}", TEXT_LIMIT)
-    return Message(event.time, node, event.index, _SEVERITIES.get(event.severity, 5), event.name, text)
+    severity = _SEVERITIES.get(event.severity, 5)
+    return Message(event.time, node, event.index, severity, event.name, f"{text} See {link}" if link else text)
 
 
 def syslog(message: Message, facility: str) -> bytes:
@@ -80,8 +81,8 @@ def syslog(message: Message, facility: str) -> bytes:
     return f"{head} {_word(message.id, 32)} {data} {message.text}".encode(errors="replace")
 
 
-def webhook(event: Event, node: str) -> bytes:
-    """Return the body of a webhook's request: JSON with the names of ``/support/ems/events``."""
+def webhook(event: Event, node: str, link: str = "") -> bytes:
+    """Return the body of a webhook's request: JSON with the names of ``/support/ems/events``, and the link if any."""
     body = {
         "node": {"name": node, "uuid": event.node},
         "index": event.index,
@@ -90,17 +91,21 @@ def webhook(event: Event, node: str) -> bytes:
         "parameters": [{"name": name, "value": value} for name, value in events.shown(event, whole_cluster=True)],
         "log_message": of_event(event, node).text,
         "source": events.SOURCE,
+        **({"link": link} if link else {}),
     }
     return json.dumps(body, separators=(",", ":")).encode()
 
 
-def written(found: AuditRecord | Event, node: str, destination: Destination) -> bytes:
-    """Return what is sent to a destination. ``node`` is the name of the node that wrote it."""
+def written(found: AuditRecord | Event, node: str, destination: Destination, link: str = "") -> bytes:
+    """Return what is sent to a destination. ``node`` is the name of the node that wrote it.
+
+    ``link`` is the URL of the console's page that explains an event; empty for none.
+    """
     if not isinstance(found, Event):
         return syslog(of_record(found, node), destination.facility)
     if destination.protocol is Protocol.WEBHOOK:
-        return webhook(found, node)
-    return syslog(of_event(found, node), destination.facility)
+        return webhook(found, node, link)
+    return syslog(of_event(found, node, link), destination.facility)
 
 
 def _word(text: str, limit: int) -> str:

@@ -21,6 +21,7 @@ import structlog
 
 from keystead.service.announcing import add_events
 from keystead.service.audit.first_reads import first_reads
+from keystead.service.failures import retrieve_failure
 from keystead.service.ports.cluster import AccountRows, AuditRows, ClusterRows, EventRows
 from keystead.service.ports.keys import KeyRows
 from keystead.service.ports.store import StoreError
@@ -123,7 +124,7 @@ class ReadAudit:
             raise StoreError("reads are not recorded any more")
         record = self._audit.read(call, key.key_id, secrets.token_hex(8), svm=key.svm)
         kept: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        kept.add_done_callback(_mark_retrieved)
+        kept.add_done_callback(retrieve_failure)
         self._waiting.append(_Waiting(key, record, not call.caller.has_read_keys, kept))
         self._wake.set()
         return kept
@@ -246,9 +247,3 @@ class ReadAudit:
         if records := self._audit.unrecorded(tx, piece.records):
             self._audit.append(tx, *records)
         add_events(tx, announced)
-
-
-def _mark_retrieved(kept: asyncio.Future[bool]) -> None:
-    """Retrieve the exception of a future, because asyncio logs exceptions that nobody retrieves."""
-    if not kept.cancelled():
-        kept.exception()

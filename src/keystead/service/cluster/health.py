@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from keystead.service.cluster.info import with_up
 from keystead.service.cluster.leases import KEEPER
+from keystead.service.failures import retrieve_failure
 from keystead.service.loading import incarnation_of
 from keystead.service.ports.cluster import AccountRows, IncarnationRows, LeaseRows, NodeRows
 from keystead.service.ports.configuration import KeyManagerRows
-from keystead.service.ports.store import StoreError
+from keystead.service.ports.store import SchemaError, StorageError, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,7 +26,17 @@ if TYPE_CHECKING:
     from keystead.service.ports.store import Store
 
 READY_S = 1.0
-"""Seconds that a database may take to answer. A slower database is not ready."""
+"""Seconds that a database may take to answer a read. A slower database is not ready."""
+
+COMMIT_S = 3.0
+"""Seconds that a database may take to commit. A slower database is not ready."""
+
+PROVE_COMMIT_S = 10.0
+"""Seconds for which one commit proves that the database commits."""
+
+NOT_READ = "the database does not answer"
+NOT_THIS_RELEASE = "the database's schema is not this release's"
+NOT_COMMITTED = "the database commits nothing"
 
 
 class Rows(KeyManagerRows, AccountRows, NodeRows, LeaseRows, IncarnationRows, Protocol):
@@ -35,15 +47,15 @@ class Rows(KeyManagerRows, AccountRows, NodeRows, LeaseRows, IncarnationRows, Pr
 class HealthView:
     """The state of the cluster and of the node that answers, at ``time``.
 
-    ``keeper`` is the lease of the node that keeps keys, None if there was none yet. ``ready`` is what
-    :meth:`Health.ready` returns. ``listener`` is None for a process without one.
+    ``keeper`` is the lease of the node that keeps keys, None if there was none yet. ``not_ready`` is what
+    :meth:`Health.not_ready` returns. ``listener`` is None for a process without one.
     """
 
     nodes: tuple[Node, ...]
     keeper: Lease | None
     incarnation: Incarnation
     own: NodeFacts
-    ready: bool
+    not_ready: str
     listener: ListenerFacts | None
     time: datetime
 
@@ -70,16 +82,31 @@ class Health:
         """A function that tells of the listener, once there is one."""
         self.telemetry = telemetry
         self.metrics_public = metrics_public
+        self._proof: asyncio.Task[None] | None = None
+        self._proved_until = -math.inf
 
-    async def ready(self) -> bool:
-        """Return True if the database answers in time, with this release's schema, and all that every call reads."""
+    async def not_ready(self) -> str:
+        """Return why this node cannot serve calls, in words that anybody may read; empty if it can.
+
+        It can if the database answers in time, with this release's schema and all that every call reads, and if it
+        commits. That it commits may be known from a commit up to ``PROVE_COMMIT_S`` ago.
+        """
         try:
             async with asyncio.timeout(READY_S):
                 await self._store.check()
                 await self._store.read(lambda tx: (tx.account(""), tx.key_manager("")))
+        except SchemaError:
+            return NOT_THIS_RELEASE
         except (StoreError, TimeoutError):
-            return False
-        return True
+            return NOT_READ
+        try:
+            async with asyncio.timeout(COMMIT_S):
+                await self._prove_commit()
+        except StorageError as failure:
+            return f"{NOT_COMMITTED}: {failure.reason}"
+        except (StoreError, TimeoutError):
+            return NOT_COMMITTED
+        return ""
 
     async def view(self, call: Call) -> HealthView:
         """Return the state of the cluster and of this node.
@@ -93,4 +120,20 @@ class Health:
 
         nodes, keeper, incarnation = await self._store.read(read)
         listener = self.listener() if self.listener else None
-        return HealthView(nodes, keeper, incarnation, self._facts(), await self.ready(), listener, self._clock.now())
+        not_ready = await self.not_ready()
+        return HealthView(nodes, keeper, incarnation, self._facts(), not_ready, listener, self._clock.now())
+
+    async def _prove_commit(self) -> None:
+        """Commit the row of this node as it is, unless that was just done. Raises StoreError.
+
+        All callers wait for one commit, so that a database that hangs is not given one by each. A caller whose time is
+        over does not end it for the others.
+        """
+        if self._clock.monotonic() < self._proved_until:
+            return
+        if self._proof is None or self._proof.done():
+            node = self._facts().uuid
+            self._proof = asyncio.create_task(self._store.write(lambda tx: tx.touch_node(node)))
+            self._proof.add_done_callback(retrieve_failure)
+        await asyncio.shield(self._proof)
+        self._proved_until = self._clock.monotonic() + PROVE_COMMIT_S

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Protocol
 from keystead.core.forwarding.destinations import Log, cursors_in, skipped
 from keystead.core.forwarding.filters import SYSTEM_DEFINED
 from keystead.core.forwarding.messages import written
+from keystead.core.forwarding.pages import page_path
 from keystead.core.model import AuditRecord, Event
 from keystead.service.ports.cluster import NodeRows
+from keystead.service.ports.configuration import KeyManagerRows
 from keystead.service.ports.forwarding import DestinationRows, LogRows
 
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from keystead.core.forwarding.destinations import Destination
 
 
-class Rows(DestinationRows, LogRows, NodeRows, Protocol):
+class Rows(DestinationRows, LogRows, NodeRows, KeyManagerRows, Protocol):
     """The rows that this module reads."""
 
 
@@ -63,8 +65,8 @@ class Batch:
         return cursors
 
 
-def next_batch(tx: Rows, destination: Destination, most: int) -> Batch:
-    """Return the next ``most`` entries for a destination.
+def next_batch(tx: Rows, destination: Destination, most: int, console: str = "") -> Batch:
+    """Return the next ``most`` entries for a destination. ``console`` is the origin for links to pages, or empty.
 
     Nodes' logs are merged by time. The order within a node is always that of its log, whatever its clock did.
     """
@@ -77,20 +79,29 @@ def next_batch(tx: Rows, destination: Destination, most: int) -> Batch:
     found = [*islice(merge(*(read(node, cursor, most) for node, cursor in behind), key=time), most)]
     return Batch(
         cursors=cursors,
-        entries=_entries(tx, destination, found) if found else (),
+        entries=_entries(tx, destination, found, console) if found else (),
         dropped=dropped,
         waiting=sum(heads.values()) - sum(cursors.values()),
         more=len(found) == most,
     )
 
 
-def _entries(tx: Rows, destination: Destination, found: Sequence[AuditRecord | Event]) -> tuple[Entry, ...]:
+def _entries(
+    tx: Rows, destination: Destination, found: Sequence[AuditRecord | Event], console: str
+) -> tuple[Entry, ...]:
     names = {node.uuid: node.name for node in tx.nodes()}
     chosen = [each for each in (*SYSTEM_DEFINED, *tx.event_filters()) if each.name in destination.filters]
 
     def message(of: AuditRecord | Event) -> bytes | None:
         if isinstance(of, Event) and not any(each.includes(of) for each in chosen):
             return None
-        return written(of, names.get(of.node, of.node), destination)
+        link = _link(tx, of, console) if console and isinstance(of, Event) else ""
+        return written(of, names.get(of.node, of.node), destination, link)
 
     return tuple(Entry(each.node, each.index, message(each)) for each in found)
+
+
+def _link(tx: Rows, event: Event, console: str) -> str:
+    """Return the URL of the page that explains an event."""
+    key_manager = tx.key_manager_of(event.svm.uuid if event.svm else None)
+    return f"{console}{page_path(event, key_manager.uuid if key_manager else '')}"

@@ -89,7 +89,10 @@ class _Course:
 
 
 class Delivery:
-    """The delivery of this process from :meth:`start` to :meth:`close`. Belongs to one event loop."""
+    """The delivery of this process from :meth:`start` to :meth:`close`. Belongs to one event loop.
+
+    ``console`` is the origin of the console, for a link in each message of an event; empty for no links.
+    """
 
     def __init__(
         self,
@@ -100,6 +103,7 @@ class Delivery:
         clock: Clock,
         telemetry: DeliveryTelemetry,
         node: str,
+        console: str = "",
     ) -> None:
         self._store = store
         self._leases = leases
@@ -108,6 +112,7 @@ class Delivery:
         self._clock = clock
         self._telemetry = telemetry
         self._node = node
+        self._console = console
         self._held: HeldLease | None = None
         self._take_at = 0.0
         self._courses: dict[tuple[Log, str], _Course] = {}
@@ -177,7 +182,7 @@ class Delivery:
     async def _deliver_some(self, log_: Log, name: str, course: _Course) -> bool:
         """Send the next messages, and store how far this came. Return True if more wait."""
         most = AT_ONCE_AFTER_FAILURE if course.backoff.pause_s else AT_ONCE
-        planned = await self._store.read(lambda tx: _plan(tx, log_, name, most))
+        planned = await self._store.read(lambda tx: _plan(tx, log_, name, most, self._console))
         if planned is None:
             return False
         destination, batch, messages = planned.destination, planned.batch, planned.batch.messages
@@ -249,11 +254,11 @@ class Delivery:
         return True
 
 
-def _plan(tx: Rows, log_: Log, name: str, most: int) -> Planned | None:
+def _plan(tx: Rows, log_: Log, name: str, most: int, console: str) -> Planned | None:
     destination = tx.destination(log_, name)
     if destination is None:
         return None
-    batch = batches.next_batch(tx, destination, most)
+    batch = batches.next_batch(tx, destination, most, console)
     if not batch.messages:
         return Planned(destination, batch, (), None)
     trusted: Sequence[Certificate] = tx.page(Certificate, Page().within(svm_uuid=None, type=CertificateType.SERVER_CA))

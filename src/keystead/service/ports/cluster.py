@@ -71,6 +71,10 @@ class NodeRows(Protocol):
         """Note that a node's process starts: what it observed before does not count until it is heard."""
         ...
 
+    def touch_node(self, uuid: str) -> None:
+        """Store a node's row as it is: a commit that changes nothing."""
+        ...
+
     def hear_node(self, uuid: str, time: datetime) -> None:
         """Note that a node's process runs, and has looked at all of its key servers since it started."""
         ...

@@ -48,6 +48,10 @@ class StoreError(Exception):
     """The store could not do what was asked: the database is away, damaged or too busy for longer than is allowed."""
 
 
+class SchemaError(StoreError):
+    """The database does not have this release's schema. The text says what to do."""
+
+
 class StorageError(StoreError):
     """A failure of the storage below the database: it is full, or broken. ``reason`` says which. Nothing was stored."""
 

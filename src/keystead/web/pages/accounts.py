@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from keystead.core import errors
 from keystead.core.accounts import PASSWORD, AccountChange, methods_of
+from keystead.core.console_paths import ACCOUNTS
 from keystead.core.errors import OntapError
 from keystead.core.model import Role
 from keystead.core.secret import Secret
 from keystead.service.ports.page import Page as Slice
 from keystead.web.accounts import (
-    ACCOUNTS,
     account_path,
     account_rows,
     method_words,

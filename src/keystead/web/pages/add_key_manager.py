@@ -8,6 +8,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from keystead.core.console_paths import KEY_SERVERS
 from keystead.core.errors import OntapError
 from keystead.core.key_servers import MAX_PRIMARIES
 from keystead.core.model import CertificateType
@@ -16,7 +17,6 @@ from keystead.web.certificates import shown_again
 from keystead.web.declaration import Page
 from keystead.web.diagnosis import diagnosis
 from keystead.web.independence import together
-from keystead.web.links import KEY_SERVERS
 from keystead.web.pages.add_key_servers import STORE
 from keystead.web.pages.key_servers import EXTERNAL
 from keystead.web.refusing import refusal

@@ -8,6 +8,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
+from keystead.core.console_paths import KEY_SERVERS, key_server_path
 from keystead.core.errors import OntapError
 from keystead.core.key_servers import MAX_PRIMARIES
 from keystead.service.cluster.svms import about_svm
@@ -15,7 +16,7 @@ from keystead.web.certificates import shown_again
 from keystead.web.declaration import Page
 from keystead.web.diagnosis import diagnosis
 from keystead.web.independence import together
-from keystead.web.links import KEY_SERVERS, add_path, key_server_path
+from keystead.web.links import add_path
 from keystead.web.pages.key_servers import API, API_SERVERS, EXTERNAL
 from keystead.web.refusing import refusal
 from keystead.web.rendering import page, redirect

@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from keystead.core.certificates.facts import certificate_facts
+from keystead.core.console_paths import CERTIFICATES
 from keystead.core.errors import OntapError
 from keystead.core.model import CertificateType
 from keystead.web.certificates import (
-    CERTIFICATES,
     HORIZON,
     TICKS,
     TYPES,

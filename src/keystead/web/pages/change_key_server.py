@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from keystead.core.console_paths import KEY_SERVERS, key_server_path
 from keystead.core.errors import OntapError
 from keystead.service.cluster.svms import about_svm
 from keystead.web.certificates import shown_again
 from keystead.web.declaration import Page
-from keystead.web.links import KEY_SERVERS, key_server_path
 from keystead.web.pages.key_servers import API_SERVER, EXTERNAL, ONE, about, stored
 from keystead.web.refusing import refusal
 from keystead.web.rendering import page, redirect

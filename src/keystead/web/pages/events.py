@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from keystead.core.console_paths import EVENTS
 from keystead.web.declaration import Page
-from keystead.web.events import EVENTS, SEVERITIES, event_page, event_row, event_values, older_events
+from keystead.web.events import SEVERITIES, event_page, event_row, event_values, older_events
 from keystead.web.lists import AFTER
 from keystead.web.rendering import page
 from keystead.web.shell import shell

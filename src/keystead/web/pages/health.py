@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from keystead.core.console_paths import HEALTH
 from keystead.web.declaration import Page
-from keystead.web.health import HEALTH, checks, headline, node_rows
+from keystead.web.health import checks, headline, node_rows
 from keystead.web.rendering import page
 from keystead.web.shell import ATTENTION, OF_HEALTH, shell
 

@@ -6,13 +6,13 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from keystead.core import errors
+from keystead.core.console_paths import KEY_SERVERS, key_server_path
 from keystead.core.errors import OntapError
 from keystead.core.key_servers import find
 from keystead.core.server_address import ServerAddress
 from keystead.service.cluster.svms import about_svm
 from keystead.web.declaration import Page
 from keystead.web.key_servers import PAGE, SHOWN_OUTAGES, manager_rows, server_rows, server_view
-from keystead.web.links import KEY_SERVERS, key_server_path
 from keystead.web.lists import first_row
 from keystead.web.rendering import page
 from keystead.web.shell import shell

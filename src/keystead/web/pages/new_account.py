@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from keystead.core.accounts import CERTIFICATE, PASSWORD
+from keystead.core.console_paths import ACCOUNTS
 from keystead.core.errors import OntapError
 from keystead.service.ports.page import Page as Slice
-from keystead.web.accounts import ACCOUNTS, METHODS, account_path, all_role_names, new_account
+from keystead.web.accounts import METHODS, account_path, all_role_names, new_account
 from keystead.web.declaration import Page
 from keystead.web.refusing import refusal
 from keystead.web.rendering import page, redirect

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, Final
 from keystead.core import errors
 from keystead.core.certificates.making import NewRequest
 from keystead.core.certificates.subjects import AlternativeNames, dns_name, ip_address
+from keystead.core.console_paths import CERTIFICATES
 from keystead.core.errors import OntapError
 from keystead.core.model import CertificateType
-from keystead.web.certificates import CERTIFICATES, INSTALLABLE, certificate_path, new_certificate, shown_again
+from keystead.web.certificates import INSTALLABLE, certificate_path, new_certificate, shown_again
 from keystead.web.declaration import Page
 from keystead.web.refusing import refusal
 from keystead.web.rendering import page, redirect

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from keystead.core import errors
+from keystead.core.console_paths import RECOVERY
 from keystead.core.errors import OntapError
 from keystead.core.errors.remedies import advice_of
 from keystead.core.keys.creating import NAME_LIMIT
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from keystead.web.request import PageRequest
     from keystead.web.ways import Ways
 
-RECOVERY: Final = "/recovery"
 INCARNATION: Final = "/api/security/key-manager-incarnation"
 OBJECTS: Final = "/api/security/key-managers/{}/unclaimed-objects"
 CONFIRM: Final = "/api/security/key-managers/{}/key-servers/{}/confirm"

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from keystead.core.console_paths import KEY_SERVERS
 from keystead.core.errors import OntapError
 from keystead.core.key_servers import MAX_PRIMARIES
 from keystead.service.cluster.svms import about_svm
 from keystead.web.declaration import Page
-from keystead.web.links import KEY_SERVERS, add_path
+from keystead.web.links import add_path
 from keystead.web.lists import invalid
 from keystead.web.pages.key_servers import API, API_SERVER, EXTERNAL, ONE, about, of_path, stored
 from keystead.web.refusing import refusal

@@ -10,10 +10,11 @@ import shlex
 from typing import TYPE_CHECKING, Final
 
 from keystead.core import errors
+from keystead.core.console_paths import CERTIFICATES
 from keystead.core.errors import OntapError
 from keystead.core.key_managers import CertificateName, KeyManagerChange, has_same_key_pair
 from keystead.core.model import CertificateType
-from keystead.web.certificates import CERTIFICATES, certificate_path, new_certificate, shown_again
+from keystead.web.certificates import certificate_path, new_certificate, shown_again
 from keystead.web.declaration import Page
 from keystead.web.refusing import refusal
 from keystead.web.rendering import page, redirect

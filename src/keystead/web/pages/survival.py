@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from starlette.responses import Response as Answered
 
+from keystead.core.console_paths import SURVIVAL, survival_path
 from keystead.core.errors import OntapError
 from keystead.core.keys.report import ReportKind
 from keystead.core.query.where import Condition, Op, Order
@@ -14,7 +15,6 @@ from keystead.service.ports.page import Page as Slice
 from keystead.web.declaration import Page
 from keystead.web.jobs import job_line
 from keystead.web.keys import key_path
-from keystead.web.links import survival_path
 from keystead.web.refusing import refusal
 from keystead.web.rendering import page, redirect
 from keystead.web.security import HEADERS, NO_STORE
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
     from keystead.web.request import PageRequest
     from keystead.web.ways import Ways
 
-SURVIVAL: Final = "/survival"
 JOBS_SHOWN: Final = 5
 REPORTS_SHOWN: Final = 10
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import pytest_asyncio
 
+from keystead.core.console_paths import key_server_path
 from keystead.testing.key_servers import KeyServers
-from keystead.web.links import key_server_path
 from tests.web.browser.chromium import Visits, in_browser
 from tests.web.browser.world import QUICK, make_key, make_svm, settled
 

@@ -23,6 +23,7 @@ from keystead.core.errors import OntapError
 from keystead.core.keys.model import KeyState, KeyType
 from keystead.core.keys.reading import Explanation, check_readable
 from keystead.service.cluster.svms import about_svm
+from keystead.service.failures import retrieve_failure
 
 if TYPE_CHECKING:
     from keystead.core.keys.model import Key
@@ -181,5 +182,4 @@ class KeyReader:
     def _ended(self, version: tuple[str, int], task: asyncio.Task[Fetched]) -> None:
         """Forget a fetch that has ended, so that the next read of this version begins a new one."""
         del self._fetching[version]
-        if not task.cancelled():
-            task.exception()  # so that asyncio does not report it if all callers were cancelled
+        retrieve_failure(task)  # all callers may have been cancelled
