@@ -15,22 +15,26 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from dataclasses import Field
 
 ENVIRONMENT_PREFIX = "KEYSTEAD_"
 FILE_NAME = "keystead.toml"
 DEFAULT_DATA = Path("keystead-data")
 MOVED = {
-    "key_recovery_days": "is the cluster's: `keystead security key-manager config modify --key-recovery-days` sets it"
+    "fail_closed": "is `offline_reads_s = 0`",
+    "key_recovery_days": "is the cluster's: `keystead security key-manager config modify --key-recovery-days` sets it",
 }
-"""Names that were settings, with the place where the value is now."""
+"""Names that were settings, with what replaces them."""
 
 
 class SettingsError(Exception):
     """A setting cannot be used. The text names the setting and its source."""
 
 
-def _setting(help_: str, default: Any, *, secret: bool = False, flag: bool = False, most: int | None = None) -> Any:
-    metadata = {"help": help_, "secret": secret, "flag": flag, "most": most}
+def _setting(
+    help_: str, default: Any, *, secret: bool = False, flag: bool = False, least: int = 1, most: int | None = None
+) -> Any:
+    metadata = {"help": help_, "secret": secret, "flag": flag, "least": least, "most": most}
     return field(default=default, metadata=metadata, repr=not secret)
 
 
@@ -105,11 +109,12 @@ class Settings:
         "Seconds between two full probes of a watched key server that answers. The checks between them are light.", 60
     )
     cached_keys: int = _setting("Keys whose material a node keeps in memory, so that they can be read again.", 100_000)
-    fail_closed: bool = _setting(
-        "If `true`, no key is read while the database is unavailable or answers too late. If `false`, keys in memory"
-        " are still read, and their audit records wait on the node's disk. A key that another node retired in the last"
-        " minute before the database failed may be among them. A key that this node retired is not read.",
-        default=False,
+    offline_reads_s: int = _setting(
+        "Seconds for which keys in memory are still read while the database is unavailable or answers too late. Their"
+        " audit records wait on the node's disk. So a key that another node retired, or an account that it locked, is"
+        " served at most that long. A node that is alone has no such limit. With `0`, no key is read then.",
+        60,
+        least=0,
     )
     simulate_metrocluster: bool = _setting(
         "For tests of clients: whether the cluster counts as a MetroCluster, in which SVMs have no key managers of"
@@ -172,7 +177,7 @@ def load(flags: Mapping[str, Any], environment: Mapping[str, str] = os.environ) 
     values: dict[str, Any] = {}
     for source, table in (("file", from_file), ("environment", from_environment), ("flag", given)):
         for name, value in table.items():
-            values[name] = _converted(name, known[name].default, value, source, known[name].metadata["most"])
+            values[name] = _converted(known[name], value, source)
     return Settings(**values)
 
 
@@ -214,8 +219,9 @@ def _has_password(database: object) -> bool:
     return ":" in user or "password=" in rest.partition("?")[2]
 
 
-def _converted(name: str, default: object, value: Any, source: str, most: int | None) -> Any:
+def _converted(setting: Field[Any], value: Any, source: str) -> Any:
     """Convert a raw value to the type of the setting's default. Raises SettingsError."""
+    name, default = setting.name, setting.default
     where = f"{ENVIRONMENT_PREFIX}{name.upper()}" if source == "environment" else f"{source} setting {name!r}"
     if isinstance(default, tuple):
         parts = value.split(",") if isinstance(value, str) else value
@@ -227,8 +233,9 @@ def _converted(name: str, default: object, value: Any, source: str, most: int | 
             raise SettingsError(f"{where}: true or false is expected")
         return str(value).lower() == "true"
     if isinstance(default, int):
-        if isinstance(value, bool) or not str(value).isascii() or not str(value).isdecimal() or int(value) < 1:
-            raise SettingsError(f"{where}: a positive whole number is expected")
+        least, most = setting.metadata["least"], setting.metadata["most"]
+        if isinstance(value, bool) or not str(value).isascii() or not str(value).isdecimal() or int(value) < least:
+            raise SettingsError(f"{where}: a {'positive ' if least else ''}whole number is expected")
         if most is not None and int(value) > most:
             raise SettingsError(f"{where}: {most} at most is expected")
         return int(value)

@@ -155,7 +155,7 @@ async def test_a_credential() -> None:
 
 BROKEN: dict[str, tuple[Any, str]] = {
     "silent": (testing.silence, "no_answer"),
-    "slow": (testing.drip(0.005), "no_answer"),
+    "slow": (testing.drip(SHORT_S / 40), "no_answer"),
     "closed": (testing.close, "connection_closed"),
     "reset": (testing.reset, "connection_closed"),
     "half of it": (testing.truncate, "connection_closed"),

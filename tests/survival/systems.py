@@ -57,6 +57,7 @@ from keystead.service.keys.reading.retrieve import KeyReader
 from keystead.service.keys.topology import Endpoints
 from keystead.service.keys.writing.create import KeyWriter
 from keystead.service.keys.writing.descriptors import Describer
+from keystead.service.offline import OfflineReads
 from keystead.service.ports.store import StoreError
 from keystead.service.probing.observations import Observations
 from keystead.service.probing.prober import ServerProber
@@ -85,6 +86,7 @@ READER: Final = Call(Caller("reader", Role.KEY_READER, "192.0.2.1"), "POST", "/a
 TIMEOUT_S: Final = 2
 GRACE_S: Final = 0.1
 CACHED: Final = 2
+OFFLINE_S: Final = 60
 ROUNDS: Final = 12
 """After so many rounds a keeper that still changes something will not come to rest."""
 
@@ -129,7 +131,8 @@ class Process:
         )
         self.rounds = KeyRounds(context, Leases(store, clock, self.uuid), parts)
         spool = ReadSpool(data / f"{self.uuid}.spool", home.keyring.mac)
-        self.reads = ReadAudit(store, self.audit, spool, clock, self.uuid)
+        offline = OfflineReads(store, clock, self.uuid, OFFLINE_S)
+        self.reads = ReadAudit(store, self.audit, spool, clock, self.uuid, offline)
         fetcher = Fetcher(store, objects, endpoints, clock, self.uuid)
         self.reader = KeyReader(store, fetcher, KeyCache(CACHED), self.reads)
         guard = RemovalGuard(store, objects, endpoints, clock)

@@ -12,6 +12,7 @@ from uuid import uuid4
 import pytest
 
 from keystead import web
+from keystead.core import events
 from keystead.core.model import Access, Account, CustomRole, Observation, PeerCertificate, Privilege, State
 from keystead.testing.faults import FAULTS
 from tests.web.commands import check_commands
@@ -329,6 +330,30 @@ async def test_a_server_that_there_is_not(site: Site, browser: Browser, machines
         await browser.open("/sessions")
         if browser.page and "/logout" in forms(browser.page):
             await browser.submit("/logout")
+
+
+async def test_a_server_that_was_removed(site: Site, browser: Browser, machines: KeyServers) -> None:
+    """The path of its page leads to its events, and to no others."""
+    manager = await site.key_manager_of(machines, 0, 1)
+    gone, other = machines[0].address, machines[1].address
+    answer = await site.admin.delete(f"/api/security/key-managers/{manager}/key-servers/{gone}")
+    assert answer.status == 200
+
+    def report(tx: Transaction) -> None:
+        (node,) = tx.nodes()
+        values = {"vserver": "cluster"}
+        tx.add_events(
+            [events.AVAILABLE.happened(node.uuid, NOON, None, {**values, "address": each}) for each in (gone, other)],
+            1000,
+        )
+
+    await site.open_.store.write(report)
+    page = await browser.log_in(url=path_of(manager, gone))
+    assert page.status == 404
+    (link,) = re.findall(r'href="(/events\?text=[^"]*)"', page.content.decode())
+    shown = (await browser.open(link)).content.decode()
+    assert gone in shown
+    assert other not in shown
 
 
 async def test_texts_are_shown_as_text(site: Site, browser: Browser, machines: KeyServers) -> None:

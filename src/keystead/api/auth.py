@@ -61,7 +61,7 @@ class Authentication:
         if chain and not credential:
             return await self._certificate_logins.authenticate(chain, location)
         name, password = read_basic(credential)
-        # A remembered credential is enough here if the database fails. A node that fails closed still reads no key.
+        # A remembered credential is enough here while the database is away.
         recall = scope["path"] == METRICS or is_retrieval(scope["path"])
         return await self._logins.authenticate(name, password, location, recall=recall)
 

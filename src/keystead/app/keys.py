@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from keystead.monitor.metrics import Metrics
     from keystead.service.audit.log import AuditLog
     from keystead.service.cluster.incarnations import Incarnations
+    from keystead.service.offline import OfflineReads
     from keystead.service.ports.process import Clock
     from keystead.service.ports.sealing import Sealer, Signer
     from keystead.service.ports.store import Store, Transaction
@@ -74,6 +75,7 @@ class Dependencies:
     clock: Clock
     node: str
     incarnations: Incarnations
+    offline: OfflineReads
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ class KeyServices:
     replicator: KeyReplicator
     reads: ReadAudit
     reader: KeyReader
-    forgetter: CacheEviction
+    offline: OfflineReads
     restorer: KeyRestorer
     unclaimed: Orphans
     dismissals: OrphanDismissals
@@ -107,7 +109,7 @@ class KeyServices:
         """Start the parts that answer calls."""
         self.reads.start()
         self.counts.start()
-        self.forgetter.start()
+        self.offline.start()
 
     def changed(self, key_manager: str) -> None:
         """Learn a key manager's servers and fill missing copies soon, because its configuration has changed."""
@@ -125,7 +127,7 @@ class KeyServices:
         await self.counts.close()
         await self.keeper.close()
         await self.writer.close()
-        await self.forgetter.close()
+        await self.offline.close()
         await self.reader.close()
         await self.reads.close()
         await self.learner.close()
@@ -153,7 +155,8 @@ def key_work(world: Dependencies, rules: EgressRules, settings: Settings) -> Key
     cache = KeyCache(settings.cached_keys)
     fetcher = Fetcher(store, objects, endpoints, clock, node)
     spool = ReadSpool(settings.data / SPOOL_FILE, world.sealer.mac)
-    reads = ReadAudit(store, audit, spool, clock, node, fail_closed=settings.fail_closed)
+    reads = ReadAudit(store, audit, spool, clock, node, world.offline)
+    world.offline.add(CacheEviction(store, cache).look)
     reader = KeyReader(store, fetcher, cache, reads)
     reports = KeyReports(store, world.signer, clock, node)
     rounds = KeyRounds(context, Leases(store, clock, node), parts, look=incarnations.look)
@@ -181,7 +184,7 @@ def key_work(world: Dependencies, rules: EgressRules, settings: Settings) -> Key
         replicator=KeyReplicator(context, learner, keeping),
         reads=reads,
         reader=reader,
-        forgetter=CacheEviction(store, cache),
+        offline=world.offline,
         restorer=KeyRestorer(store, objects, fetcher, cache, audit, node),
         unclaimed=Orphans(context, audit),
         dismissals=OrphanDismissals(context, audit),

@@ -68,6 +68,7 @@ from keystead.service.forwarding.filters import EventFilters
 from keystead.service.keys.listing import KeyLists
 from keystead.service.keys.looking.visible import KeyVisibility
 from keystead.service.keys.reporting.waiting import WaitingWork
+from keystead.service.offline import OfflineReads
 from keystead.service.ports.process import ListenerFacts
 from keystead.service.ports.sealing import SealError
 from keystead.service.ports.store import StoreError
@@ -139,8 +140,11 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         prover = ServerProber(gateway, keyring, queue, observing)
         metrics = Metrics()
         incarnations = Incarnations(store, DataDirectory(settings.data, store), audit, clock, node)
+        offline, logins, certificate_logins = _logins(store, hasher, clock, audit, node, settings)
         keys = key_work(
-            Dependencies(store, prover, keyring, signing, audit, metrics, clock, node, incarnations), rules, settings
+            Dependencies(store, prover, keyring, signing, audit, metrics, clock, node, incarnations, offline),
+            rules,
+            settings,
         )
         watching = Watching(store, gateway, prover, observing, clock, node, keys.keeper.kick)
         configuration = ConfigurationContext(
@@ -154,7 +158,6 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             NodeTraffic(gateway, keys.objects).now,
         )
         conditions = NodeConditions(settings, node, rules, keys.reads, clock, store.database.reader.dialect.name)
-        logins, certificate_logins = Logins(store, hasher, clock, audit), CertificateLogins(store, clock, audit)
         services = Services(
             accounts=Accounts(store, hasher, audit, clock, node),
             attention=Attention(store, clock, gateway.refuses),
@@ -221,6 +224,16 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         hasher.close()
         key_maker.close()
         await store.close()
+
+
+def _logins(
+    store: SqlStore, hasher: Argon2Hasher, clock: SystemClock, audit: AuditLog, node: str, settings: Settings
+) -> tuple[OfflineReads, Logins, CertificateLogins]:
+    """Return both kinds of login, and how long reads go on without the database."""
+    offline = OfflineReads(store, clock, node, settings.offline_reads_s)
+    logins = Logins(store, hasher, clock, audit, offline)
+    offline.add(logins.compare)
+    return offline, logins, CertificateLogins(store, clock, audit)
 
 
 def _monitor(

@@ -11,6 +11,7 @@ from starlette.routing import Route, Router
 
 from keystead.core import errors
 from keystead.core.audit import cleaned
+from keystead.core.console_paths import EVENTS
 from keystead.core.errors import ADVICE, OntapError
 from keystead.service.cluster.svms import svm_of
 from keystead.service.failures import log_fields_of
@@ -155,8 +156,18 @@ async def error_page(request: PageRequest, error: OntapError) -> Response:
     After a fault of the service, its frame reads nothing, because that could fail again.
     """
     items = () if error.kind.status >= 500 else None
-    facts = {"error": error, "advice": plain(ADVICE.get(error.kind, ""))}
+    facts = {"error": error, "advice": plain(ADVICE.get(error.kind, "")), "missing": _missing_server(request, error)}
     return page("error.html", await shell(request, "", items) | facts, error.kind.status)
+
+
+def _missing_server(request: PageRequest, error: OntapError) -> str:
+    """Return the address in the page's path if it is of no key server and events may tell of it; else an empty text.
+
+    The link in the message of an older event may lead to a key server that was removed.
+    """
+    named = str(request.http.path_params.get("server", ""))
+    found = error.kind is not errors.ENTRY_NOT_FOUND or not named.isprintable()
+    return "" if found or not request.may_open(EVENTS) else named
 
 
 def _as_error(http: Request, failure: Exception) -> OntapError:

@@ -19,8 +19,9 @@ from keystead.service.audit.log import AuditLog, begin, verify
 from keystead.service.audit.reads import ReadAudit, ReadLimits
 from keystead.service.audit.spool import ReadSpool
 from keystead.service.context import Call, Caller
+from keystead.service.offline import OfflineReads
 from keystead.service.ports.page import Page
-from keystead.service.ports.store import StoreError
+from keystead.service.ports.store import StorageError, StoreError
 from tests.service.worlds.basics import KEYRING, HandClock
 from tests.store import keys, samples
 
@@ -62,14 +63,15 @@ class FaultySpool(ReadSpool):
 class Reads:
     """The records of one node's reads, over a database that a test takes away and gives back."""
 
-    def __init__(self, store: SqlStore, folder: Path, *, fail_closed: bool = False, limits: ReadLimits = QUICK) -> None:
+    def __init__(self, store: SqlStore, folder: Path, *, offline_s: float = 60, limits: ReadLimits = QUICK) -> None:
         self.store = store
         self.limits = limits
         self.folder = folder
         self.clock = HandClock()
         self.log = AuditLog(store, KEYRING, self.clock, NODE)
         self.spool = FaultySpool(folder / "reads.spool", KEYRING.mac)
-        self.audit = ReadAudit(store, self.log, self.spool, self.clock, NODE, fail_closed=fail_closed, limits=limits)
+        offline = OfflineReads(store, self.clock, NODE, offline_s)
+        self.audit = ReadAudit(store, self.log, self.spool, self.clock, NODE, offline, limits=limits)
 
     async def read(self, *names: str) -> None:
         """Read keys at once; those that there are not yet are made."""
@@ -332,14 +334,14 @@ async def test_a_slow_database_is_not_waited_for(reads: Reads) -> None:
     assert await reads.merged() == ["one"]
 
 
-async def test_a_node_that_fails_closed_answers_no_read_without_the_database(store: SqlStore, tmp_path: Path) -> None:
-    """With fail_closed nothing is spooled, and the database is asked again at once."""
+async def test_a_node_that_may_not_read_offline_answers_no_read(store: SqlStore, tmp_path: Path) -> None:
+    """Nothing is spooled, and the database is asked again at once."""
     await store.write(samples.fill)
     await store.write(lambda tx: begin(tx, KEYRING, HandClock(), NODE))
-    reads = Reads(store, tmp_path, fail_closed=True)
+    reads = Reads(store, tmp_path, offline_s=0)
     reads.audit.start()
     reads.lose_database()
-    with pytest.raises(StoreError, match="not in the database"):
+    with pytest.raises(StorageError, match="without the database"):
         await reads.read("one")
     assert not reads.spooled
     reads.execute("ALTER TABLE lost RENAME TO audit_heads")
@@ -444,7 +446,7 @@ async def test_a_failure_that_nobody_waits_for_is_no_fault(store: SqlStore, tmp_
     unhandled: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: unhandled.append(context))
     await store.write(samples.fill)
-    reads = Reads(store, tmp_path, fail_closed=True)
+    reads = Reads(store, tmp_path, offline_s=0)
     reads.audit.start()
     reads.lose_database()
     reads.audit.keep(CALL, await reads.key("one"))

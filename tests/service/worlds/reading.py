@@ -16,6 +16,7 @@ from keystead.service.keys.reading.cache import KeyCache
 from keystead.service.keys.reading.fetch import Fetcher, FetchLimits
 from keystead.service.keys.reading.restore import Filters, KeyRestorer
 from keystead.service.keys.reading.retrieve import KeyReader
+from keystead.service.offline import OfflineReads
 from tests.service.worlds.keys import CALL
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ async def reading(
     world: KeyWorld,
     *,
     most: int = 100,
-    fail_closed: bool = False,
+    offline_s: float = 60,
     database: str | None = None,
     limits: FetchLimits = LIMITS,
     restoring: Mapping[str, int] | None = None,
@@ -109,7 +110,8 @@ async def reading(
     cache = KeyCache(most)
     fetcher = Fetcher(node.store, node.objects, node.endpoints, clock or world.clock, node.uuid, limits)
     spool = ReadSpool(world.home.data / "reads.spool", world.home.keyring.mac)
-    audit = ReadAudit(node.store, node.audit, spool, world.clock, node.uuid, fail_closed=fail_closed)
+    offline = OfflineReads(node.store, world.clock, node.uuid, offline_s)
+    audit = ReadAudit(node.store, node.audit, spool, world.clock, node.uuid, offline)
     audit.start()
     reader = KeyReader(node.store, fetcher, cache, audit)
     restorer = KeyRestorer(node.store, node.objects, fetcher, cache, node.audit, node.uuid, **(restoring or {}))

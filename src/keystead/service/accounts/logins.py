@@ -2,7 +2,8 @@
 
 A verified credential is remembered for minutes, as a MAC under a key of this process, with the version of the account's
 row. Every login compares this version, so that a changed account must show its password again. A login to read the
-metrics, or a key, does without the row when the database fails.
+metrics, or a key, does without the row when the database fails, as long as
+:class:`keystead.service.offline.OfflineReads` allows it.
 
 Failed logins delay the next login of the same account and address, before the hash. Nobody is locked out, and a
 remembered credential is never delayed. A change of the account, as by a new password, ends the delays.
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from keystead.core.model import Account
     from keystead.service.audit.log import AuditLog
+    from keystead.service.offline import OfflineReads
     from keystead.service.ports.cluster import AccountRows
     from keystead.service.ports.process import Clock
     from keystead.service.ports.sealing import PasswordHasher
@@ -67,6 +69,7 @@ class Logins:
         hasher: PasswordHasher,
         clock: Clock,
         audit: AuditLog,
+        offline: OfflineReads,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         *,
         patience_s: float = PATIENCE_S,
@@ -76,6 +79,7 @@ class Logins:
         self._store = store
         self._hasher = hasher
         self._audit = audit
+        self._offline = offline
         self._sleep = sleep
         self._process_key = os.urandom(32)
         self._remembered: TTLCache[str, _Remembered] = TTLCache(entries, REMEMBERED_S, timer=clock.monotonic)
@@ -87,8 +91,8 @@ class Logins:
     async def authenticate(self, name: str, password: Secret, location: str, *, recall: bool = False) -> Caller:
         """Return the caller at ``location``. Raises OntapError (401; 429 when too many logins wait), StoreError.
 
-        With ``recall``, a remembered credential is accepted without the account's row if the database does not answer.
-        It is for reads that must work while the database is away.
+        With ``recall``, a remembered credential is accepted without the account's row if the database does not answer
+        and reads may be answered without it. It is for reads that must work while the database is away.
         """
         try:
             account = self._unchanged(name)
@@ -99,6 +103,7 @@ class Logins:
             known = self._remembered.get(name) if recall else None
             if known is None or not hmac.compare_digest(known.proof, self._proof(name, known.account, password)):
                 raise failure if isinstance(failure, StoreError) else StoreError("the database is slow") from None
+            self._offline.require()
             return Caller.of(known.account, location)
         proof = self._proof(name, account, password)
         if account is not None and not account.locked and self._is_remembered(account, proof):
@@ -107,6 +112,15 @@ class Logins:
         if account is None or not verified:
             raise OntapError(AUTHENTICATION_FAILED)
         return Caller.of(account, location)
+
+    async def compare(self) -> None:
+        """Forget the credentials of accounts that have changed in the database. Raises StoreError."""
+        known = {name: each.account.version for name, each in self._remembered.items()}
+        if known:
+            now = await self._store.read(lambda tx: {name: tx.account(name) for name in known})
+            for name, account in now.items():
+                if account is None or account.version != known[name]:
+                    self._remembered.pop(name, None)
 
     def _unchanged(self, name: str) -> Account | None:
         """Return the account's row as it was read before, or None if anything was committed since."""

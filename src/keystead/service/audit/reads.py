@@ -4,9 +4,9 @@ Reads that come together share one transaction. It also compares the rows of the
 used, so that nothing is read of a key that has changed.
 
 While the database is away, or takes longer than :data:`PATIENCE_S`, nothing is compared. The records then go to the
-node's spool. When the database is back, they are merged into the audit chain, each exactly once. Every record has the
-id of its read. The merge searches the chain for the read ids in the spool, because a commit that failed may have been
-stored.
+node's spool, as long as :class:`keystead.service.offline.OfflineReads` allows it. When the database is back, they are
+merged into the audit chain, each exactly once. Every record has the id of its read. The merge searches the chain for
+the read ids in the spool, because a commit that failed may have been stored.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from keystead.service.audit.log import AuditLog
     from keystead.service.audit.spool import Piece, ReadSpool
     from keystead.service.context import Call
+    from keystead.service.offline import OfflineReads
     from keystead.service.ports.process import Clock
     from keystead.service.ports.store import Store
 
@@ -75,7 +76,7 @@ class ReadLimits:
 
 
 class ReadAudit:
-    """The recorder of reads, one group after the other. With ``fail_closed`` the database must take every record."""
+    """The recorder of reads, one group after the other. ``offline``: when the spool may take records."""
 
     def __init__(
         self,
@@ -84,11 +85,11 @@ class ReadAudit:
         spool: ReadSpool,
         clock: Clock,
         node: str,
+        offline: OfflineReads,
         *,
-        fail_closed: bool = False,
         limits: ReadLimits = ReadLimits(),
     ) -> None:
-        self._fail_closed = fail_closed
+        self._offline = offline
         self._limits = limits
         self._store = store
         self._audit = audit
@@ -184,16 +185,15 @@ class ReadAudit:
         """Record the reads of unchanged keys, and return for each read whether its key is unchanged.
 
         In the spool all reads are recorded, and all keys count as unchanged. Raises StoreError if the spool fails too,
-        or with ``fail_closed`` if the database fails.
+        or if the database fails and no read may be answered without it.
         """
-        if self._fail_closed or not self._away:
+        if not self._away or not self._offline.allowed():
             try:
                 async with asyncio.timeout(self._limits.patience_s):
                     return await self._store.write(lambda tx: self._compare_and_append(tx, group))
             except (StoreError, TimeoutError) as error:
                 self._database_failed(error)
-                if self._fail_closed:
-                    raise StoreError("the audit record of a read is not in the database") from None
+                self._offline.require()
         self._spooled = True
         try:
             await asyncio.to_thread(self._spool.append, [each.record for each in group])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -55,18 +54,3 @@ async def test_what_has_changed_is_forgotten(store: SqlStore) -> None:
     assert [cache.holds(key) for key in made] == [True, False, True, True, False]
     cache.put(made[1], MATERIAL)  # by a read that began before
     assert not cache.holds(made[1])
-
-
-async def test_it_looks_again_and_again(store: SqlStore) -> None:
-    """From start to close, a key that changes later leaves the cache without a further call."""
-    cache, (key,) = await held(store, 1)
-    forgetter = CacheEviction(store, cache, period_s=0.01)
-    forgetter.start()
-    await asyncio.sleep(0.05)
-    assert cache.holds(key)
-    await retire(store, key)
-    async with asyncio.timeout(60):
-        while len(cache):  # noqa: ASYNC110 - what is forgotten tells nobody
-            await asyncio.sleep(0.01)
-    await forgetter.close()
-    assert not cache.holds(key)

@@ -16,7 +16,7 @@ from keystead.core.keys.model import KeyState, KeyType
 from keystead.kmip.testing.server import held, silence
 from keystead.kmip.ttlv.enums import Operation
 from keystead.service.audit import reads as module
-from keystead.service.ports.store import StoreError
+from keystead.service.ports.store import StorageError, StoreError
 from tests.service.worlds.keys import KeyWorld, asked
 from tests.service.worlds.reading import MATERIAL, READER, ReadingNode, reader_of, reading
 
@@ -310,14 +310,28 @@ async def test_a_key_that_was_retired_meanwhile_is_not_read_once_the_database_is
     assert (await refused(node, key)).kind is errors.INVALID_VALUE
 
 
-async def test_a_node_that_fails_closed_reads_nothing_without_the_database(key_world: KeyWorld) -> None:
+async def test_a_node_that_may_not_read_offline_reads_nothing_without_the_database(key_world: KeyWorld) -> None:
     """Neither when the row cannot be read, nor when the record cannot be written."""
     (server,) = await key_world.start(1)
-    async with reading(key_world, fail_closed=True) as node:
+    async with reading(key_world, offline_s=0) as node:
         key = await node.create(await key_world.key_manager(server))
         await node.read(key)
         for table in ("keys", "audit_heads"):
             with without(key_world.store, table), pytest.raises(StoreError):
+                await node.read(key)
+        assert await node.read(key) == MATERIAL
+
+
+async def test_a_node_reads_offline_until_the_limit(key_world: KeyWorld) -> None:
+    """Then no key in memory is read before the database is back."""
+    (server,) = await key_world.start(1)
+    async with reading(key_world, offline_s=60) as node:
+        key = await node.create(await key_world.key_manager(server))
+        await node.read(key)
+        with without(key_world.store, "audit_heads"):
+            assert await node.read(key) == MATERIAL
+            key_world.clock.advance(61)
+            with pytest.raises(StorageError):
                 await node.read(key)
         assert await node.read(key) == MATERIAL
 

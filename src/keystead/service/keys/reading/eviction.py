@@ -1,14 +1,12 @@
 """Evict keys that were retired through another node: compare the cached keys with their rows in the database.
 
-A read compares its key's row anyway. The eviction is for the time when the database fails, because nothing can be
-compared then. No node then has a key in memory that was retired more than :data:`PERIOD_S` before the outage.
+A read compares its key's row anyway. The eviction is for the time when the database is away, because nothing can be
+compared then: see :mod:`keystead.service.offline`.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
-
-from keystead.service.periodic import Periodic
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,39 +16,22 @@ if TYPE_CHECKING:
     from keystead.service.ports.keys import KeyRows
     from keystead.service.ports.store import Store
 
-PERIOD_S: Final = 60.0
-"""Seconds between two checks of all cached keys."""
-
 TOGETHER: Final = 500
-"""Keys that are checked in one transaction."""
+"""Keys that are compared in one transaction."""
 
 
 class CacheEviction:
-    """The periodic check of one node's cache, from :meth:`start` to :meth:`close`.
+    """The comparison of one node's cache with the database, ``together`` keys in one transaction."""
 
-    It checks all keys every ``period_s`` seconds, ``together`` of them in one transaction.
-    """
-
-    def __init__(
-        self, store: Store[KeyRows], cache: KeyCache, *, period_s: float = PERIOD_S, together: int = TOGETHER
-    ) -> None:
+    def __init__(self, store: Store[KeyRows], cache: KeyCache, *, together: int = TOGETHER) -> None:
         self._store = store
         self._cache = cache
         self._together = together
-        self._repeated = Periodic(self.look, period_s, "cached keys not checked")
-
-    def start(self) -> None:
-        """Start the periodic check. Called when the node begins to answer calls."""
-        self._repeated.start()
-
-    async def close(self) -> None:
-        """Stop the periodic check. The cached keys stay. Called when the node stops."""
-        await self._repeated.close()
 
     async def look(self) -> None:
         """Drop the cached keys that have changed in the database or are gone. Raise StoreError.
 
-        The dropped versions are never cached again. Run every ``period_s`` seconds on each node.
+        The dropped versions are never cached again. Run periodically on each node.
         """
         known = self._cache.known()
         for first in range(0, len(known), self._together):

@@ -5,8 +5,8 @@ follows. The transaction that writes the record also compares the key's row. So 
 read from memory.
 
 While the database does not answer, keys in memory are read by their last known rows, because volumes must open then,
-too. A node that fails closed refuses such reads. A key that was retired through another node shortly before may be read
-from this node's memory then. :mod:`keystead.service.keys.reading.eviction` limits that time. A key that this node knows
+too. A key that was retired through another node shortly before may be read from this node's memory then.
+:mod:`keystead.service.offline` limits that time, after which such reads are refused. A key that this node knows
 to be retired is not read.
 
 The owner of a key decides who may read it. For another SVM the key does not exist.
