@@ -24,6 +24,7 @@ from keystead.core.server_address import ServerAddress
 from keystead.service.ports.page import Page
 from keystead.service.ports.store import StoreConflict
 from tests.store import samples
+from tests.store.commits import last_commit
 from tests.store.samples import NODE, NOON, OTHER_SVM, SVM
 
 if TYPE_CHECKING:
@@ -53,10 +54,10 @@ async def test_touching_a_node_commits_and_changes_nothing(store: SqlStore) -> N
     """The commit is seen in the database's version, and in nothing else."""
     await store.write(lambda tx: tx.put_node(NODE))
     await store.write(lambda tx: tx.hear_node(NODE.uuid, NOON))
-    before = await store.read(lambda tx: tx.nodes()), await store.read_version()
+    before = await store.read(lambda tx: tx.nodes()), await last_commit(store)
     await store.write(lambda tx: tx.touch_node(NODE.uuid))
     assert await store.read(lambda tx: tx.nodes()) == before[0]
-    assert await store.read_version() != before[1]
+    assert await last_commit(store) != before[1]
 
 
 async def test_when_a_node_was_heard_of_is_stored(store: SqlStore) -> None:

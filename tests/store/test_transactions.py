@@ -294,12 +294,12 @@ async def test_a_write_that_is_cancelled_in_the_queue_is_never_run(filled: SqlSt
 
 
 async def test_listeners_see_every_statement_and_commit(filled: SqlStore) -> None:
-    """Event listeners see every statement and commit, so that a test can stop the process there."""
+    """Event listeners see every statement and commit, so that a test can stop there. The last moves a change mark."""
     seen: list[str] = []
     event.listen(filled.database.writer, "before_cursor_execute", lambda *call: seen.append(call[2].split()[0]))
     event.listen(filled.database.writer, "commit", lambda _: seen.append("COMMIT"))
     await filled.write(lambda tx: tx.add_key_servers([samples.key_server(3)]))
-    assert [word for word in seen if word != "BEGIN"] == ["INSERT", "INSERT", "COMMIT"]
+    assert [word for word in seen if word != "BEGIN"] == ["INSERT", "INSERT", "UPDATE", "COMMIT"]
 
 
 def _all_texts(error: BaseException | None) -> str:

@@ -131,10 +131,6 @@ class MortalStore:
         """The version, without a read."""
         return self._store.version()
 
-    async def read_version(self) -> Hashable | None:
-        """The version."""
-        return await self._store.read_version()
-
     async def write(self, work: Callable[[Transaction], T]) -> T:
         """A transaction."""
         return await self._stepping(self._store.write, work)

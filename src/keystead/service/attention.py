@@ -7,22 +7,23 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 from operator import attrgetter
-from typing import TYPE_CHECKING, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeVar
 
 from keystead.core.attention import cluster as of_cluster
 from keystead.core.attention.items import Item, worst_first
 from keystead.core.attention.key_managers import Watched, key_items, orphan_items, server_items, without_network
-from keystead.core.availability import has_proved_certificates, own_certificate, peer_certificates
+from keystead.core.availability import has_proved_certificates, own_certificate, peer_certificates, void_nodes
 from keystead.core.model import Event
 from keystead.core.outages import BOUNDS, outages
 from keystead.core.query.where import Condition, Op
-from keystead.service.keys.reporting.survival import survivals_of
+from keystead.service.keys.reporting.survival import placed_keys
 from keystead.service.last_read import LastRead
 from keystead.service.loading import incarnation_of, installed_certificates, require_cluster, require_key_manager
 from keystead.service.ports.cluster import ClusterRows, IncarnationRows, NodeRows, ObservationRows
 from keystead.service.ports.configuration import CertificateRows, KeyManagerRows, ListRows
 from keystead.service.ports.forwarding import DestinationRows
 from keystead.service.ports.keys import AttemptRows, CopyRows, KeyRows, OrphanRows, ReportRows, TopologyRows
+from keystead.service.ports.marks import ChangeMarkRows, Part
 from keystead.service.ports.page import Page
 from keystead.service.probing.watching import used_certificates
 
@@ -31,9 +32,11 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from keystead.core.availability import UsedCertificate
+    from keystead.core.keys.model import Orphan
     from keystead.core.model import Certificate, KeyManager, KeyServer, Node, Observation
     from keystead.core.outages import OfServer, Outage
     from keystead.service.context import Call
+    from keystead.service.keys.reporting.survival import Placed
     from keystead.service.ports.process import Clock
     from keystead.service.ports.store import Store
 
@@ -63,6 +66,7 @@ class Rows(
     IncarnationRows,
     ObservationRows,
     DestinationRows,
+    ChangeMarkRows,
     Protocol,
 ):
     """The rows that this module reads."""
@@ -84,6 +88,27 @@ class Overview:
     time: datetime
 
 
+class _OfManagers(NamedTuple):
+    """What the key managers tell: see :class:`Overview`."""
+
+    items: list[Item]
+    managers: list[Watched]
+    certificates: list[UsedCertificate]
+
+
+class _Kept(NamedTuple):
+    """What is stored about enabled key managers, without observations. ``orphans`` are by key manager (uuid).
+
+    ``refused`` are the hosts of key servers that the egress rules would refuse.
+    """
+
+    managers: Sequence[KeyManager]
+    placed: Mapping[str, Placed]
+    installed: Mapping[str, Certificate]
+    orphans: Mapping[str, Sequence[Orphan]]
+    refused: frozenset[str]
+
+
 class Attention:
     """The list of what needs somebody.
 
@@ -94,8 +119,9 @@ class Attention:
         self._store = store
         self._clock = clock
         self._is_refused = is_refused
-        self._last = LastRead[Overview](store)
-        self._events = LastRead[tuple[Event, ...]](store)
+        self._managers = LastRead[_OfManagers]()
+        self._kept = LastRead[_Kept]()
+        self._events = LastRead[tuple[Event, ...]]()
         self._sources: list[Callable[[], Iterable[Item]]] = []
 
     def add_source(self, source: Callable[[], Iterable[Item]]) -> None:
@@ -112,24 +138,28 @@ class Attention:
     async def overview(self, call: Call) -> Overview:
         """Return what needs somebody, together with what it was found from, in one snapshot of the database.
 
-        Called for the console's first page. It shows no more than the call may see, and holds no sealed value. While
-        nothing is written, it is that of a former call which saw the same. Raises StoreError.
+        Called for the console's first page. It shows no more than the call may see, and holds no sealed value. What has
+        not changed since a former call that saw the same is not read again. Raises StoreError.
         """
-        found = await self._last.get(_eyes(call), lambda: self._store.read(lambda tx: self._overview(tx, call)))
+        found = await self._store.read(lambda tx: self._overview(tx, call))
         of_node = [item for source in self._sources for item in source()] if call.scope is None else []
         return replace(found, items=worst_first([*found.items, *of_node]))
 
     async def outages(self, call: Call) -> Mapping[OfServer, tuple[Outage, ...]]:
         """Return the outages of key servers within :data:`HISTORY`. Raises StoreError.
 
-        Their events are read again only after something was written, as for :meth:`overview`.
+        Their events are read again only after they changed, as for :meth:`overview`.
         """
         now = self._clock.now()
         since = now - HISTORY
         recent = Page((BOUNDS, (Condition("time", Op.AT_LEAST, since),)))
-        found = await self._events.get(
-            _eyes(call), lambda: self._store.read(lambda tx: tx.page(Event, call.within(recent)))
-        )
+
+        def read(tx: Rows) -> tuple[Event, ...]:
+            marks = tx.change_marks()
+            version = (marks[Part.EVENTS], marks[Part.KEPT])  # the latter for the name of the SVM
+            return self._events.get(_eyes(call), version, lambda: tx.page(Event, call.within(recent)))
+
+        found = await self._store.read(read)
         return outages((each for each in found if each.time >= since), since, now)
 
     def warnings_of(self, certificate: Certificate) -> list[str]:
@@ -157,16 +187,24 @@ class Attention:
 
     def _overview(self, tx: Rows, call: Call) -> Overview:
         """Return what the database tells; the items in any order."""
-        nodes, now = tx.nodes(), self._clock.now()
-        cluster = require_cluster(tx).name
-        found = Overview([], [], [], nodes, cluster, now)
+        nodes, cluster, marks = tx.nodes(), require_cluster(tx).name, tx.change_marks()
+        version = (marks[Part.KEPT], marks[Part.OBSERVED], void_nodes(nodes), cluster)
+        found = self._managers.get(_eyes(call), version, lambda: self._of_managers(tx, call, nodes, cluster))
+        items, now = list(found.items), self._clock.now()
+        if call.scope is None:
+            items.extend([*of_cluster.node_items(nodes), *of_cluster.destruction_items(incarnation_of(tx))])
+            items.extend(of_cluster.destination_items(tx.destinations(), now))
+        return Overview(items, found.managers, found.certificates, nodes, cluster, now)
+
+    def _of_managers(self, tx: Rows, call: Call, nodes: Sequence[Node], cluster: str) -> _OfManagers:
+        """Return what the key managers tell."""
+        found = _OfManagers([], [], [])
         listed: list[UsedCertificate] = []
         full = call.caller.svm is None
-        enabled = [(manager, servers) for manager, servers in tx.watched() if call.sees(manager.svm)]
-        installed = installed_certificates(tx, *(manager for manager, _ in enabled))
-        for watched in self._watched(tx, call, enabled, installed, nodes, cluster):
+        kept = self._kept.get(_eyes(call), tx.change_marks()[Part.KEPT], lambda: _read_kept(tx, call, self._is_refused))
+        for watched in self._watched(tx, kept, nodes, cluster):
             found.items.extend([*key_items(watched), *server_items(watched, nodes, full=full), *orphan_items(watched)])
-            certificates = partial(_certificates, watched.of, watched.vserver, watched.servers, installed)
+            certificates = partial(_certificates, watched.of, watched.vserver, watched.servers, kept.installed)
             told = _told(call, watched.observations)
             used = certificates(told)
             found.certificates.extend(used)
@@ -174,40 +212,42 @@ class Attention:
                 used = certificates([each for each in told if each.reason != EXPIRED])
             listed += used
             found.managers.append(watched if full else without_network(watched))
-        found.items.extend(of_cluster.certificate_items(listed, now))
-        if call.scope is None:
-            found.items.extend([*of_cluster.node_items(nodes), *of_cluster.destruction_items(incarnation_of(tx))])
-            found.items.extend(of_cluster.destination_items(tx.destinations(), now))
+        found.items.extend(of_cluster.certificate_items(listed, self._clock.now()))
         return found
 
-    def _watched(
-        self,
-        tx: Rows,
-        call: Call,
-        enabled: Sequence[tuple[KeyManager, Sequence[KeyServer]]],
-        installed: Mapping[str, Certificate],
-        nodes: Sequence[Node],
-        cluster: str,
-    ) -> Iterator[Watched]:
-        """Yield each of these key managers with all that is stored about it: one statement for each kind of row."""
-        servers_of = {manager.uuid: servers for manager, servers in enabled}
-        manager_of = {server.uuid: server.key_manager for servers in servers_of.values() for server in servers}
+    def _watched(self, tx: Rows, kept: _Kept, nodes: Sequence[Node], cluster: str) -> Iterator[Watched]:
+        """Yield each key manager with all that is stored about it."""
+        manager_of = {server.uuid: server.key_manager for of in kept.placed.values() for server in of.servers}
         seen = _grouped(tx.observations(list(manager_of)), lambda each: manager_of[each.key_server])
-        orphans = tx.orphans(*servers_of) if call.scope is None else ()
-        orphans_of = _grouped(orphans, attrgetter("key_manager"))
-        survivals = survivals_of(tx, servers_of, seen, nodes)
-        for manager, servers in enabled:
-            client = installed.get(manager.client_certificate)
+        for manager in kept.managers:
+            placed = kept.placed[manager.uuid]
             yield Watched(
                 of=manager,
                 vserver=manager.svm.name if manager.svm else cluster,
-                servers=[replace(server, sealed_password=None) for server in servers],
+                servers=placed.servers,
                 observations=seen[manager.uuid],
-                survival=survivals[manager.uuid],
-                client_certificate=client and replace(client, sealed_private_key=None),
-                orphans=orphans_of[manager.uuid],
-                refused=frozenset(filter(self._is_refused, (server.address.host for server in servers))),
+                survival=placed.survival(seen[manager.uuid], nodes),
+                client_certificate=kept.installed.get(manager.client_certificate),
+                orphans=kept.orphans[manager.uuid],
+                refused=kept.refused.intersection(server.address.host for server in placed.servers),
             )
+
+
+def _read_kept(tx: Rows, call: Call, is_refused: Callable[[str], bool]) -> _Kept:
+    """Read what the call may see, by one statement for each kind of row. The result holds no sealed value."""
+    enabled = [(manager, servers) for manager, servers in tx.watched() if call.sees(manager.svm)]
+    servers_of = {
+        manager.uuid: [replace(server, sealed_password=None) for server in servers] for manager, servers in enabled
+    }
+    installed = installed_certificates(tx, *(manager for manager, _ in enabled))
+    orphans = tx.orphans(*servers_of) if call.scope is None else ()
+    return _Kept(
+        managers=[manager for manager, _ in enabled],
+        placed=placed_keys(tx, servers_of),
+        installed={uuid: replace(each, sealed_private_key=None) for uuid, each in installed.items()},
+        orphans=_grouped(orphans, attrgetter("key_manager")),
+        refused=frozenset(filter(is_refused, (each.address.host for of in servers_of.values() for each in of))),
+    )
 
 
 def _eyes(call: Call) -> tuple[Hashable, ...]:

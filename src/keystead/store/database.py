@@ -18,9 +18,9 @@ class Database:
     """The parts in which SQLite and PostgreSQL differ.
 
     ``reader`` and ``writer`` begin the right kind of transaction at their first statement. ``readers`` and ``writers``
-    are numbers of threads, and of connections. ``inline_reader`` never waits. It is None if every read crosses a
-    network. ``version`` returns a value that changes with every commit of any process: on one connection of
-    ``inline_reader``, or on any of ``reader`` if there is none.
+    are numbers of threads, and of connections. ``inline_reader`` never waits. ``version`` returns a value that changes
+    with every commit of any process, on one connection of ``inline_reader``. Both are None if every read crosses a
+    network.
     """
 
     reader: Engine
@@ -30,7 +30,7 @@ class Database:
     writers: int
     row_locks: bool
     classify: Classify
-    version: Callable[[Connection], Hashable]
+    version: Callable[[Connection], Hashable] | None = None
 
     def dispose(self) -> None:
         """Close all connections that are not in use."""

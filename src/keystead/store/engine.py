@@ -52,12 +52,6 @@ class _Cancelled(Exception):  # noqa: N818 - never leaves this module
     """The caller was cancelled before the commit."""
 
 
-def _version(database: Database) -> Hashable:
-    """Return the version of a database behind a network."""
-    with database.reader.connect() as connection:
-        return database.version(connection)
-
-
 class SqlStore:
     """An implementation of :class:`keystead.service.ports.store.Store`.
 
@@ -100,7 +94,7 @@ class SqlStore:
     def version(self) -> Hashable | None:
         """Return a value that changes when anything was committed. None if this would cost a read, or if it fails."""
         self._check_open()
-        if self.database.inline_reader is None:
+        if self.database.inline_reader is None or self.database.version is None:
             return None
         try:
             connection = self._inline(self.database.inline_reader)
@@ -108,14 +102,6 @@ class SqlStore:
         except (SQLAlchemyError, StoreError, RunAgain):
             self._close_inline_connection()
             return None
-
-    async def read_version(self) -> Hashable | None:
-        """Return such a value, by a read in a worker thread where it costs one. None if it fails."""
-        if self.database.inline_reader is not None:
-            return self.version()
-        with suppress(SQLAlchemyError):
-            return await self.examine(_version)
-        return None
 
     async def write(self, work: Callable[[Transaction], T]) -> T:
         """Run a function in a transaction and commit. Raises StoreError, StoreConflict, or what the function raises.
@@ -215,6 +201,7 @@ class SqlStore:
                 result = work(transaction)
                 if cancelled.is_set():
                     raise _Cancelled
+                transaction.move_marks()
             except BaseException:
                 with suppress(SQLAlchemyError):  # the function's error matters more than a broken connection
                     connection.rollback()

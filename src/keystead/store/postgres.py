@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import create_engine, event, text
+from sqlalchemy import create_engine, event
 from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
 
 from keystead.service.ports.store import StorageError, StoreConflict, StoreError
@@ -17,7 +17,7 @@ from keystead.store.database import Database
 from keystead.store.failures import DISK_FAILS, DISK_FULL, RunAgain
 
 if TYPE_CHECKING:
-    from sqlalchemy import URL, Connection, Engine
+    from sqlalchemy import URL, Engine
 
     from keystead.store.failures import Failure
 
@@ -29,7 +29,6 @@ TIMEOUT_S = 10
 
 _TRANSIENT = {"40001", "40P01"}  # serialization_failure, deadlock_detected
 _STORAGE = {"53100": DISK_FULL, "58030": DISK_FAILS}  # disk_full, io_error
-_SNAPSHOT = text("SELECT CAST(pg_current_snapshot() AS text)")
 _CONNECT = {
     "connect_timeout": 5,
     "application_name": "keystead",
@@ -55,14 +54,7 @@ def open_database(url: URL) -> Database:
     def only_read(connection: Any, _record: object) -> None:
         connection.read_only = True
 
-    return Database(
-        reader, writer, None, READERS, WRITERS, row_locks=True, classify=classify, version=_current_snapshot
-    )
-
-
-def _current_snapshot(connection: Connection) -> str:
-    """Return which transactions a new snapshot sees. It changes with every commit of a transaction that wrote."""
-    return str(connection.scalar(_SNAPSHOT))
+    return Database(reader, writer, None, READERS, WRITERS, row_locks=True, classify=classify)
 
 
 def classify(error: SQLAlchemyError) -> Failure:

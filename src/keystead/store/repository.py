@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from keystead.store.administration import AdministrationRows
 from keystead.store.auditing import AuditRows
+from keystead.store.change_marks import ChangeMarkRows
 from keystead.store.configuration import ConfigurationRows
 from keystead.store.forwarding import ForwardingRows
 from keystead.store.jobs import JobRows
@@ -29,5 +30,6 @@ class SqlTransaction(
     ObjectCountRows,
     ForwardingRows,
     SessionRows,
+    ChangeMarkRows,
 ):
     """An implementation of :class:`keystead.service.ports.store.Transaction` on a connection."""

@@ -19,11 +19,13 @@ from keystead.store.failures import VALUE_ERRORS
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from sqlalchemy import Connection, Executable, Row, Select, Table
+    from sqlalchemy import Connection, Delete, Executable, Insert, Row, Select, Table, Update
 
     from keystead.core.model import Event, Svm
     from keystead.store.failures import Classify
     from keystead.store.kinds import Kind
+
+    Write = Insert | Update | Delete
 
 T = TypeVar("T")
 Parameters = dict[str, Any]
@@ -37,7 +39,7 @@ def locking(table: Table) -> Select[Any]:
     return select(table.c.uuid).where(table.c.uuid == bindparam("u")).with_for_update()
 
 
-def storing(table: Table, key: str) -> tuple[str, Executable, Executable]:
+def storing(table: Table, key: str) -> tuple[str, Write, Write]:
     """Return an update by key, and an insert for when the update finds no row.
 
     This is portable, unlike the upserts of the engines.
@@ -71,6 +73,8 @@ class Statements:
         self.row_locks = row_locks
         self.reconfigured = False
         """True if something was changed that must move the change marker."""
+        self.changed: set[str] = set()
+        """The names of the tables that were written to."""
         self.announced: list[Event] = []
         """The events that were added. They are logged after the commit."""
 
@@ -100,8 +104,9 @@ class Statements:
         except VALUE_ERRORS:
             raise StoreError("a stored row is damaged, or a value cannot be compared") from None
 
-    def change(self, statement: Executable, parameters: Parameters | list[Parameters]) -> int:
+    def change(self, statement: Write, parameters: Parameters | list[Parameters]) -> int:
         """Execute a statement that writes, and return the number of changed rows."""
+        self.changed.add(statement.entity_description["table"].name)
         try:
             return self._connection.execute(statement, parameters).rowcount
         except SQLAlchemyError as error:
@@ -109,7 +114,7 @@ class Statements:
         except VALUE_ERRORS:
             raise StoreError("a value cannot be stored") from None
 
-    def reconfigure(self, statement: Executable, parameters: Parameters | list[Parameters]) -> int:
+    def reconfigure(self, statement: Write, parameters: Parameters | list[Parameters]) -> int:
         """Execute a statement that changes what is watched or who may log in.
 
         The transaction's audit record then moves the change marker.
@@ -123,7 +128,7 @@ class Statements:
         if self.row_locks:
             self.all(statement, {"u": uuid, **more}, lambda row: row)
 
-    def store(self, statements: tuple[str, Executable, Executable], row: Parameters) -> None:
+    def store(self, statements: tuple[str, Write, Write], row: Parameters) -> None:
         """Update the row with this key, or insert it. ``statements`` come from :func:`storing`."""
         key, change, add = statements
         changed = {"the_key" if name == key else name: value for name, value in row.items()}

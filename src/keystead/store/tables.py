@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from sqlalchemy.sql.compiler import DDLCompiler
     from sqlalchemy.sql.schema import SchemaItem
 
-HEAD = "0019"
+HEAD = "0020"
 """The newest revision in migrations/versions. It is kept here so that a normal start does not import Alembic."""
 
 CLUSTER = ""
@@ -620,4 +620,13 @@ key_reports = Table(
     _integer("unreadable"),
     _integer("failed"),
     _text("document"),
+)
+
+# A part of the database has several rows here; see change_marks.py.
+change_marks = Table(
+    "change_marks",
+    metadata,
+    _text("part", primary_key=True),
+    _integer("slot", primary_key=True),
+    Column("mark", BigInteger, nullable=False),
 )

@@ -34,6 +34,7 @@ from keystead.service.ports.keys import (
     RemovalRows,
     ReportRows,
 )
+from keystead.service.ports.marks import ChangeMarkRows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
@@ -95,6 +96,7 @@ class Transaction(
     OrphanRows,
     DestinationRows,
     LogRows,
+    ChangeMarkRows,
     Protocol,
 ):
     """One database transaction, used inside the function given to :meth:`Store.read` or :meth:`Store.write`.
@@ -119,13 +121,6 @@ class Store(Protocol[Rows_co]):
 
     def version(self) -> Hashable | None:
         """Return a value that changes with every commit of any process; None where that would cost a read."""
-        ...
-
-    async def read_version(self) -> Hashable | None:
-        """Return such a value, by a read where it costs one; None if it cannot be read.
-
-        A value of :meth:`version` and one of this method may differ although nothing was committed.
-        """
         ...
 
     async def write(self, work: Callable[[Rows_co], T]) -> T: ...

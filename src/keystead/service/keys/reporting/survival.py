@@ -5,7 +5,7 @@ The report rests on stored proofs and observations: no server is asked.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -169,23 +169,33 @@ def survival_of(
     return survival(topology.servers, topology.domain_of, groups[topology.key_manager.uuid], now_away)
 
 
-def survivals_of(
-    tx: Rows,
-    servers: Mapping[str, Sequence[KeyServer]],
-    observations: Mapping[str, Sequence[Observation]],
-    nodes: Sequence[Node],
-) -> Mapping[str, Survival]:
-    """Return what the keys of several key managers (uuids) survive: as :func:`survival_of`, read together.
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """The keys of a key manager in groups by where their copies are, and the domain of each server (uuid).
 
-    ``servers`` are those of each key manager, ``observations`` what the nodes observed of them.
+    ``found`` are the survivals that were computed, by the servers that were away: observations seldom change them.
     """
+
+    servers: Sequence[KeyServer]
+    domain_of: Mapping[str, str]
+    groups: Sequence[KeyGroup]
+    found: dict[frozenset[tuple[str, Away]], Survival] = field(default_factory=dict, repr=False)
+
+    def survival(self, observations: Sequence[Observation], nodes: Sequence[Node]) -> Survival:
+        """Return what the keys survive: as :func:`survival_of`."""
+        now_away = away(self.servers, observations, nodes)
+        key = frozenset(now_away.items())
+        if key not in self.found:
+            self.found[key] = survival(self.servers, self.domain_of, self.groups, now_away)
+        return self.found[key]
+
+
+def placed_keys(tx: Rows, servers: Mapping[str, Sequence[KeyServer]]) -> Mapping[str, Placed]:
+    """Return where the keys of several key managers (uuids) with these servers are, read together."""
     uuids = [server.uuid for of in servers.values() for server in of]
     profiles = {each.key_server: each for each in tx.profiles(uuids)}
     groups = _key_groups(tx, servers)
-    return {
-        manager: survival(of, domains(of, profiles), groups[manager], away(of, observations[manager], nodes))
-        for manager, of in servers.items()
-    }
+    return {manager: Placed(of, domains(of, profiles), groups[manager]) for manager, of in servers.items()}
 
 
 def _key_groups(tx: CountedRows, servers: Mapping[str, Sequence[KeyServer]]) -> Mapping[str, Sequence[KeyGroup]]:
