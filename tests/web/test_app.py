@@ -79,7 +79,7 @@ async def test_after_a_form_the_page_does_not_say_that_nothing_was_changed(site:
     assert [record["message"] for record in records.body["records"]] == ["An unexpected error occurred."]
 
 
-@pytest.mark.parametrize(("table", "path"), [("certificates", "/certificates"), ("key_managers", "/")])
+@pytest.mark.parametrize(("table", "path"), [("certificates", "/certificates"), ("change_marks", "/")])
 async def test_a_failed_database_is_a_page(site: Site, browser: Browser, table: str, path: str) -> None:
     """Also where the frame reads what failed: then it has no counts."""
     await browser.log_in(url="/sessions")
