@@ -49,7 +49,7 @@ def test_a_switch_is_true_or_false(tmp_path: Path, text: str, expected: bool) ->
         ("probes_in_all = true", "a positive whole number"),
         ('probes_in_all = "many"', "a positive whole number"),
         ("offline_reads_s = -1", "a whole number"),
-        ("fail_closed = true", "no setting any more: it is `offline_reads_s = 0`"),
+        ("fail_closed = true", "no setting any more: it is `offline_reads_s`, where 0"),
         ("connections_per_address = 101", "setting 'connections_per_address': 100 at most"),
         ("key_recovery_days = 3", "no setting any more: it is the cluster's: .*config modify"),
         ("metrics_public = 1", "true or false is expected"),

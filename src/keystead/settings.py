@@ -21,7 +21,7 @@ ENVIRONMENT_PREFIX = "KEYSTEAD_"
 FILE_NAME = "keystead.toml"
 DEFAULT_DATA = Path("keystead-data")
 MOVED = {
-    "fail_closed": "is `offline_reads_s = 0`",
+    "fail_closed": "is `offline_reads_s`, where 0 means what `true` meant",
     "key_recovery_days": "is the cluster's: `keystead security key-manager config modify --key-recovery-days` sets it",
 }
 """Names that were settings, with what replaces them."""

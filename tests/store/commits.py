@@ -1,4 +1,4 @@
-"""Whether anything was committed to a database."""
+"""The last commit of a database, for tests that ask whether anything was committed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 async def last_commit(store: SqlStore) -> Hashable:
     """Return a value that is another one after each commit that wrote."""
-    return store.version() or await store.examine(_snapshot)
+    version = store.version()
+    return await store.examine(_snapshot) if version is None else version
 
 
 def _snapshot(database: Database) -> Hashable:

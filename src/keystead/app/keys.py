@@ -45,6 +45,7 @@ from keystead.service.keys.reporting.survival import KeySurvival
 from keystead.service.keys.topology import Endpoints
 from keystead.service.keys.writing.create import KeyWriter
 from keystead.service.keys.writing.descriptors import Describer
+from keystead.service.offline import OfflineReads
 
 if TYPE_CHECKING:
     from keystead.core.keys.model import Key
@@ -52,7 +53,6 @@ if TYPE_CHECKING:
     from keystead.monitor.metrics import Metrics
     from keystead.service.audit.log import AuditLog
     from keystead.service.cluster.incarnations import Incarnations
-    from keystead.service.offline import OfflineReads
     from keystead.service.ports.process import Clock
     from keystead.service.ports.sealing import Sealer, Signer
     from keystead.service.ports.store import Store, Transaction
@@ -75,7 +75,6 @@ class Dependencies:
     clock: Clock
     node: str
     incarnations: Incarnations
-    offline: OfflineReads
 
 
 @dataclass(frozen=True)
@@ -155,8 +154,9 @@ def key_work(world: Dependencies, rules: EgressRules, settings: Settings) -> Key
     cache = KeyCache(settings.cached_keys)
     fetcher = Fetcher(store, objects, endpoints, clock, node)
     spool = ReadSpool(settings.data / SPOOL_FILE, world.sealer.mac)
-    reads = ReadAudit(store, audit, spool, clock, node, world.offline)
-    world.offline.add(CacheEviction(store, cache).look)
+    offline = OfflineReads(store, clock, node, settings.offline_reads_s)
+    offline.add(CacheEviction(store, cache).compare)
+    reads = ReadAudit(store, audit, spool, clock, node, offline)
     reader = KeyReader(store, fetcher, cache, reads)
     reports = KeyReports(store, world.signer, clock, node)
     rounds = KeyRounds(context, Leases(store, clock, node), parts, look=incarnations.look)
@@ -184,7 +184,7 @@ def key_work(world: Dependencies, rules: EgressRules, settings: Settings) -> Key
         replicator=KeyReplicator(context, learner, keeping),
         reads=reads,
         reader=reader,
-        offline=world.offline,
+        offline=offline,
         restorer=KeyRestorer(store, objects, fetcher, cache, audit, node),
         unclaimed=Orphans(context, audit),
         dismissals=OrphanDismissals(context, audit),

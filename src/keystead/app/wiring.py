@@ -68,7 +68,6 @@ from keystead.service.forwarding.filters import EventFilters
 from keystead.service.keys.listing import KeyLists
 from keystead.service.keys.looking.visible import KeyVisibility
 from keystead.service.keys.reporting.waiting import WaitingWork
-from keystead.service.offline import OfflineReads
 from keystead.service.ports.process import ListenerFacts
 from keystead.service.ports.sealing import SealError
 from keystead.service.ports.store import StoreError
@@ -84,6 +83,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from keystead.app.keys import KeyServices
+    from keystead.service.offline import OfflineReads
     from keystead.service.ports.sealing import Sealer
     from keystead.settings import Settings
     from keystead.store import SqlStore
@@ -140,11 +140,8 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         prover = ServerProber(gateway, keyring, queue, observing)
         metrics = Metrics()
         incarnations = Incarnations(store, DataDirectory(settings.data, store), audit, clock, node)
-        offline, logins, certificate_logins = _logins(store, hasher, clock, audit, node, settings)
         keys = key_work(
-            Dependencies(store, prover, keyring, signing, audit, metrics, clock, node, incarnations, offline),
-            rules,
-            settings,
+            Dependencies(store, prover, keyring, signing, audit, metrics, clock, node, incarnations), rules, settings
         )
         watching = Watching(store, gateway, prover, observing, clock, node, keys.keeper.kick)
         configuration = ConfigurationContext(
@@ -158,6 +155,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             NodeTraffic(gateway, keys.objects).now,
         )
         conditions = NodeConditions(settings, node, rules, keys.reads, clock, store.database.reader.dialect.name)
+        logins, certificate_logins = _logins(store, hasher, clock, audit, keys.offline)
         services = Services(
             accounts=Accounts(store, hasher, audit, clock, node),
             attention=Attention(store, clock, gateway.refuses),
@@ -227,13 +225,12 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
 
 
 def _logins(
-    store: SqlStore, hasher: Argon2Hasher, clock: SystemClock, audit: AuditLog, node: str, settings: Settings
-) -> tuple[OfflineReads, Logins, CertificateLogins]:
-    """Return both kinds of login, and how long reads go on without the database."""
-    offline = OfflineReads(store, clock, node, settings.offline_reads_s)
-    logins = Logins(store, hasher, clock, audit, offline)
+    store: SqlStore, hasher: Argon2Hasher, clock: SystemClock, audit: AuditLog, offline: OfflineReads
+) -> tuple[Logins, CertificateLogins]:
+    """Return both kinds of login. Remembered credentials are compared with the database."""
+    logins = Logins(store, hasher, clock, audit)
     offline.add(logins.compare)
-    return offline, logins, CertificateLogins(store, clock, audit)
+    return logins, CertificateLogins(store, clock, audit)
 
 
 def _monitor(

@@ -1,8 +1,8 @@
 """How long a node answers reads of keys from its memory while the database is away.
 
-A node compares all keys and logins that it remembers with the database, again and again. Without the database it
-answers reads until a limit after the last comparison. So a key that another node retired, or an account that it locked,
-is served for at most that time.
+Each node compares the keys and logins that it remembers with the database, again and again, and forgets what has
+changed. Without the database it answers reads until a limit after the last comparison. So a key that another node
+retired, or an account that it locked, is served for at most that time.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ NOT_ALLOWED: Final = "it does not answer, and offline_reads_s allows no read wit
 
 
 class OfflineReads:
-    """Whether this node may answer reads without the database now. One per process.
+    """The limit of this node's reads without the database. One per process.
 
     ``limit_s`` is the longest time in seconds since the last comparison; with 0, no read is ever answered without the
     database. A node that is alone has no other limit, because nobody else can retire its keys or lock its accounts.

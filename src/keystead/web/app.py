@@ -18,6 +18,7 @@ from keystead.service.failures import log_fields_of
 from keystead.service.ports.store import StorageError
 from keystead.web import login
 from keystead.web.confirming import confirmation
+from keystead.web.lists import path_with
 from keystead.web.pages import PAGES
 from keystead.web.refusing import plain
 from keystead.web.rendering import STATIC, page, static
@@ -156,18 +157,20 @@ async def error_page(request: PageRequest, error: OntapError) -> Response:
     After a fault of the service, its frame reads nothing, because that could fail again.
     """
     items = () if error.kind.status >= 500 else None
-    facts = {"error": error, "advice": plain(ADVICE.get(error.kind, "")), "missing": _missing_server(request, error)}
-    return page("error.html", await shell(request, "", items) | facts, error.kind.status)
+    facts = {"error": error, "advice": plain(ADVICE.get(error.kind, ""))}
+    missing = _missing_server(request, error)
+    events = {"missing": missing, "its_events": path_with(EVENTS, {"text": missing})}
+    return page("error.html", await shell(request, "", items) | facts | events, error.kind.status)
 
 
 def _missing_server(request: PageRequest, error: OntapError) -> str:
-    """Return the address in the page's path if it is of no key server and events may tell of it; else an empty text.
+    """Return the address of the page's path if no key server has it, and the account may see events; else "".
 
     The link in the message of an older event may lead to a key server that was removed.
     """
     named = str(request.http.path_params.get("server", ""))
-    found = error.kind is not errors.ENTRY_NOT_FOUND or not named.isprintable()
-    return "" if found or not request.may_open(EVENTS) else named
+    is_missing = error.kind is errors.ENTRY_NOT_FOUND and named.isprintable() and request.may_open(EVENTS)
+    return named if is_missing else ""
 
 
 def _as_error(http: Request, failure: Exception) -> OntapError:

@@ -16,8 +16,7 @@ from keystead.core.secret import Secret
 from keystead.service.accounts.logins import AT_ONCE, Logins, delay_s
 from keystead.service.audit.log import AuditLog
 from keystead.service.context import Caller
-from keystead.service.offline import OfflineReads
-from keystead.service.ports.store import StorageError, StoreError
+from keystead.service.ports.store import StoreError
 from keystead.store import SqlStore, open_store
 from tests.service.worlds.basics import KEYRING, CountingHasher, HandClock
 
@@ -75,13 +74,8 @@ def audit(store: SqlStore, clock: HandClock) -> AuditLog:
 @pytest.fixture
 async def logins(store: SqlStore, hasher: CountingHasher, clock: HandClock, audit: AuditLog) -> AsyncIterator[Logins]:
     """Yield the service, whose sleeping passes at once."""
-    yield Logins(store, hasher, clock, audit, alone(store, clock), sleep=clock.sleep)
+    yield Logins(store, hasher, clock, audit, sleep=clock.sleep)
     await audit.close()
-
-
-def alone(store: SqlStore, clock: HandClock) -> OfflineReads:
-    """Return the reads of a node that may answer without the database for an hour."""
-    return OfflineReads(store, clock, "node-1", 3600)
 
 
 async def refused(logins: Logins, name: str = "admin", password: str = WRONG, where: str = HERE) -> None:
@@ -211,7 +205,7 @@ async def test_a_credential_can_be_recalled_when_the_database_fails(
     how: str,
 ) -> None:
     """A remembered credential with the right password is accepted without the database, for calls that permit it."""
-    logins = Logins(store, hasher, clock, audit, alone(store, clock), sleep=clock.sleep, patience_s=0.05)
+    logins = Logins(store, hasher, clock, audit, sleep=clock.sleep, patience_s=0.05)
     await logins.authenticate("admin", PASSWORD, HERE)
     known = await logins.authenticate("admin", PASSWORD, THERE, recall=True)
 
@@ -238,24 +232,6 @@ async def test_a_credential_can_be_recalled_when_the_database_fails(
         clock.advance(101)  # the call before did not prolong the time
         with pytest.raises(StoreError):
             await logins.authenticate("admin", PASSWORD, HERE, recall=True)
-
-
-async def test_nothing_is_recalled_after_the_limit(
-    store: SqlStore, hasher: CountingHasher, clock: HandClock, audit: AuditLog, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Also if the credential is still remembered."""
-    logins = Logins(store, hasher, clock, audit, OfflineReads(store, clock, "node-1", 60), sleep=clock.sleep)
-    await logins.authenticate("admin", PASSWORD, HERE)
-
-    async def away(work: object) -> object:
-        raise StoreError(f"the database cannot be reached: {work}")
-
-    monkeypatch.setattr(store, "read_few", away)
-    monkeypatch.setattr(store, "version", lambda: None)
-    await logins.authenticate("admin", PASSWORD, HERE, recall=True)
-    clock.advance(61)
-    with pytest.raises(StorageError):
-        await logins.authenticate("admin", PASSWORD, HERE, recall=True)
 
 
 @pytest.mark.parametrize("change", ["locked", "deleted", "none"])
@@ -434,7 +410,7 @@ async def test_an_unknown_account_costs_the_time_of_a_known_one(logins: Logins, 
 
 async def test_memory_is_bounded(store: SqlStore, hasher: CountingHasher, clock: HandClock, audit: AuditLog) -> None:
     """The oldest failures are forgotten, so they delay no login; only the beginning of a name counts."""
-    logins = Logins(store, hasher, clock, audit, alone(store, clock), sleep=clock.sleep, entries=3)
+    logins = Logins(store, hasher, clock, audit, sleep=clock.sleep, entries=3)
     for name in ("a", "b", "c", "d" * 1000):
         await refused(logins, name=name)
     assert clock.slept == []

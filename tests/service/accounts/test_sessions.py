@@ -17,7 +17,6 @@ from keystead.service.accounts.logins import Logins
 from keystead.service.accounts.sessions import Sessions
 from keystead.service.audit.log import AuditLog
 from keystead.service.context import Call, Caller
-from keystead.service.offline import OfflineReads
 from keystead.store import SqlStore, open_store
 from tests.service.worlds.basics import KEYRING, CountingHasher, HandClock
 
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from keystead.core.errors import ErrorKind
 
 PASSWORD = Secret("pässword")
-HOUR = 3600
 HERE = "192.0.2.1"
 ADMIN = Call(Caller("admin", Role.ADMIN, HERE), "POST", "/sessions")
 READER = Call(Caller("reader", Role.READONLY, HERE), "POST", "/sessions")
@@ -40,7 +38,7 @@ class World:
         self.store = store
         self.clock = clock
         self.audit = AuditLog(store, KEYRING, clock, "node")
-        logins = Logins(store, hasher, clock, self.audit, OfflineReads(store, clock, "node-1", HOUR))
+        logins = Logins(store, hasher, clock, self.audit)
         self.sessions = Sessions(store, logins, CertificateLogins(store, clock, self.audit), self.audit, clock)
 
     async def begin(self, name: str = "admin") -> str:

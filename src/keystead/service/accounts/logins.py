@@ -2,8 +2,7 @@
 
 A verified credential is remembered for minutes, as a MAC under a key of this process, with the version of the account's
 row. Every login compares this version, so that a changed account must show its password again. A login to read the
-metrics, or a key, does without the row when the database fails, as long as
-:class:`keystead.service.offline.OfflineReads` allows it.
+metrics, or a key, does without the row when the database fails.
 
 Failed logins delay the next login of the same account and address, before the hash. Nobody is locked out, and a
 remembered credential is never delayed. A change of the account, as by a new password, ends the delays.
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
 
     from keystead.core.model import Account
     from keystead.service.audit.log import AuditLog
-    from keystead.service.offline import OfflineReads
     from keystead.service.ports.cluster import AccountRows
     from keystead.service.ports.process import Clock
     from keystead.service.ports.sealing import PasswordHasher
@@ -69,7 +67,6 @@ class Logins:
         hasher: PasswordHasher,
         clock: Clock,
         audit: AuditLog,
-        offline: OfflineReads,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         *,
         patience_s: float = PATIENCE_S,
@@ -79,7 +76,6 @@ class Logins:
         self._store = store
         self._hasher = hasher
         self._audit = audit
-        self._offline = offline
         self._sleep = sleep
         self._process_key = os.urandom(32)
         self._remembered: TTLCache[str, _Remembered] = TTLCache(entries, REMEMBERED_S, timer=clock.monotonic)
@@ -91,8 +87,8 @@ class Logins:
     async def authenticate(self, name: str, password: Secret, location: str, *, recall: bool = False) -> Caller:
         """Return the caller at ``location``. Raises OntapError (401; 429 when too many logins wait), StoreError.
 
-        With ``recall``, a remembered credential is accepted without the account's row if the database does not answer
-        and reads may be answered without it. It is for reads that must work while the database is away.
+        With ``recall``, a remembered credential is accepted without the account's row if the database does not answer.
+        It is for reads that must work while the database is away.
         """
         try:
             account = self._unchanged(name)
@@ -103,7 +99,6 @@ class Logins:
             known = self._remembered.get(name) if recall else None
             if known is None or not hmac.compare_digest(known.proof, self._proof(name, known.account, password)):
                 raise failure if isinstance(failure, StoreError) else StoreError("the database is slow") from None
-            self._offline.require()
             return Caller.of(known.account, location)
         proof = self._proof(name, account, password)
         if account is not None and not account.locked and self._is_remembered(account, proof):

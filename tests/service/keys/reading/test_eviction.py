@@ -45,12 +45,12 @@ async def retire(store: SqlStore, key: Key) -> None:
 async def test_what_has_changed_is_forgotten(store: SqlStore) -> None:
     """Retired and deleted keys leave the cache and cannot come back; other keys stay."""
     cache, made = await held(store, 5)
-    forgetter = CacheEviction(store, cache, together=2)
-    await forgetter.look()
+    eviction = CacheEviction(store, cache, together=2)
+    await eviction.compare()
     assert len(cache) == 5
     await retire(store, made[1])
     await store.write(lambda tx: tx.drop_key(made[4].uuid))
-    await forgetter.look()
+    await eviction.compare()
     assert [cache.holds(key) for key in made] == [True, False, True, True, False]
     cache.put(made[1], MATERIAL)  # by a read that began before
     assert not cache.holds(made[1])

@@ -28,7 +28,7 @@ class CacheEviction:
         self._cache = cache
         self._together = together
 
-    async def look(self) -> None:
+    async def compare(self) -> None:
         """Drop the cached keys that have changed in the database or are gone. Raise StoreError.
 
         The dropped versions are never cached again. Run periodically on each node.
