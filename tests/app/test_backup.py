@@ -96,9 +96,9 @@ def test_an_installation_comes_back(saved: Settings, tmp_path: Path) -> None:
 
 
 def test_a_backup_notes_what_audit_records_it_has(saved: Settings, tmp_path: Path) -> None:
-    """A bundle has none, so it notes nothing. Where the note cannot be stored, the backup is good, and a line says so."""
+    """A bundle has none, so it notes nothing. If the note cannot be stored, the backup is good, and a line says so."""
     note = 'SELECT way, "index" FROM audit_saves'
-    with closing(sqlite3.connect(saved.data / "keystead.db", autocommit=True)) as database:
+    with closing(sqlite3.connect(saved.data / "keystead.db", isolation_level=None)) as database:
         backup(saved, tmp_path / "bundle", PASSPHRASE, bundle=True)
         assert database.execute(note).fetchall() == []
         backup(saved, tmp_path / "first", PASSPHRASE, bundle=False)
