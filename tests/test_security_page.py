@@ -414,14 +414,14 @@ SHOWN: dict[str, tuple[str, ...]] = {
         "service/audit/test_reads.py::test_a_read_id_that_was_changed_breaks_the_chain",
         "service/audit/test_reads.py::test_a_sort_key_that_was_changed_breaks_the_chain",
     ),
-    "once they are saved": (
+    "Old records may be removed](../how-to": (
         "service/cluster/test_audit_retention.py::test_what_nothing_has_stays",
         "app/test_backup.py::test_a_backup_notes_what_audit_records_it_has",
     ),
     "has the index and MAC of the last": (
         "service/cluster/test_audit_retention.py::test_what_is_too_much_goes_and_the_chain_says_so",
     ),
-    "A record of the chain has the same facts": (
+    "A record of the chain has the same": (
         "core/test_audit_retention.py::test_the_record_of_a_cut_tells_all_of_it",
         "service/cluster/test_audit_retention.py::test_what_was_done_to_a_cut_is_reported",
     ),
