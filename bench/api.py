@@ -21,9 +21,9 @@ from keystead.core.secret import Secret
 from keystead.core.server_address import ServerAddress
 from keystead.keyservers.egress import EgressRules
 from keystead.keyservers.gateway import Gateway
-from tests.peers.databases import raw_sqlite
 from tests.peers import keystead, pykmip
 from tests.peers.certificates import Authority, Credentials, client
+from tests.peers.databases import raw_sqlite
 from tests.peers.fault_servers import black_hole
 
 if TYPE_CHECKING:
