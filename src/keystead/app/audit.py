@@ -8,8 +8,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from keystead.app.opening import CannotStart, opened
-from keystead.app.wiring import node_uuid
+from keystead.app.opening import CannotStart, node_uuid, opened
 from keystead.sealing import Keyring, read_root_key
 from keystead.service.audit.verifying import verify
 from keystead.service.ports.sealing import SealError
