@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from tests.peers.patroni import Patroni
 
-MISSING = ", ".join(filter(None, (patroni.missing(), haproxy.MISSING, pgbouncer.MISSING)))
+MISSING = ", ".join(filter(None, (patroni.MISSING, haproxy.MISSING, pgbouncer.MISSING)))
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"not installed: {MISSING}")
 
 
@@ -146,7 +146,7 @@ def test_failover(cluster: Patroni, ports: list[int], fault: Callable[[Patroni],
         for each in (ending, keeping):
             each.wait_for_another()
         for member in cluster.members:
-            if not member.runs:
+            if not member.pid:
                 member.start()
         cluster.wait_until_whole()
         for each in (ending, keeping):

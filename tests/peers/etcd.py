@@ -12,8 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-MISSING: Final = "" if shutil.which("etcd") else "etcd"
-"""The program that this machine lacks, or empty."""
+PROGRAM: Final = shutil.which("etcd")
 
 _MEMBERS: Final = ("etcd1", "etcd2", "etcd3")
 
@@ -21,6 +20,7 @@ _MEMBERS: Final = ("etcd1", "etcd2", "etcd3")
 @contextlib.contextmanager
 def running(folder: Path) -> Iterator[list[Program]]:
     """Run the members until the block ends. They need a second or two to elect their leader."""
+    assert PROGRAM
     clients = {name: free_port() for name in _MEMBERS}
     peers = {name: f"http://127.0.0.1:{free_port()}" for name in _MEMBERS}
     with contextlib.ExitStack() as stack:
@@ -39,7 +39,7 @@ def running(folder: Path) -> Iterator[list[Program]]:
                 "unsafe-no-fsync": "true",  # the machine does not die
                 "log-level": "warn",
             }
-            command = ["etcd", *(f"--{option}={value}" for option, value in options.items())]
+            command = [PROGRAM, *(f"--{option}={value}" for option, value in options.items())]
             members.append(Program(command, clients[name], log=folder / name / "log"))
             stack.callback(members[-1].stop)
         for each in members:

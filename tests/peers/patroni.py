@@ -60,16 +60,19 @@ _DYNAMIC: Final = {
 _ACCESS: Final = ["local all all trust", "host all all 127.0.0.1/32 trust", "host replication all 127.0.0.1/32 trust"]
 
 
-def missing() -> str:
-    """Return which of Debian's packages this machine lacks, or an empty text."""
-    needed = {
-        "etcd-server": not etcd.MISSING,
-        "patroni": shutil.which("patroni"),
-        "postgresql": any(Path("/usr/lib/postgresql").glob("*/bin/pg_rewind")),
-        "python3-etcd": any(Path("/usr/lib/python3/dist-packages").glob("etcd")),
-        "python3-dnspython": any(Path("/usr/lib/python3/dist-packages").glob("dns")),
-    }
-    return ", ".join(name for name, there in needed.items() if not there)
+def _there(pattern: str) -> bool:
+    return any(Path("/usr").glob(pattern))
+
+
+_NEEDED: Final = {
+    "etcd-server": etcd.PROGRAM is not None,
+    "patroni": shutil.which("patroni") is not None,
+    "postgresql": _there("lib/postgresql/*/bin/pg_rewind"),
+    "python3-etcd": _there("lib/python3/dist-packages/etcd"),
+    "python3-dnspython": _there("lib/python3/dist-packages/dns"),
+}
+MISSING: Final = ", ".join(name for name, there in _NEEDED.items() if not there)
+"""Debian's packages that this machine lacks, or empty. Debian's Patroni uses those of Debian's Python."""
 
 
 class Member:
@@ -92,9 +95,9 @@ class Member:
         return int((self.folder / "data" / "postmaster.pid").read_text().split("\n", 1)[0])
 
     @property
-    def runs(self) -> bool:
-        """Whether it was started and not killed."""
-        return self._program is not None
+    def pid(self) -> int | None:
+        """The process id of Patroni, None if it was not started or was killed."""
+        return self._program and self._program.pid
 
     def start(self) -> None:
         """Start Patroni, which starts PostgreSQL."""
@@ -113,7 +116,8 @@ class Member:
     def stop(self) -> None:
         """End both, PostgreSQL so that it leaves no shared memory behind."""
         if self._program:
-            self._program.signal(signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                self._program.signal(signal.SIGKILL)
             with contextlib.suppress(OSError):
                 os.kill(self.postmaster, signal.SIGQUIT)
                 _wait_for(lambda: not Path(f"/proc/{self.postmaster}").exists(), 10, f"the end of {self.name}")
@@ -187,29 +191,34 @@ class Patroni:
 
 
 @contextlib.contextmanager
-def running(folder: Path | None = None) -> Iterator[Patroni]:
+def running() -> Iterator[Patroni]:
     """Run all members with an empty database until the block ends, in a new folder. It takes some 10 seconds."""
     with contextlib.ExitStack() as stack:
-        folder = folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="keystead-patroni-")))
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="keystead-patroni-")))
         stores = stack.enter_context(etcd.running(folder / "etcd"))
-        binaries, account = find_binaries(folder)
-        shared = {"etcd3": {"hosts": [each.address for each in stores]}, "scope": "keystead"}
-        members = []
-        for name in ("db1", "db2", "db3"):
-            member = Member(name, folder / name, [*_as(account), shutil.which("patroni") or "patroni"])
-            member.folder.mkdir(mode=0o700)
-            member.configuration.write_text(json.dumps(shared | _configuration(member, binaries), indent=2))
-            if account:
-                shutil.chown(member.folder, account.pw_uid, account.pw_gid)
-            members.append(member)
-        if account:
-            folder.chmod(0o711)
-        for member in members:
+        made = Patroni(_members(folder, [each.address for each in stores]), folder)
+        for member in made.members:
             stack.callback(member.stop)
             member.start()
-        made = Patroni(members, folder)
         _make_database(made.wait_until_whole())
         yield made
+
+
+def _members(folder: Path, stores: list[str]) -> list[Member]:
+    """Write the files of the members, whose account may enter the folder."""
+    binaries, account = find_binaries(folder)
+    if account:
+        folder.chmod(0o711)
+    members = []
+    for name in ("db1", "db2", "db3"):
+        member = Member(name, folder / name, [*as_account(account), shutil.which("patroni") or "patroni"])
+        member.folder.mkdir(mode=0o700)
+        shared = {"scope": "keystead", "etcd3": {"hosts": stores}}
+        member.configuration.write_text(json.dumps(shared | _configuration(member, binaries), indent=2))
+        if account:
+            shutil.chown(member.folder, account.pw_uid, account.pw_gid)
+        members.append(member)
+    return members
 
 
 def _configuration(member: Member, binaries: Path) -> dict[str, Any]:
@@ -232,7 +241,7 @@ def _configuration(member: Member, binaries: Path) -> dict[str, Any]:
     }
 
 
-def _as(account: pwd.struct_passwd | None) -> list[str]:
+def as_account(account: pwd.struct_passwd | None) -> list[str]:
     """Return the words before a command that root runs as this account."""
     if account is None:
         return []
