@@ -387,6 +387,7 @@ def test_settings_are_taken(tmp_path: Path) -> None:
     """Each block that shows lines of ``keystead.toml`` is such a file."""
     shown = [block.text for page in PAGES for block in blocks(page, 8443) if block.language == "toml"]
     assert shown
+    (tmp_path / FILE_NAME).touch(mode=0o600)
     for text in shown:
         (tmp_path / FILE_NAME).write_text(text)
         load({"data": tmp_path}, {})

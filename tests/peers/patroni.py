@@ -97,7 +97,7 @@ class Member:
     @property
     def pid(self) -> int | None:
         """The process id of Patroni, None if it was not started or was killed."""
-        return self._program and self._program.pid
+        return self._program.pid if self._program else None
 
     def start(self) -> None:
         """Start Patroni, which starts PostgreSQL."""
