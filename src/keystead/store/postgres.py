@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import create_engine, event
 from sqlalchemy.exc import DisconnectionError, IntegrityError, OperationalError, SQLAlchemyError
 
-from keystead.service.ports.store import StorageError, StoreConflict, StoreError
+from keystead.service.ports.store import SchemaError, StorageError, StoreConflict, StoreError
+from keystead.store import tables
+from keystead.store.compatibility import ANNOUNCED, SQLSTATE, TOO_OLD
 from keystead.store.database import Database
 from keystead.store.engine import UNTIL
 from keystead.store.failures import AWAY, BUSY, DISK_FAILS, DISK_FULL, TAKES_NO_CHANGES, RunAgain, unavailable
@@ -58,6 +60,7 @@ _SETTINGS = {
     "statement_timeout": TIMEOUT_S * 1000,
     "idle_in_transaction_session_timeout": 2 * TIMEOUT_S * 1000,
     "synchronous_commit": "on",  # because material leaves once the record of its read is committed
+    ANNOUNCED: tables.HEAD,
 }
 _SET = ", ".join(f"set_config('{name}', '{value}', true)" for name, value in _SETTINGS.items())
 _BEGIN = f"SELECT {_SET}, set_config('lock_timeout', '%d', true), pg_is_in_recovery(), pg_backend_pid()"
@@ -86,6 +89,8 @@ def classify(error: SQLAlchemyError) -> Failure:
         return RunAgain(StoreConflict(f"the database refuses a row: {what} {constraint or ''}".strip()), runs=2)
     if state in _TRANSIENT:
         return RunAgain(StoreConflict(f"writers keep conflicting: {what}"), runs=CONFLICT_RUNS)
+    if state == SQLSTATE:
+        return SchemaError(TOO_OLD)
     is_lost = getattr(error, "connection_invalidated", False)
     if is_lost or (isinstance(error, OperationalError) and not state):
         how = "closed the connection" if is_lost else "cannot be reached"
