@@ -26,6 +26,10 @@ import tempfile
 import time
 from functools import cache
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 IMPORTED_ONCE = (
     "keystead.app.initialise",
     "keystead.app.wiring",
@@ -193,7 +197,7 @@ def _reap(*_: object) -> None:
             pass
 
 
-def _forked(connection: socket.socket, order: dict[str, object], files: list[int]) -> list[str]:
+def _forked(connection: socket.socket, order: dict[str, Any], files: list[int]) -> list[str]:
     """Fork the program and watch it. In the program's process return its ``argv``."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     pid = os.fork()
@@ -209,14 +213,15 @@ def _forked(connection: socket.socket, order: dict[str, object], files: list[int
     os.environ.clear()
     os.environ.update(order["environment"])
     time.tzset()
-    return order["argv"]
+    argv: list[str] = order["argv"]
+    return argv
 
 
 def _watch(connection: socket.socket, pid: int) -> None:
     """Tell the one who asked the program's pid, and in the end its status. Kill it once nobody waits for it."""
-    program = os.pidfd_open(pid)
+    watched: list[Any] = [os.pidfd_open(pid), connection]
     connection.send(str(pid).encode())
-    if program not in select.select([program, connection], [], [])[0]:
+    if watched[0] not in select.select(watched, [], [])[0]:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(pid, signal.SIGKILL)
     _, status = os.waitpid(pid, 0)
