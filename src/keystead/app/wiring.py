@@ -5,11 +5,8 @@ Adapters are chosen here, and in keys.py. This module makes nothing on disk but 
 
 from __future__ import annotations
 
-import asyncio
-import fcntl
-import os
 import resource
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -17,16 +14,17 @@ from typing import TYPE_CHECKING
 from keystead.api.resources import PATHS
 from keystead.app import core_dumps, listener, logs
 from keystead.app.clock import SystemClock
-from keystead.app.conditions import NODE_FILE, NodeConditions
+from keystead.app.conditions import NodeConditions
 from keystead.app.connections import Connections, Limits, TrustedProxies
 from keystead.app.incarnation import DataDirectory
 from keystead.app.keys import Dependencies, key_work
-from keystead.app.opening import CannotStart, opened
+from keystead.app.opening import CannotStart, node_uuid, opened, served_alone
 from keystead.app.signing import signer
 from keystead.app.simulation import simulate
 from keystead.app.tls import TlsContexts, UnusableFilesError
 from keystead.app.tls_offered import offered
 from keystead.core.attention.cluster import certificate_items
+from keystead.core.audit_retention import Retention
 from keystead.forwarding.sender import NetworkSender
 from keystead.keyservers.egress import EgressRules
 from keystead.keyservers.gateway import Gateway
@@ -43,8 +41,9 @@ from keystead.service.accounts.roles import Roles
 from keystead.service.accounts.sessions import Sessions
 from keystead.service.attention import Attention
 from keystead.service.audit.chains import AuditChains
-from keystead.service.audit.log import AuditLog, verify
+from keystead.service.audit.log import AuditLog
 from keystead.service.audit.messages import AuditMessages
+from keystead.service.cluster.audit_retention import Retainer
 from keystead.service.cluster.events import Events
 from keystead.service.cluster.health import Health
 from keystead.service.cluster.incarnations import Incarnations
@@ -79,8 +78,7 @@ from keystead.service.services import Services
 from keystead.settings import SettingsError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
-    from pathlib import Path
+    from collections.abc import AsyncIterator
 
     from keystead.app.keys import KeyServices
     from keystead.service.offline import OfflineReads
@@ -89,7 +87,6 @@ if TYPE_CHECKING:
     from keystead.store import SqlStore
 
 
-LOCK_FILE = "serve.lock"
 OPEN_FILES = 65536
 
 
@@ -103,8 +100,9 @@ class Running:
     queue: ProbeQueue
     keys: KeyServices
     monitor: Monitor
-    """Not started, like the keeper of keys and the delivery: ``serve`` starts them."""
+    """Not started, like the keeper of keys, the delivery and the retainer: ``serve`` starts them."""
     delivery: Delivery
+    retainer: Retainer
 
     def stop(self) -> None:
         """End the parts that could hold a request for long. Each of them answers that the service stops."""
@@ -155,10 +153,11 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             NodeTraffic(gateway, keys.objects).now,
         )
         conditions = NodeConditions(settings, node, rules, keys.reads, clock, store.database.reader.dialect.name)
+        retention = Retention(settings.audit_keep_days, settings.audit_keep_records)
         logins, certificate_logins = _logins(store, hasher, clock, audit, keys.offline)
         services = Services(
             accounts=Accounts(store, hasher, audit, clock, node),
-            attention=Attention(store, clock, gateway.refuses),
+            attention=Attention(store, clock, gateway.refuses, retention),
             audit=audit,
             audit_chains=AuditChains(store, keyring, audit, clock, node),
             audit_messages=AuditMessages(store, audit),
@@ -206,18 +205,15 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         await services.jobs.start()
         keys.start()
         delivery = _delivery(store, rules, keyring, clock, metrics, node, settings)
+        retainer = Retainer(store, Leases(store, clock, node, rests=True), keyring.mac, clock, retention)
         monitor = _monitor(watching, KeyVisibility(store, keyring, clock), keys, metrics, settings)
         metrics.add_source(lambda: in_work(queue, services.jobs))
         conditions.show(services.attention, metrics)
         try:
-            yield Running(services, store, keyring, queue, keys, monitor, delivery)
+            yield Running(services, store, keyring, queue, keys, monitor, delivery, retainer)
         finally:
-            await monitor.close()
-            await delivery.close()
-            await services.jobs.close()
-            await keys.close()
-            await incarnations.close()
-            await audit.close()
+            for each in (monitor, delivery, retainer, services.jobs, keys, incarnations, audit):
+                await each.close()
     finally:
         hasher.close()
         key_maker.close()
@@ -277,14 +273,6 @@ def egress_rules(settings: Settings) -> EgressRules:
         raise SettingsError(f"settings 'egress_allow', 'egress_only': {error}") from None
 
 
-def node_uuid(data: Path) -> str:
-    """Read the uuid of the data directory's node. Raises CannotStart."""
-    try:
-        return (data / NODE_FILE).read_text().strip()
-    except OSError:
-        raise CannotStart(f"{data} is no data directory of Keystead: run `keystead init --data {data}`") from None
-
-
 def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT. Raises CannotStart, SettingsError."""
     import uvloop
@@ -296,29 +284,6 @@ def serve(settings: Settings) -> None:
     allow_open_files()
     with served_alone(settings.data):
         uvloop.run(_serve(settings, address, proxies))
-
-
-@contextmanager
-def served_alone(data: Path) -> Iterator[None]:
-    """Lock a data directory for this process. Raises CannotStart.
-
-    Two processes that serve it would both use its spool of reads, and lose records. The system frees the lock when the
-    process ends, however it ends.
-    """
-    node_uuid(data)
-    file = data / LOCK_FILE
-    with ExitStack() as held:
-        try:
-            descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
-            held.callback(os.close, descriptor)
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise CannotStart(
-                f"{data} is served by another process: each node has a data directory of its own"
-            ) from None
-        except OSError as error:
-            raise CannotStart(f"{file}: {error.strerror}") from None
-        yield
 
 
 def allow_open_files() -> None:
@@ -364,21 +329,5 @@ async def _serve(settings: Settings, address: tuple[str, int], proxies: TrustedP
         )
         open_.keys.keeper.start()
         open_.delivery.start()
+        open_.retainer.start()
         await server.serve([socket])
-
-
-def verify_audit(settings: Settings) -> tuple[list[str], bool]:
-    """Verify every node's audit chain. Return one line per node, and True if all are intact. Raises CannotStart."""
-    return asyncio.run(_verify_audit(settings))
-
-
-async def _verify_audit(settings: Settings) -> tuple[list[str], bool]:
-    store = opened(settings)
-    try:
-        keyring = Keyring.open(read_root_key(settings.root_key_file), await store.read(lambda tx: tx.data_keys()))
-        reports = await verify(store, keyring, node_uuid(settings.data))
-    except (SealError, StoreError) as error:
-        raise CannotStart(str(error)) from None
-    finally:
-        await store.close()
-    return [str(report) for report in reports], all(report.intact for report in reports)

@@ -33,8 +33,11 @@ if TYPE_CHECKING:
     from sqlalchemy.sql.compiler import DDLCompiler
     from sqlalchemy.sql.schema import SchemaItem
 
-HEAD = "0020"
+HEAD = "0022"
 """The newest revision in migrations/versions. It is kept here so that a normal start does not import Alembic."""
+
+WRITES_MIN = "0021"
+"""The oldest schema whose releases may write to a database with this release's. `db upgrade` stores it."""
 
 CLUSTER = ""
 """The ``owner`` of rows of the cluster. Unlike null, it can be compared, so it can be part of a unique index."""
@@ -122,7 +125,12 @@ nodes = Table(
     _integer("epoch", server_default="0"),
     _integer("clock_doubted", server_default="0"),
     _integer("starting", server_default="0"),
+    # The schema of the node's release, null for releases before 0021.
+    Column("schema", Bytewise, nullable=True),
 )
+
+# One row. A release whose own schema is older may not write: see compatibility.py.
+compatibility = Table("compatibility", metadata, _text("writes_min", primary_key=True))
 
 svms = Table(
     "svms",
@@ -404,6 +412,30 @@ audit_heads = Table(
     Column("mac", LargeBinary, nullable=False),
     Column("head_mac", LargeBinary, nullable=False),
     _integer("configuration", server_default="0"),
+)
+
+# The last cut of each node's chain: the records up to `index` were removed. The chain has a record with the same facts.
+audit_cuts = Table(
+    "audit_cuts",
+    metadata,
+    _text("node", primary_key=True),
+    Column("index", BigInteger, nullable=False),
+    Column("mac", LargeBinary, nullable=False),
+    _text("rule"),
+    _text("saved"),
+    Column("time", UtcTimestamp, nullable=False),
+)
+
+# Up to which record of each node the last backup and the last export reached. `note_mac` covers the row.
+audit_saves = Table(
+    "audit_saves",
+    metadata,
+    _text("node", primary_key=True),
+    _text("way", primary_key=True),
+    Column("index", BigInteger, nullable=False),
+    Column("mac", LargeBinary, nullable=False),
+    Column("time", UtcTimestamp, nullable=False),
+    Column("note_mac", LargeBinary, nullable=False),
 )
 
 # No cascade, so that a key manager with keys cannot be deleted. Only keys that hold their name need a unique name.
