@@ -107,6 +107,16 @@ class Member:
         """Kill PostgreSQL. Patroni finds out."""
         os.kill(self.postmaster, signal.SIGKILL)
 
+    def freeze(self) -> None:
+        """Halt Patroni and all of PostgreSQL, as a machine that hangs."""
+        if self._program:
+            self._program.signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let them go on."""
+        if self._program:
+            self._program.signal(signal.SIGCONT)
+
     def kill(self) -> None:
         """Kill Patroni with its PostgreSQL, as if their machine had lost its power."""
         if self._program:
@@ -116,8 +126,8 @@ class Member:
     def stop(self) -> None:
         """End both, PostgreSQL so that it leaves no shared memory behind."""
         if self._program:
-            with contextlib.suppress(ProcessLookupError):
-                self._program.signal(signal.SIGKILL)
+            with contextlib.suppress(OSError):
+                os.kill(self._program.pid, signal.SIGKILL)
             with contextlib.suppress(OSError):
                 os.kill(self.postmaster, signal.SIGQUIT)
                 _wait_for(lambda: not Path(f"/proc/{self.postmaster}").exists(), 10, f"the end of {self.name}")
