@@ -157,6 +157,12 @@ class Patroni:
         """The member that says that it is the primary."""
         return next((each for each in self.members if each.ask("/primary")[0] == http.client.OK), None)
 
+    @property
+    def synchronous(self) -> Member:
+        """The standby that commits wait for, when all is well."""
+        name = next(name for name, role in self.roles().items() if role == "sync_standby")
+        return next(each for each in self.members if each.name == name)
+
     def roles(self) -> dict[str, str]:
         """Return the role of each member that runs: ``leader``, ``sync_standby`` or ``replica``."""
         for each in self.members:
@@ -177,14 +183,12 @@ class Patroni:
         """Return the primary once there is one. Raise TimeoutError."""
         return _wait_for(lambda: self.primary, seconds, "a primary")
 
-    def switch_over(self) -> Member:
-        """Make the synchronous standby the primary, and return it. Raise RuntimeError if Patroni refuses."""
-        roles = {role: name for name, role in self.roles().items()}
-        wish = {"leader": roles["leader"], "candidate": roles["sync_standby"]}
-        status, text = self.named(wish["leader"]).ask("/switchover", wish)
+    def switch_over(self) -> None:
+        """Make the synchronous standby the primary. Raise RuntimeError if Patroni refuses."""
+        leader = self.wait_for_primary()
+        status, text = leader.ask("/switchover", {"leader": leader.name, "candidate": self.synchronous.name})
         if status != http.client.OK:
             raise RuntimeError(f"no switchover: {status} {text}")
-        return self.named(wish["candidate"])
 
     def balancer(self, name: str, *, shutdown_sessions: bool) -> Balancer:
         """Return a load balancer that leads to the primary.
@@ -194,10 +198,6 @@ class Patroni:
         options = "on-marked-down shutdown-sessions" if shutdown_sessions else ""
         servers = {each.name: f"127.0.0.1:{each.port} port {each.api_port}" for each in self.members}
         return Balancer(name, free_port(), "/primary", servers, options)
-
-    def named(self, name: str) -> Member:
-        """Return the member of this name."""
-        return next(each for each in self.members if each.name == name)
 
 
 @contextlib.contextmanager
