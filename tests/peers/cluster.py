@@ -30,7 +30,7 @@ BALANCER: Final = "127.0.0.2"
 """The address of the load balancer's connections to nodes. From it alone nodes expect the PROXY protocol."""
 TO_NODES: Final = f"source {BALANCER} send-proxy-v2 check-send-proxy check-ssl verify none"
 READY, READY_FOR_READS = "/readyz", "/healthz"
-"""What the load balancers ask nodes: who can write; who lives, and so can read keys from memory without the database."""
+"""What the load balancers ask nodes: who can write, and who lives, so that it reads keys from memory."""
 SHARED_FILES: Final = ("root.key", "tls.key", "tls.crt")
 """What every node has the same of."""
 
