@@ -55,7 +55,7 @@ def selectors(expression: str) -> list[str]:
 
 
 def test_the_alerts_fire_when_due() -> None:
-    """Their unit tests, in Prometheus' own form: each alert has a case in which it fires and one in which it does not."""
+    """By their unit tests, in Prometheus' own form: each alert fires in one case, and does not in another."""
     if shutil.which("promtool") is None:
         pytest.skip("there is no promtool on this machine")
     tests = sorted(RULES.parent.glob("*.test.yml"))
