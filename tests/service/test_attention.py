@@ -12,7 +12,7 @@ from sqlalchemy import event
 
 from keystead.app.clock import SystemClock
 from keystead.core.attention.items import Item, Severity, Subject
-from keystead.core.availability import STATUS
+from keystead.core.announcing import STATUS
 from keystead.core.events import NOT_AVAILABLE
 from keystead.core.keys.model import AttemptState, KeyState, Orphan, Presence
 from keystead.core.model import Cluster, KeyManager, KeyServer, Observation, PeerCertificate, Role, State, Svm
