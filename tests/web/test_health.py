@@ -68,7 +68,6 @@ async def test_a_keeper_and_a_silent_node(site: Site, browser: Browser) -> None:
         tx.put_lease(Lease(KEEPER, f"{own}/abcd", 1, later))
         tx.put_node(Node("gone", MARKUP, ONTAP_LEVEL))
         tx.hear_node(own, datetime.now(UTC))
-        tx.hear_node("gone", datetime.now(UTC) - DAY)
 
     await site.open_.store.write(store)
     page = (await browser.log_in("auditor", url="/health")).content.decode()

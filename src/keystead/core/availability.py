@@ -213,7 +213,7 @@ class Connectivity:
 def silent_nodes(nodes: Sequence[Node]) -> frozenset[str]:
     """Return the uuids of silent nodes: their last sign of life is much older than the latest one.
 
-    The latest one is that of the fastest clock.
+    The database's clock gave the time to all of them.
     """
     heard = {node.uuid: node.heard_at for node in nodes}
     last = max((time for time in heard.values() if time is not None), default=None)

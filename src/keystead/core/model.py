@@ -46,7 +46,8 @@ class Cluster:
 class Node:
     """A Keystead process on this database, with its data directory. ``heard_at`` is its last sign of life.
 
-    ``up`` is what the other nodes conclude from it. ``clock_doubted``: its clock was untrusted when it was last read.
+    The database's clock says when that was, ``reported`` is what the node's own clock said then. ``up`` is what the
+    other nodes conclude from it. ``clock_doubted``: its clock was untrusted when it was last read.
     ``starting``: it has not looked at each of its key servers yet since it started.
     """
 
@@ -55,6 +56,7 @@ class Node:
     release: Release
     heard_at: datetime | None = field(default=None, compare=False)
     up: bool = field(default=True, compare=False)
+    reported: datetime | None = field(default=None, compare=False)
     clock_doubted: bool = field(default=False, compare=False)
     starting: bool = field(default=False, compare=False)
 

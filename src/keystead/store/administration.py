@@ -39,7 +39,9 @@ _DOUBT_CLOCK = (
     update(tables.nodes).where(tables.nodes.c.uuid == bindparam("u")).values(clock_doubted=bindparam("doubted"))
 )
 _HEAR_NODE = (
-    update(tables.nodes).where(tables.nodes.c.uuid == bindparam("u")).values(heard_at=bindparam("t"), starting=0)
+    update(tables.nodes)
+    .where(tables.nodes.c.uuid == bindparam("u"))
+    .values(heard_at=bindparam("t"), reported=bindparam("r"), starting=0)
 )
 _TOUCH_NODE = update(tables.nodes).where(tables.nodes.c.uuid == bindparam("u")).values(name=tables.nodes.c.name)
 _START_NODE = update(tables.nodes).where(tables.nodes.c.uuid == bindparam("u")).values(starting=1)
@@ -124,8 +126,8 @@ class AdministrationRows(Statements):
     def touch_node(self, uuid: str) -> None:
         self.change(_TOUCH_NODE, {"u": uuid})
 
-    def hear_node(self, uuid: str, time: datetime) -> None:
-        self.change(_HEAR_NODE, {"u": uuid, "t": time})
+    def hear_node(self, uuid: str, reported: datetime) -> None:
+        self.change(_HEAR_NODE, {"u": uuid, "t": self.now(), "r": reported})
 
     def account(self, name: str) -> Account | None:
         return self.value_of(ACCOUNT, _ACCOUNT, {"n": name})

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
+    from datetime import datetime
 
     from sqlalchemy import Connection, Engine
 
@@ -20,7 +21,7 @@ class Database:
     ``reader`` and ``writer`` begin the right kind of transaction at their first statement. ``readers`` and ``writers``
     are numbers of threads, and of connections. ``inline_reader`` never waits. ``version`` returns a value that changes
     with every commit of any process, on one connection of ``inline_reader``. Both are None if every read crosses a
-    network.
+    network. ``now`` returns the time by the database's own clock; SQLite has that of the process.
     """
 
     reader: Engine
@@ -30,6 +31,7 @@ class Database:
     writers: int
     row_locks: bool
     classify: Classify
+    now: Callable[[Connection], datetime]
     version: Callable[[Connection], Hashable] | None = None
 
     def dispose(self) -> None:

@@ -7,9 +7,10 @@ even if the database has ``synchronous_commit = off``.
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import create_engine, event
+from sqlalchemy import create_engine, event, text
 from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
 
 from keystead.service.ports.store import StorageError, StoreConflict, StoreError
@@ -17,7 +18,7 @@ from keystead.store.database import Database
 from keystead.store.failures import DISK_FAILS, DISK_FULL, RunAgain
 
 if TYPE_CHECKING:
-    from sqlalchemy import URL, Engine
+    from sqlalchemy import URL, Connection, Engine
 
     from keystead.store.failures import Failure
 
@@ -27,6 +28,7 @@ CONFLICT_RUNS = 8
 TIMEOUT_S = 10
 """The longest wait for a statement, a lock or a silent peer. It is below the 40 s of a request."""
 
+_NOW = text("SELECT clock_timestamp()")  # not now(), which is the time when the transaction began
 _TRANSIENT = {"40001", "40P01"}  # serialization_failure, deadlock_detected
 _STORAGE = {"53100": DISK_FULL, "58030": DISK_FAILS}  # disk_full, io_error
 _CONNECT = {
@@ -54,7 +56,12 @@ def open_database(url: URL) -> Database:
     def only_read(connection: Any, _record: object) -> None:
         connection.read_only = True
 
-    return Database(reader, writer, None, READERS, WRITERS, row_locks=True, classify=classify)
+    return Database(reader, writer, None, READERS, WRITERS, row_locks=True, classify=classify, now=_now)
+
+
+def _now(connection: Connection) -> datetime:
+    found: datetime = connection.execute(_NOW).scalar_one()
+    return found.astimezone(UTC)
 
 
 def classify(error: SQLAlchemyError) -> Failure:

@@ -15,6 +15,7 @@ import os
 import random
 import sqlite3
 import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -75,7 +76,13 @@ def open_database(url: URL) -> Database:
             raise StoreError(f"the database failed: {error.sqlite_errorname}") from None
         return found
 
-    return Database(reader, writer, inline_reader, READERS, 1, row_locks=False, classify=classify, version=version)
+    return Database(
+        reader, writer, inline_reader, READERS, 1, row_locks=False, classify=classify, now=_now, version=version
+    )
+
+
+def _now(_: Connection) -> datetime:
+    return datetime.now(UTC)
 
 
 def classify(error: SQLAlchemyError) -> Failure:

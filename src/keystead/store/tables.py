@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from sqlalchemy.sql.compiler import DDLCompiler
     from sqlalchemy.sql.schema import SchemaItem
 
-HEAD = "0020"
+HEAD = "0021"
 """The newest revision in migrations/versions. It is kept here so that a normal start does not import Alembic."""
 
 CLUSTER = ""
@@ -122,6 +122,7 @@ nodes = Table(
     _integer("epoch", server_default="0"),
     _integer("clock_doubted", server_default="0"),
     _integer("starting", server_default="0"),
+    Column("reported", UtcTimestamp, nullable=True),
 )
 
 svms = Table(

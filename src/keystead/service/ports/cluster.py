@@ -36,6 +36,14 @@ if TYPE_CHECKING:
     from keystead.core.sessions import Session
 
 
+class ClockRows(Protocol):
+    """The database's clock."""
+
+    def now(self) -> datetime:
+        """Return the time by the database's clock, which all nodes share."""
+        ...
+
+
 class ClusterRows(Protocol):
     """The cluster and its options."""
 
@@ -54,7 +62,7 @@ class ClusterRows(Protocol):
     def put_options(self, options: Options) -> None: ...
 
 
-class NodeRows(Protocol):
+class NodeRows(ClockRows, Protocol):
     """Nodes, and what is known of their clocks."""
 
     def nodes(self) -> tuple[Node, ...]: ...
@@ -75,8 +83,11 @@ class NodeRows(Protocol):
         """Store a node's row as it is: a commit that changes nothing."""
         ...
 
-    def hear_node(self, uuid: str, time: datetime) -> None:
-        """Note that a node's process runs, and has looked at all of its key servers since it started."""
+    def hear_node(self, uuid: str, reported: datetime) -> None:
+        """Note that a node's process runs now, and has looked at all of its key servers since it started.
+
+        ``reported`` is the time by its own clock.
+        """
         ...
 
 
@@ -238,7 +249,7 @@ class AuditRows(Protocol):
         ...
 
 
-class LeaseRows(Protocol):
+class LeaseRows(ClockRows, Protocol):
     """Leases."""
 
     def lease(self, name: str, *, lock: bool = False) -> Lease | None: ...
