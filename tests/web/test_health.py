@@ -206,6 +206,12 @@ def test_a_bad_check_is_in_the_headline(changed: dict[str, Any], count: int, ton
     assert headline([item] * count, checks(replace(VIEW, **changed), ())[0]) == (tone, said)
 
 
+def test_a_node_that_was_stopped() -> None:
+    """It is said, not only that it is silent."""
+    stopped = replace(VIEW, nodes=(VIEW.nodes[0], replace(VIEW.nodes[1], up=False, has_left=True)))
+    assert [(row.of.name, row.word) for row in node_rows(stopped)] == [("two", "stopped"), ("one", "up")]
+
+
 @pytest.mark.parametrize("up", [True, False])
 def test_a_starting_node(*, up: bool) -> None:
     """Is neither silent nor up: it is not known what it sees."""

@@ -52,6 +52,7 @@ from keystead.service.cluster.info import ClusterInfo
 from keystead.service.cluster.jobs import Jobs
 from keystead.service.cluster.leases import Leases
 from keystead.service.cluster.listener_certificate import ListenerCertificate
+from keystead.service.cluster.membership import Membership
 from keystead.service.cluster.svms import Svms
 from keystead.service.configuration.certificate_uses import CertificateUses
 from keystead.service.configuration.certificates import Certificates
@@ -105,6 +106,8 @@ class Running:
     monitor: Monitor
     """Not started, like the keeper of keys and the delivery: ``serve`` starts them."""
     delivery: Delivery
+    membership: Membership
+    """Not started, either."""
 
     def stop(self) -> None:
         """End the parts that could hold a request for long. Each of them answers that the service stops."""
@@ -206,18 +209,15 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         await services.jobs.start()
         keys.start()
         delivery = _delivery(store, rules, keyring, clock, metrics, node, settings)
-        monitor = _monitor(watching, KeyVisibility(store, keyring, clock), keys, metrics, settings)
+        membership = Membership(store, clock, node)
+        monitor = _monitor(watching, KeyVisibility(store, keyring, clock), keys, membership, metrics, settings)
         metrics.add_source(lambda: in_work(queue, services.jobs))
         conditions.show(services.attention, metrics)
         try:
-            yield Running(services, store, keyring, queue, keys, monitor, delivery)
+            yield Running(services, store, keyring, queue, keys, monitor, delivery, membership)
         finally:
-            await monitor.close()
-            await delivery.close()
-            await services.jobs.close()
-            await keys.close()
-            await incarnations.close()
-            await audit.close()
+            for part in (monitor, delivery, services.jobs, keys, incarnations, audit, membership):
+                await part.close()
     finally:
         hasher.close()
         key_maker.close()
@@ -234,10 +234,15 @@ def _logins(
 
 
 def _monitor(
-    watching: Watching, visibility: KeyVisibility, keys: KeyServices, metrics: Metrics, settings: Settings
+    watching: Watching,
+    visibility: KeyVisibility,
+    keys: KeyServices,
+    membership: Membership,
+    metrics: Metrics,
+    settings: Settings,
 ) -> Monitor:
     """Return the monitor, which probes a server as soon as it was learned."""
-    monitor = Monitor(watching, visibility.sees_keys, metrics, _intervals(settings))
+    monitor = Monitor(watching, visibility.sees_keys, membership, metrics, _intervals(settings))
     keys.learner.on_learned = monitor.probe_soon
     return monitor
 
@@ -338,7 +343,7 @@ async def _serve(settings: Settings, address: tuple[str, int], proxies: TrustedP
             contexts = TlsContexts(settings.data, open_.services.certificate_logins.authorities)
             own = ListenerCertificate(open_.store, SystemClock(), node)
             await own.start()
-            await open_.store.write(lambda tx: tx.start_node(node))
+            await open_.membership.start()
         except (UnusableFilesError, StoreError) as error:
             raise CannotStart(str(error)) from None
         limits = Limits.of(settings, resource.getrlimit(resource.RLIMIT_NOFILE)[0])

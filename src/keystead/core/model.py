@@ -48,7 +48,7 @@ class Node:
 
     The database's clock says when that was, ``reported`` is what the node's own clock said then. ``up`` is what the
     other nodes conclude from it. ``clock_doubted``: its clock was untrusted when it was last read.
-    ``starting``: it has not looked at each of its key servers yet since it started.
+    ``starting``: it has not looked at each of its key servers yet since it started. ``has_left``: it was stopped.
     """
 
     uuid: str
@@ -59,6 +59,7 @@ class Node:
     reported: datetime | None = field(default=None, compare=False)
     clock_doubted: bool = field(default=False, compare=False)
     starting: bool = field(default=False, compare=False)
+    has_left: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

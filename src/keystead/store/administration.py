@@ -44,7 +44,8 @@ _HEAR_NODE = (
     .values(heard_at=bindparam("t"), reported=bindparam("r"), starting=0)
 )
 _TOUCH_NODE = update(tables.nodes).where(tables.nodes.c.uuid == bindparam("u")).values(name=tables.nodes.c.name)
-_START_NODE = update(tables.nodes).where(tables.nodes.c.uuid == bindparam("u")).values(starting=1)
+_START_NODE = update(tables.nodes).where(tables.nodes.c.uuid == bindparam("u")).values(starting=1, has_left=0)
+_LEAVE_NODE = update(tables.nodes).where(tables.nodes.c.uuid == bindparam("u")).values(has_left=1)
 _ACCOUNT = ACCOUNT.where(name="n")
 _ACCOUNT_ALIKE = ACCOUNT.everything.where(func.lower(tables.accounts.c.name) == bindparam("n"))
 _UPDATE_ACCOUNT = (
@@ -122,6 +123,9 @@ class AdministrationRows(Statements):
 
     def start_node(self, uuid: str) -> None:
         self.change(_START_NODE, {"u": uuid})
+
+    def leave_node(self, uuid: str) -> None:
+        self.change(_LEAVE_NODE, {"u": uuid})
 
     def touch_node(self, uuid: str) -> None:
         self.change(_TOUCH_NODE, {"u": uuid})

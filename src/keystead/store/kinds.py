@@ -160,6 +160,7 @@ def node_of(row: Row[Any], _: tuple[str, ...] = ()) -> Node:
         reported=row.reported,
         clock_doubted=doubted,
         starting=starting,
+        has_left=bool(row.has_left),
     )
 
 

@@ -123,6 +123,7 @@ nodes = Table(
     _integer("clock_doubted", server_default="0"),
     _integer("starting", server_default="0"),
     Column("reported", UtcTimestamp, nullable=True),
+    _integer("has_left", server_default="0"),
 )
 
 svms = Table(

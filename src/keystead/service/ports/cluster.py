@@ -79,6 +79,10 @@ class NodeRows(ClockRows, Protocol):
         """Note that a node's process starts: what it observed before does not count until it is heard."""
         ...
 
+    def leave_node(self, uuid: str) -> None:
+        """Note that a node's process stops: it is silent from now on until it starts again."""
+        ...
+
     def touch_node(self, uuid: str) -> None:
         """Store a node's row as it is: a commit that changes nothing."""
         ...
@@ -175,7 +179,10 @@ class JobRows(Protocol):
     def add_job(self, job: Job) -> None: ...
 
     def update_job(self, job: Job) -> None:
-        """Store what a job has come to: all but what was given at its beginning. A removed job stays so."""
+        """Store what a job has come to: all but what was given at its beginning.
+
+        A removed job stays so, and so does the end of one that has ended.
+        """
         ...
 
     def remove_jobs(self, node: str, *, before: datetime, beyond: int) -> None:

@@ -1,4 +1,4 @@
-"""What each node's own clock said at its last sign of life; the database's clock dates that sign."""
+"""What each node's own clock said at its last sign of life, which the database dates, and whether it was stopped."""
 
 from __future__ import annotations
 
@@ -11,3 +11,4 @@ down_revision = "0020"
 
 def upgrade() -> None:
     op.add_column("nodes", sa.Column("reported", sa.DateTime(timezone=True), nullable=True))
+    op.add_column("nodes", sa.Column("has_left", sa.Integer, autoincrement=False, nullable=False, server_default="0"))
