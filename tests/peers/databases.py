@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from keystead.store import SqlStore, open_store
+from keystead.store import SqlStore, compatibility, open_store
 from keystead.store.upgrade import upgrade
 from tests.peers.postgres import PostgresServer, postgres_server
 
@@ -26,6 +27,13 @@ def set_clock(clock: Clock, *stores: SqlStore) -> None:
     """Have these processes read the database's clock from ``clock``."""
     for each in stores:
         each.database = replace(each.database, now=lambda _: clock.now())
+
+
+def raw_sqlite(path: Path | str, **options: Any) -> sqlite3.Connection:
+    """Connect to SQLite's file without the store. The database accepts what is written, as from any release."""
+    connection: sqlite3.Connection = sqlite3.connect(path, isolation_level=None, **options)
+    connection.create_function(compatibility.FUNCTION, 0, lambda: "9999")
+    return connection
 
 
 @pytest.fixture(scope="session")

@@ -44,7 +44,9 @@ _HEAR_NODE = (
     .values(heard_at=bindparam("t"), reported=bindparam("r"), starting=0)
 )
 _TOUCH_NODE = update(tables.nodes).where(tables.nodes.c.uuid == bindparam("u")).values(name=tables.nodes.c.name)
-_START_NODE = update(tables.nodes).where(tables.nodes.c.uuid == bindparam("u")).values(starting=1, has_left=0)
+_START_NODE = (
+    update(tables.nodes).where(tables.nodes.c.uuid == bindparam("u")).values(starting=1, has_left=0, schema=tables.HEAD)
+)
 _LEAVE_NODE = update(tables.nodes).where(tables.nodes.c.uuid == bindparam("u")).values(has_left=1)
 _ACCOUNT = ACCOUNT.where(name="n")
 _ACCOUNT_ALIKE = ACCOUNT.everything.where(func.lower(tables.accounts.c.name) == bindparam("n"))

@@ -9,6 +9,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from keystead.service.ports.store import SchemaError, StoreError
 from keystead.store import tables
+from keystead.store.compatibility import writes_min
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -16,13 +17,21 @@ if TYPE_CHECKING:
     from keystead.store.database import Database
 
 REVISIONS = "alembic_version"
+NEWER = (
+    "the database has schema {found}, newer than this release's {own}: install the release whose"
+    " `keystead db upgrade` made it"
+)
 
 
 def check_schema(database: Database) -> None:
-    """Raise SchemaError unless the database has this release's revision. Raise StoreError if it cannot be read."""
+    """Raise SchemaError unless this release may use the database. Raise StoreError if it cannot be read.
+
+    It may use its own schema, and a newer one that still accepts its writes.
+    """
     try:
         with database.reader.connect() as connection:
             found = revision(connection)
+            is_too_old = found is not None and found > tables.HEAD < writes_min(connection)
     except SQLAlchemyError as error:
         raise StoreError(str(database.classify(error))) from None
     if found is None:
@@ -31,11 +40,8 @@ def check_schema(database: Database) -> None:
         raise SchemaError(
             f"the database has schema {found}, older than this release's {tables.HEAD}: run `keystead db upgrade`"
         )
-    if found > tables.HEAD:
-        raise SchemaError(
-            f"the database has schema {found}, newer than this release's {tables.HEAD}: install the release whose"
-            " `keystead db upgrade` made it"
-        )
+    if is_too_old:
+        raise SchemaError(NEWER.format(found=found, own=tables.HEAD))
 
 
 def revision(connection: Connection) -> str | None:
