@@ -180,9 +180,8 @@ async def test_work_under_a_lease_holds_it_until_it_ends(store: SqlStore, other:
         await store.write(holding.check)
 
 
-async def test_a_release_that_became_too_old_loses_its_lease(store: SqlStore) -> None:
+async def test_a_release_that_became_too_old_loses_its_lease(store: SqlStore, clock: HandClock) -> None:
     """At its next renewal all work under the lease ends, also outside the database. Others wait for the lease's end."""
-    clock = HandClock()
     async with leases(store, clock).holding("keeper") as holding:
         assert holding is not None
         with store.database.writer.begin() as connection:
