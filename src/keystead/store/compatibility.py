@@ -24,6 +24,8 @@ FUNCTION: Final = "keystead_schema"
 """SQLite's function that returns the schema of the connection's release."""
 
 SQLSTATE: Final = "KS001"
+"""PostgreSQL's code of the refusal, and SQLite's text of it."""
+
 TOO_OLD: Final = "the database accepts no writes of this release, which is too old: install the newer release"
 
 _POSTGRESQL_FUNCTION = f"""

@@ -24,7 +24,7 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from keystead.service.ports.store import SchemaError, StorageError, StoreConflict, StoreError
 from keystead.store import tables
-from keystead.store.compatibility import FUNCTION, TOO_OLD
+from keystead.store.compatibility import FUNCTION, SQLSTATE, TOO_OLD
 from keystead.store.database import Database
 from keystead.store.engine import UNTIL
 from keystead.store.failures import DISK_FAILS, DISK_FULL, RunAgain
@@ -90,7 +90,7 @@ def _now(_: Connection) -> datetime:
 def classify(error: SQLAlchemyError) -> Failure:
     """Classify a failure. SQLite's own texts hold names of tables and files, never values."""
     cause = getattr(error, "orig", None)
-    if getattr(cause, "sqlite_errorcode", None) == sqlite3.SQLITE_CONSTRAINT_TRIGGER:
+    if str(cause) == SQLSTATE:
         return SchemaError(TOO_OLD)
     if isinstance(error, IntegrityError):
         return RunAgain(StoreConflict(f"the database refuses a row: {cause}"), runs=2)
