@@ -18,7 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from keystead.service.ports.store import StoreError
 from keystead.store import tables
-from keystead.store.failures import RunAgain
+from keystead.store.failures import final
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -104,8 +104,7 @@ def _failures(database: Database) -> Iterator[None]:
     try:
         yield
     except SQLAlchemyError as error:
-        failure = database.classify(error)
-        raise (failure.otherwise if isinstance(failure, RunAgain) else failure) from None
+        raise final(database.classify(error)) from None
 
 
 def _plain(row: Mapping[Any, Any]) -> dict[str, Any]:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 from sqlalchemy import inspect, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from keystead.service.ports.store import SchemaError, StoreError
+from keystead.service.ports.store import SchemaError
 from keystead.store import tables
 from keystead.store.compatibility import writes_min
+from keystead.store.failures import final
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -33,7 +34,7 @@ def check_schema(database: Database) -> None:
             found = revision(connection)
             is_too_old = found is not None and found > tables.HEAD < writes_min(connection)
     except SQLAlchemyError as error:
-        raise StoreError(str(database.classify(error))) from None
+        raise final(database.classify(error)) from None
     if found is None:
         raise SchemaError("the database holds no Keystead schema: run `keystead init`, or `keystead db upgrade`")
     if found < tables.HEAD:
