@@ -109,9 +109,9 @@ def test_held_destruction(*, destroys: bool) -> None:
     ("unsaved", "overdue", "commands"),
     [
         (False, False, []),
-        (True, False, ["keystead backup FILE"]),
+        (True, False, ["keystead audit export FILE"]),
         (False, True, ["keystead audit verify"]),
-        (True, True, ["keystead backup FILE", "keystead audit verify"]),
+        (True, True, ["keystead audit export FILE", "keystead audit verify"]),
     ],
 )
 def test_old_audit_records_that_stay(*, unsaved: bool, overdue: bool, commands: list[str]) -> None:

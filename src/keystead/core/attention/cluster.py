@@ -137,9 +137,9 @@ def retention_items(*, unsaved: bool, overdue: bool) -> Iterator[Item]:
             Subject.AUDIT,
             "retention",
             Severity.WARNING,
-            reason="Old audit records are not removed, because no backup has them.",
-            advice="Make a backup of the database. Then they are removed within a day.",
-            command="keystead backup FILE",
+            reason="Old audit records are not removed, because no export and no backup has them.",
+            advice="Export them, or make a backup of an SQLite database. Then they are removed within a day.",
+            command="keystead audit export FILE",
         )
     if overdue:
         yield Item(
