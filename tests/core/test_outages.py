@@ -39,7 +39,7 @@ def outage(begin: int, end: int) -> Outage:
     ],
 )
 def test_outages(found: list[tuple[str, int]], expected: list[Outage]) -> None:
-    """From the loss to the return, whichever nodes announce them; what began before, or has not ended, reaches to the border."""
+    """From loss to return, whichever nodes announce them; what began before, or has not ended, reaches the border."""
     happened = [event(*each) for each in found]
     assert outages(reversed(happened), SINCE, NOON) == {("vs0", "ks1:5696"): tuple(expected)}
 

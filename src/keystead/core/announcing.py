@@ -41,15 +41,12 @@ class AnnouncedState:
 
     def after(self, kinds: Iterable[EventKind], reason: str) -> AnnouncedState:
         """Return what is announced after these events, for this reason."""
-        changes = {
-            events.NOT_AVAILABLE: {"reason": reason},
-            events.AVAILABLE: {"reason": ""},
-            events.CANARY_HIDDEN: {"keys_hidden": True},
-            events.CANARY_VISIBLE: {"keys_hidden": False},
-        }
         state = self
         for kind in kinds:
-            state = replace(state, **changes[kind])
+            if kind in {events.NOT_AVAILABLE, events.AVAILABLE}:
+                state = replace(state, reason=reason if kind is events.NOT_AVAILABLE else "")
+            else:
+                state = replace(state, keys_hidden=kind is events.CANARY_HIDDEN)
         return state
 
 

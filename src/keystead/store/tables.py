@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from sqlalchemy.sql.compiler import DDLCompiler
     from sqlalchemy.sql.schema import SchemaItem
 
-HEAD = "0023"
+HEAD = "0024"
 """The newest revision in migrations/versions. It is kept here so that a normal start does not import Alembic."""
 
 WRITES_MIN = "0021"
@@ -336,7 +336,7 @@ observations = Table(
     Column("hidden_since", UtcTimestamp, nullable=True),
 )
 
-# What the cluster has announced of an address and not revoked. An address that is available and shows its keys has no row.
+# What was announced of an address, and is not over: one that is available and shows its keys has no row.
 announced_states = Table(
     "announced_states",
     metadata,

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
     from datetime import datetime
 
+    from keystead.core.announcing import AnnouncedState
     from keystead.core.audit_retention import AuditCut, AuditSave
     from keystead.core.keys.model import (
         ClusterKey,

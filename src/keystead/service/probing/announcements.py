@@ -12,9 +12,11 @@ from keystead.service.announcing import cluster_name
 from keystead.service.ports.cluster import ClusterRows, NodeRows, ObservationRows
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
 
     from keystead.core.availability import AddressCheck
+    from keystead.core.events import EventKind
     from keystead.core.model import Event, Node, Observation, Svm
     from keystead.core.server_address import ServerAddress
 
@@ -54,11 +56,30 @@ class Announcements:
             return
         seen = {node: found for node, found in of_nodes.items() if node == self._node or node not in self._void}
         kinds = (*ended(known, seen.values()), *begun(known, before, now))
-        svm = self._owners[change.key_manager]
-        vserver = svm.name if svm else self._cluster
+        self._announce(kinds, known, change.key_manager, now, seen, change.time)
+
+    def end(self, key_manager: str, place: WatchedAddress, of_nodes: Mapping[str, Observation], time: datetime) -> None:
+        """Add the events of what is over because a node that reported it does not count any more."""
+        known = self._stored.get(place)
+        seen = {node: found for node, found in of_nodes.items() if node not in self._void}
+        if known is not None and seen:
+            kinds = ended(known, seen.values())
+            self._announce(kinds, known, key_manager, next(iter(seen.values())), seen, time)
+
+    def _announce(
+        self,
+        kinds: Sequence[EventKind],
+        known: AnnouncedState,
+        key_manager: str,
+        now: Observation,
+        seen: Mapping[str, Observation],
+        time: datetime,
+    ) -> None:
+        place, svm = WatchedAddress(known.key_server, known.host), self._owners[key_manager]
         for kind in kinds:
+            vserver = svm.name if svm else self._cluster
             values = event_values(now, vserver, str(self._addresses[place]), self._nodes, seen)
-            self._events.append(kind.happened(self._node, change.time, svm, values))
+            self._events.append(kind.happened(self._node, time, svm, values))
         if kinds:
             self._changed[place] = known.after(kinds, now.reason)
 

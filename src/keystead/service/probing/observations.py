@@ -89,9 +89,7 @@ class Observations:
         known: Iterable[Observation],
     ) -> list[Event]:
         addresses = {place: address for server in servers for place, address in places(server).items()}
-        seen: dict[WatchedAddress, dict[str, Observation]] = {}
-        for each in known:
-            seen.setdefault(WatchedAddress(each.key_server, each.host), {})[each.node] = each
+        seen = by_address(known)
         stored = {place for place, found in seen.items() if self._node in found}
         announcing = Announcements(tx, self._node, owners, addresses)
         changed: dict[WatchedAddress, Observation] = {}
@@ -109,6 +107,14 @@ class Observations:
         tx.put_observations([each for place, each in changed.items() if place not in stored], new=True)
         tx.put_observations([each for place, each in changed.items() if place in stored], new=False)
         return announcing.store()
+
+
+def by_address(observations: Iterable[Observation]) -> dict[WatchedAddress, dict[str, Observation]]:
+    """Return observations by address, and then by node."""
+    found: dict[WatchedAddress, dict[str, Observation]] = {}
+    for each in observations:
+        found.setdefault(WatchedAddress(each.key_server, each.host), {})[each.node] = each
+    return found
 
 
 def places(server: KeyServer) -> dict[WatchedAddress, ServerAddress]:
