@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import create_engine, event
+from sqlalchemy import create_engine, event, text
 from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
 
 from keystead.service.ports.store import StorageError, StoreConflict, StoreError
@@ -29,9 +29,14 @@ TIMEOUT_S = 10
 
 _TRANSIENT = {"40001", "40P01"}  # serialization_failure, deadlock_detected
 _STORAGE = {"53100": DISK_FULL, "58030": DISK_FAILS}  # disk_full, io_error
+_APPLICATION = "keystead"
+_OTHER_SESSIONS = text(
+    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    " AND application_name = :name"
+)
 _CONNECT = {
     "connect_timeout": 5,
-    "application_name": "keystead",
+    "application_name": _APPLICATION,
     "keepalives_idle": TIMEOUT_S,
     "keepalives_interval": 2,
     "keepalives_count": 3,
@@ -74,8 +79,17 @@ def classify(error: SQLAlchemyError) -> Failure:
         return RunAgain(StoreError(f"the database closed the connection: {what}"), runs=2)
     if isinstance(error, OperationalError) and not state:
         return StoreError(f"the database cannot be reached: {cause}")  # libpq's own text: hosts, ports and users
-    text = f"the database failed: {what}"
-    return StorageError(text, _STORAGE[state]) if state in _STORAGE else StoreError(text)
+    said = f"the database failed: {what}"
+    return StorageError(said, _STORAGE[state]) if state in _STORAGE else StoreError(said)
+
+
+def is_used_elsewhere(database: Database) -> bool:
+    """Return True if another session of Keystead is connected to the database. A service always has some.
+
+    No connection of ``database`` may be open.
+    """
+    with database.reader.connect() as connection:
+        return bool(connection.execute(_OTHER_SESSIONS, {"name": _APPLICATION}).scalar())
 
 
 def _engine(url: URL, connections: int, isolation: str) -> Engine:

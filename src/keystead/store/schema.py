@@ -1,14 +1,15 @@
-"""The check that a database has the schema of this release. Alembic is not imported here."""
+"""The check that a database can be served: with the schema of this release. Alembic is not imported here."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from sqlalchemy import inspect, text
-from sqlalchemy.exc import SQLAlchemyError
 
-from keystead.service.ports.store import SchemaError, StoreError
+from keystead.service.ports.store import SchemaError
 from keystead.store import tables
+from keystead.store.copy_mark import check_not_marked
+from keystead.store.failures import once
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -19,12 +20,19 @@ REVISIONS = "alembic_version"
 
 
 def check_schema(database: Database) -> None:
+    """Raise StoreError unless the database can be served: it has this release's revision, and all its data is there.
+
+    Raises SchemaError for another revision.
+    """
+    check_revision(database)
+    with once(database), database.reader.connect() as connection:
+        check_not_marked(connection)
+
+
+def check_revision(database: Database) -> None:
     """Raise SchemaError unless the database has this release's revision. Raise StoreError if it cannot be read."""
-    try:
-        with database.reader.connect() as connection:
-            found = revision(connection)
-    except SQLAlchemyError as error:
-        raise StoreError(str(database.classify(error))) from None
+    with once(database), database.reader.connect() as connection:
+        found = revision(connection)
     if found is None:
         raise SchemaError("the database holds no Keystead schema: run `keystead init`, or `keystead db upgrade`")
     if found < tables.HEAD:
