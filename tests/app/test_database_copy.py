@@ -382,7 +382,7 @@ def test_two_at_once(settings: Settings, tmp_path: Path) -> None:
     """One of them moves the installation; the other one is refused, whichever data directory it has."""
     shutil.copytree(settings.data, tmp_path / "second")
     shared = f"sqlite:///{settings.data / 'keystead.db'}"
-    for round_ in range(10):
+    for round_ in range(4):
         database = {"database": shared}
         both = [Installation(settings.data, settings=database), Installation(tmp_path / "second", settings=database)]
         names = [f"sqlite:///{tmp_path / f'{round_}-{number}.db'}" for number in (0, round_ % 2)]
@@ -447,13 +447,17 @@ def test_a_copy_killed_after_each_commit(settings: Settings, tmp_path: Path) -> 
             check_killed(harness, Settings(data=data), there, point + 1, f"point {point} of {points}")
 
 
+KILLED = 24
+"""How many times a copy to PostgreSQL is killed."""
+
+
 @pytest.mark.long
 def test_a_copy_to_postgresql_killed_at_any_point(settings: Settings, tmp_path: Path, postgres: PostgresServer) -> None:
     """Also between its statements, while the schema is made."""
     with Harness() as harness:
         with postgres.empty_database() as url:
             points = points_of(harness, settings, tmp_path, url)
-        for point in range(0, len(points), 3):
+        for point in range(0, len(points), len(points) // KILLED):
             data = tmp_path / f"killed-{point}"
             shutil.copytree(settings.data, data)
             with postgres.empty_database() as url:
