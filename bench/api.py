@@ -23,6 +23,7 @@ from keystead.keyservers.egress import EgressRules
 from keystead.keyservers.gateway import Gateway
 from tests.peers import keystead, pykmip
 from tests.peers.certificates import Authority, Credentials, client
+from tests.peers.databases import raw_sqlite
 from tests.peers.fault_servers import black_hole
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def add_one_server() -> Row:
 
 def _forget(database: Path, server: str) -> None:
     """Remove a server underneath the service, so that the same one can be added again."""
-    with contextlib.closing(sqlite3.connect(database)) as connection, connection:
+    with contextlib.closing(raw_sqlite(database)) as connection:
         connection.execute("DELETE FROM key_servers WHERE host || ':' || port = ?", (server,))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from typing import TYPE_CHECKING
 
 from structlog.testing import capture_logs
@@ -17,6 +16,7 @@ from keystead.core.errors import OntapError
 from keystead.core.model import Role
 from keystead.service.context import Caller
 from tests.peers.asgi import AsgiClient, assert_error
+from tests.peers.databases import raw_sqlite
 from tests.peers.fault_servers import FaultServer, silence
 from tests.peers.keystead import PASSWORD
 
@@ -37,7 +37,7 @@ CANARY = "c4nary-s3cret"
 
 def destroy(home: Path, table: str) -> None:
     """Take a table away underneath the running service."""
-    with sqlite3.connect(home / "keystead.db", isolation_level=None) as database:
+    with raw_sqlite(home / "keystead.db") as database:
         database.execute(f"ALTER TABLE {table} RENAME TO gone")
     database.close()
 
@@ -74,7 +74,7 @@ async def test_a_fault_about_an_svm_is_recorded_as_such(api: Api, pki: Pki, soun
     path = f"/api/security/key-managers/{uuid}"
     before = len(await api.audit())
 
-    with sqlite3.connect(home / "keystead.db", isolation_level=None) as database:
+    with raw_sqlite(home / "keystead.db") as database:
         database.executescript("""
             CREATE TRIGGER t1 BEFORE UPDATE ON key_servers BEGIN SELECT * FROM nowhere; END;
             CREATE TRIGGER t2 BEFORE DELETE ON key_servers BEGIN SELECT * FROM nowhere; END;

@@ -47,6 +47,7 @@ async def test_a_process_without_its_database_is_alive_and_not_ready(api: Api) -
     """503 and what fails, while the process itself is well; so with another release's schema."""
     with api.store.database.writer.connect() as connection:
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+        connection.exec_driver_sql("UPDATE compatibility SET writes_min = '9999'")
         connection.commit()
     answer = await api.admin.get("/readyz", headers=ANONYMOUS)
     assert (answer.status, answer.content) == (503, b"not ready: the database's schema is not this release's\n")

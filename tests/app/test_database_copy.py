@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import sqlite3
 import subprocess
 from contextlib import closing
 from dataclasses import replace
@@ -15,9 +14,9 @@ from click.testing import CliRunner
 
 from keystead.app.database_copy import copy_database
 from keystead.app.incarnation import DataDirectory
-from keystead.app.initialise import initialise
-from keystead.app.opening import CannotStart, opened
-from keystead.app.wiring import running, served_alone, verify_audit
+from keystead.app.initialise import initialise, upgrade
+from keystead.app.opening import CannotStart, node_uuid, opened, served_alone
+from keystead.app.wiring import running, verify_audit
 from keystead.cli.main import cli
 from keystead.core.model import AuditRecord, Event, Svm
 from keystead.service.audit.log import AuditLog
@@ -28,6 +27,7 @@ from keystead.service.ports.store import StoreError
 from keystead.settings import Settings
 from keystead.store import open_store, whole_copy
 from tests.peers.adding import CALL
+from tests.peers.databases import raw_sqlite
 from tests.peers.keystead import Installation
 from tests.peers.killing import Harness
 
@@ -159,7 +159,6 @@ def test_an_installation_moves_to_postgresql_and_back(
 def spooled_read(settings: Settings, there: Settings) -> None:
     """Leave the record of a read in the spool, as a node that stopped while its database was away."""
     from keystead.app.clock import SystemClock
-    from keystead.app.wiring import node_uuid
     from keystead.sealing import Keyring, read_root_key
 
     store = open_store(there.database_url)
@@ -205,10 +204,9 @@ def test_a_moved_database_can_be_copied_once_more(settings: Settings, to: str, t
 
 def fill(path: Path, *statements: str) -> None:
     """Run statements on a SQLite file."""
-    with closing(sqlite3.connect(path)) as connection:
+    with closing(raw_sqlite(path)) as connection:
         for statement in ("PRAGMA journal_mode = WAL", *statements):
             connection.execute(statement)
-        connection.commit()
 
 
 def another_installation(_: Settings, to: Path) -> None:
@@ -246,7 +244,7 @@ TARGETS: dict[str, tuple[Callable[[Settings, Path], object], str]] = {
     ),
     "newer schema": (
         lambda settings, to: (unfinished(settings, to), fill(to, "UPDATE alembic_version SET version_num = '9999'")),
-        "newer than this release's",
+        "not this release's",
     ),
     "no folder": (lambda _, to: to.parent.rmdir(), "the database file cannot be made: No such file or directory"),
 }
@@ -321,6 +319,8 @@ def test_a_moved_database_is_not_moved_again(settings: Settings, to: str, tmp_pa
     copy_database(settings, to, keep_source=False)
     for again in (to, f"sqlite:///{tmp_path / 'second.db'}"):
         assert f"the database was moved to {to} on 20" in refusal(settings, again)
+    with pytest.raises(CannotStart, match="the database was moved to"):
+        upgrade(settings)
     assert not (tmp_path / "second.db").exists()
 
 
@@ -358,20 +358,19 @@ def test_a_service_that_runs(settings: Settings, to: str, monkeypatch: pytest.Mo
 
 
 def test_a_process_that_slept_through_the_move(settings: Settings, to: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It can change no keys, servers or certificates, destroys nothing, and is not ready."""
+    """It can store nothing, destroys nothing, and is not ready."""
     monkeypatch.setattr(whole_copy, "PATIENCE_S", 0.0)
     monkeypatch.setitem(whole_copy._IS_USED_ELSEWHERE, "sqlite", lambda _: False)
     slept = opened(settings)
 
     async def wake() -> None:
-        await slept.read(lambda tx: tx.change_marks())
+        await slept.read(lambda tx: tx.nodes())
         await asyncio.to_thread(copy_database, settings, to, keep_source=False)
-        with pytest.raises(StoreError, match="moved elsewhere"):
+        with pytest.raises(StoreError, match="or the database was moved"):
             await slept.write(lambda tx: tx.add_svm(Svm("new", "new")))
         for refused in (slept.check(), DataDirectory(settings.data, slept).storage()):
             with pytest.raises(StoreError, match="was moved to sqlite:///"):
                 await refused
-        assert await slept.read(lambda tx: tx.change_marks()), "they can still be read"
         await slept.close()
 
     asyncio.run(wake())

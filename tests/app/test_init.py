@@ -10,6 +10,7 @@ import shutil
 import sqlite3
 import subprocess
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,16 +19,18 @@ from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 from sqlalchemy import create_engine, text
 
-from keystead.app.initialise import initialise, upgrade
-from keystead.app.opening import CannotStart
+from keystead.app.initialise import initialise, planned, upgrade
+from keystead.app.opening import CannotStart, served_alone
 from keystead.app.wiring import running, verify_audit
 from keystead.core.secret import Secret
 from keystead.sealing import Argon2Hasher
 from keystead.settings import Settings, SettingsError
-from keystead.store import open_store
+from keystead.store import open_store, tables
 from keystead.store.upgrade import is_empty
+from tests.peers.databases import raw_sqlite
 from tests.peers.keystead import PASSWORD, Installation
 from tests.peers.killing import Harness
+from tests.store.revisions import hear_node, to_revision
 
 if TYPE_CHECKING:
     from tests.peers.postgres import PostgresServer
@@ -67,7 +70,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def execute(installation: Installation, statement: str) -> None:
     """Change the SQLite database behind the service's back."""
-    with contextlib.closing(sqlite3.connect(installation.data / "keystead.db", isolation_level=None)) as database:
+    with contextlib.closing(raw_sqlite(installation.data / "keystead.db")) as database:
         database.execute(statement)
 
 
@@ -269,6 +272,7 @@ def test_a_root_key_that_is_not_the_one_is_refused(installation: Installation, m
 def test_another_schema_is_refused(installation: Installation, revision: str, advice: str) -> None:
     """Older: with the command that upgrades it. Newer: with the release that is needed."""
     execute(installation, f"UPDATE alembic_version SET version_num = '{revision}'")  # noqa: S608 - a constant
+    execute(installation, f"UPDATE compatibility SET writes_min = '{revision}'")  # noqa: S608 - a constant
     said = refusal(Settings(data=installation.data))
     assert revision in said
     assert advice in said
@@ -305,6 +309,27 @@ def test_db_upgrade_makes_and_checks_the_schema_on_postgresql(postgres: Postgres
         assert "keystead db upgrade" in refusal(settings)
         assert "made" in Installation(settings.data, url).run("db", "upgrade").stdout
         assert "current" in upgrade(settings)
+
+
+def test_db_upgrade_and_a_node_of_release_0_1_0(tmp_path: Path) -> None:
+    """It is refused while the node is served, and goes on at once when the node has stopped; a dry run says so."""
+    settings, url = Settings(data=tmp_path), f"sqlite:///{tmp_path / 'keystead.db'}"
+    to_revision(url, "0012")
+    hear_node(url, datetime.now(UTC))
+    (tmp_path / "node.uuid").write_text("node-1\n")
+    with served_alone(tmp_path):
+        dry = planned(settings)
+        assert dry[0] == f"database schema 0012, would become {tables.HEAD}:"
+        assert dry[-1].startswith("refused now: node n1 was heard")
+        with pytest.raises(CannotStart, match="stop it"):
+            upgrade(settings)
+    dry = planned(settings)
+    assert dry[-2:] == [
+        f"releases with a schema before {tables.WRITES_MIN} could not write any more",
+        "make a backup first: no command makes a schema older",
+    ]
+    assert upgrade(settings) == f"database schema {tables.HEAD}, upgraded from 0012"
+    assert planned(settings) == [f"database schema {tables.HEAD}, current"]
 
 
 TAMPERED = {

@@ -1,4 +1,7 @@
-"""Each kept release can be upgraded from: its wheel makes an installation with keys; this version goes on with it."""
+"""Each kept release can be upgraded from: its wheel makes an installation with keys; this version goes on with it.
+
+`tests/store/test_compatibility.py` runs a release through an upgrade in little time.
+"""
 
 from __future__ import annotations
 
@@ -97,6 +100,7 @@ def test_there_is_a_release() -> None:
     assert WHEELS
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("wheel", WHEELS, ids=[wheel.name.split("-")[1] for wheel in WHEELS])
 def test_this_version_goes_on_with_an_installation_of_a_release(
     wheel: Path, database: str, servers: list[str], pki: Pki, tmp_path: Path

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shutil
-import sqlite3
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,6 +14,7 @@ from keystead.app.opening import CannotStart
 from keystead.app.signing import public_key, signer
 from keystead.sealing.signing import SIGNING, Signer, one_line, verify
 from keystead.settings import Settings
+from tests.peers.databases import raw_sqlite
 from tests.service.worlds.basics import KEYRING
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ async def test_whoever_comes_first_makes_the_key(store: SqlStore) -> None:
 def test_a_database_without_the_key_or_without_an_answer_is_named(installation: Installation) -> None:
     """One line that says what to do."""
     settings = Settings(data=installation.data)
-    with contextlib.closing(sqlite3.connect(installation.data / "keystead.db", isolation_level=None)) as database:
+    with contextlib.closing(raw_sqlite(installation.data / "keystead.db")) as database:
         database.execute("DELETE FROM cluster_keys")
         with pytest.raises(CannotStart, match="run `keystead init`"):
             public_key(settings)

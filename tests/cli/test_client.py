@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import sqlite3
 import sys
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ import pytest
 from keystead.cli import client
 from keystead.cli.main import main
 from tests.peers.certificates import server_context
+from tests.peers.databases import raw_sqlite
 from tests.peers.fault_servers import FaultServer, close_at_once, say_and_close, silence, tls
 from tests.peers.keystead import PASSWORD, create_key_manager, install_certificates
 
@@ -161,7 +161,7 @@ def test_a_key_manager_without_servers_is_shown(
         with service.client() as call:
             certificates = install_certificates(call, pki.client, pki.server_ca)
             path = create_key_manager(call, certificates, f"127.0.0.1:{sound_ports[0]}")
-        with contextlib.closing(sqlite3.connect(installation.data / "keystead.db", isolation_level=None)) as database:
+        with contextlib.closing(raw_sqlite(installation.data / "keystead.db")) as database:
             database.execute("DELETE FROM key_servers")
         show = ("security", "key-manager", "external", "show")
         status, out, _ = run(*show, "--url", service.url, "--ca", str(installation.data / "tls.crt"))

@@ -39,9 +39,9 @@ if TYPE_CHECKING:
 
 READER_PASSWORD = "the reader's, 1 of many"
 WITHIN_S = 120
-RUN_ELSEWHERE = {"ansible.md", "container.md", "test-against-keystead.md"}
-"""Pages with tests of their own: ``tests/conformance/test_ansible_page.py``, ``tests/test_containerfile.py`` and
-``tests/testing/test_page.py``."""
+RUN_ELSEWHERE = {"ansible.md", "cluster.md", "container.md", "test-against-keystead.md"}
+"""Pages with tests of their own: ``tests/conformance/test_ansible_page.py``, ``tests/test_cluster_page.py``,
+``tests/test_containerfile.py`` and ``tests/testing/test_page.py``."""
 WITHOUT_COMMANDS = {"console.md"}
 """Pages with nothing to paste."""
 
@@ -410,6 +410,7 @@ def test_settings_are_taken(tmp_path: Path) -> None:
     """Each block that shows lines of ``keystead.toml`` is such a file."""
     shown = [block.text for page in PAGES for block in blocks(page, 8443) if block.language == "toml"]
     assert shown
+    (tmp_path / FILE_NAME).touch(mode=0o600)
     for text in shown:
         (tmp_path / FILE_NAME).write_text(text)
         load({"data": tmp_path}, {})

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
-from typing import TYPE_CHECKING
+import sqlite3
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from keystead.store import SqlStore, open_store
+from keystead.store import SqlStore, compatibility, open_store
 from keystead.store.upgrade import upgrade
 from tests.peers.postgres import PostgresServer, postgres_server
 
@@ -17,6 +18,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 __all__ = ["database_url", "postgres", "sqlite_template", "sqlite_url", "store"]
+
+
+def raw_sqlite(path: Path | str, **options: Any) -> sqlite3.Connection:
+    """Connect to SQLite's file without the store. The database accepts what is written, as from any release."""
+    connection: sqlite3.Connection = sqlite3.connect(path, isolation_level=None, **options)
+    connection.create_function(compatibility.FUNCTION, 0, lambda: "9999")
+    return connection
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import pytest
 import pytest_asyncio
-from sqlalchemy import create_engine, delete, insert, select, update
+from sqlalchemy import delete, insert, select, update
 
 from keystead.core.certificates.certificates import NewCertificate
 from keystead.core.model import KeyManager, KeyServer, Svm
@@ -20,6 +20,7 @@ from keystead.sealing import Keyring, read_root_key
 from keystead.service.audit.log import verify
 from keystead.settings import Settings
 from keystead.store import SqlStore, open_store, tables
+from keystead.store.opening import open_database
 from tests.peers.adding import CALL, opened
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ def copied(template: Settings, data: Path, database: str) -> Settings:
 
 def copy_rows(source: str, target: str) -> None:
     """Give a database of the newest schema the rows of another, instead of its own."""
-    reader, writer = create_engine(source), create_engine(target)
+    reader, writer = open_database(source).reader, open_database(target).writer
     with reader.connect() as from_, writer.begin() as to:
         for table in reversed(tables.metadata.sorted_tables):
             to.execute(delete(table))
@@ -134,7 +135,7 @@ def furnished_template(home_template: Settings, pki: Pki, tmp_path_factory: pyte
             return client.uuid, (await install(CALL, NewCertificate("server_ca", pki.server_ca.pem))).uuid
 
     uuids = asyncio.run(install())
-    engine = create_engine(f"{SQLITE}{data / 'keystead.db'}")
+    engine = open_database(f"{SQLITE}{data / 'keystead.db'}").writer
     with engine.begin() as connection:
         connection.execute(update(tables.incarnations).values(storage=""))
     engine.dispose()

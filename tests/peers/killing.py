@@ -187,7 +187,8 @@ async def _with_key_node(points: Points, data: str, database: str, work: Callabl
     from contextlib import AsyncExitStack
 
     from keystead.app.clock import SystemClock
-    from keystead.app.wiring import node_uuid, running
+    from keystead.app.opening import node_uuid
+    from keystead.app.wiring import running
     from keystead.settings import Settings
     from tests.service.worlds.keys import key_node
 

@@ -1,18 +1,24 @@
-"""Peers that are programs: started in a session of their own, awaited, and ended with all that they started."""
+"""Peers that are programs: started in a session of their own, awaited, and ended with all that they started.
+
+The script ``watched.py`` runs each of them.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import socket
 import subprocess
+import sys
 import time
 from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.peers import watched
+
 if TYPE_CHECKING:
+    import signal
     from collections.abc import Mapping, Sequence
 
 START_SECONDS = 120
@@ -59,49 +65,53 @@ def await_state(pid: int, state: str) -> None:
 
 
 class Program:
-    """One running program that listens on a loopback port."""
+    """One running program that listens on a loopback port. It ends with this process, however that ends.
+
+    Its working directory is that of its log.
+    """
 
     def __init__(
         self, command: Sequence[str], port: int, *, log: Path, environment: Mapping[str, str] | None = None
     ) -> None:
         self.host, self.port = "127.0.0.1", port
-        self._log = log
+        self._command, self._log = command, log
         with log.open("wb") as output:
-            self._process = subprocess.Popen(
-                command,
+            self._watcher = subprocess.Popen(
+                [sys.executable, "-IS", watched.__file__, *command],
                 stdin=subprocess.PIPE,
-                stdout=output,
-                stderr=subprocess.STDOUT,
+                stdout=subprocess.PIPE,
+                stderr=output,
+                cwd=log.parent,
                 env={**os.environ, **(environment or {})},
                 start_new_session=True,
             )
+        assert self._watcher.stdout
+        self.pid = int(self._watcher.stdout.readline() or 0)
+        if not self.pid:
+            self.stop()
+            raise RuntimeError(self._failure())
 
     @property
     def address(self) -> str:
         return f"{self.host}:{self.port}"
 
-    @property
-    def pid(self) -> int:
-        return self._process.pid
-
     def wait_until_ready(self) -> None:
         """Return when the port accepts a connection; RuntimeError with the program's output when it ends before."""
         deadline = time.monotonic() + START_SECONDS
-        while time.monotonic() < deadline and self._process.poll() is None:
+        while time.monotonic() < deadline and self._watcher.poll() is None:
             if accepts(self.port):
                 return
             time.sleep(0.02)
         self.stop()
-        raise RuntimeError(f"{self._process.args!r} did not start: {self._log.read_text(errors='replace')[-2000:]}")
+        raise RuntimeError(self._failure())
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to all processes of its session: SIGSTOP and SIGCONT make it hang and go on."""
-        os.killpg(self._process.pid, number)
+        os.killpg(self.pid, number)
 
     def stop(self) -> None:
-        """End the program and all processes of its session at once."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
-        if self._process.stdin:
-            self._process.stdin.close()
+        """End the program and all processes that it started at once."""
+        self._watcher.communicate()
+
+    def _failure(self) -> str:
+        return f"{self._command!r} did not start: {self._log.read_text(errors='replace')[-2000:]}"

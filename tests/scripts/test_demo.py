@@ -33,7 +33,7 @@ def test_demo(folder: Path) -> None:
     environment = dict(os.environ) | {"TMPDIR": str(folder), "TERM": "xterm"}
     with Terminal((sys.executable, "-m", "keystead", "demo"), ROOT, environment) as terminal:
         terminal.wait_for("export KMIP_CA=")
-        assert _processes_in(folder)
+        assert processes_in(folder)
         tried = _tried(ESCAPES.sub("", terminal.screen).replace("\r", ""))
         terminal.type(CTRL_C)
         assert terminal.end() == 0
@@ -52,7 +52,7 @@ def test_demo(folder: Path) -> None:
     assert re.search(r"^[0-9a-f]{64}  -$", tried.stdout, re.MULTILINE), tried.stdout
     assert _broken(screen) not in re.findall(r"^export KS[123]=(.*)$", screen.replace("\r", ""), re.MULTILINE)
     assert list(folder.iterdir()) == []
-    assert _processes_in(folder) == []
+    assert processes_in(folder) == []
 
 
 def _tried(screen: str) -> subprocess.CompletedProcess[str]:
@@ -76,7 +76,7 @@ def _broken(screen: str) -> str:
     return server[1]
 
 
-def _processes_in(folder: Path) -> list[str]:
+def processes_in(folder: Path) -> list[str]:
     """The command lines of processes that name the folder."""
     lines = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):

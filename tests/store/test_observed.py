@@ -205,6 +205,7 @@ async def test_the_store_says_whether_it_can_be_used(store: SqlStore) -> None:
     await store.check()
     with store.database.writer.connect() as connection:
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+        connection.exec_driver_sql("UPDATE compatibility SET writes_min = '9999'")
         connection.commit()
     with pytest.raises(SchemaError):
         await store.check()

@@ -22,9 +22,10 @@ from keystead.store import SchemaError, open_store, tables
 from keystead.store.opening import DRIVER, open_database
 from keystead.store.sqlite import RESTORE
 from keystead.store.upgrade import MIGRATIONS, upgrade
+from tests.store import samples
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from tests.peers.postgres import PostgresServer
@@ -155,20 +156,38 @@ def test_another_revision_is_refused(database_url: str, revision: str | None, sa
             connection.execute(
                 text("DROP TABLE alembic_version" if revision is None else "DELETE FROM alembic_version")
             )
+        connection.execute(text("UPDATE compatibility SET writes_min = :r"), {"r": revision or tables.HEAD})
     database.dispose()
     with pytest.raises(SchemaError, match=says) as caught:
         open_store(database_url)
     assert "`keystead db upgrade`" in str(caught.value)
 
 
-def test_a_newer_schema_is_not_touched(database_url: str) -> None:
+@pytest.mark.parametrize("use", [open_store, upgrade])
+def test_a_newer_schema_that_refuses_this_release(database_url: str, use: Callable[[str], object]) -> None:
     """There is no way back."""
     database = open_database(database_url)
     with database.writer.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+        connection.execute(text("UPDATE compatibility SET writes_min = '9999'"))
     database.dispose()
     with pytest.raises(SchemaError, match="newer"):
-        upgrade(database_url)
+        use(database_url)
+
+
+async def test_a_newer_schema_that_accepts_this_release(database_url: str) -> None:
+    """A rolling upgrade: this release starts again and writes on it, and `db upgrade` leaves it as it is."""
+    database = open_database(database_url)
+    with database.writer.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    database.dispose()
+    assert upgrade(database_url) == "9999"
+    store = open_store(database_url)
+    try:
+        await store.check()
+        await store.write(samples.fill)
+    finally:
+        await store.close()
 
 
 def test_a_missing_file_is_not_made_by_opening(tmp_path: Path) -> None:
@@ -266,7 +285,9 @@ def test_postgresql_keeps_the_password_out_of_errors(postgres: PostgresServer) -
 def _shape(connection: Connection) -> set[tuple[str, ...]]:
     """Everything that the database knows about its tables but Alembic's own."""
     if connection.dialect.name == "sqlite":
-        rows = connection.execute(text("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL"))
+        rows = connection.execute(
+            text("SELECT name, sql FROM sqlite_master WHERE type IN ('table', 'index') AND sql IS NOT NULL")
+        )
         # A column that was added later stands behind a comma of the line before.
         lines = {name: re.split(r"\n|, (?=\w+ [A-Z])", sql.replace('"', "")) for name, sql in rows}
         found = {(name, *sorted(line.strip(" \t,") for line in split)) for name, split in lines.items()}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 import threading
 import time
 from pathlib import Path
@@ -16,8 +15,10 @@ from keystead.core.model import Svm
 from keystead.service.ports.store import StorageError, StoreError
 from keystead.store import SqlStore, engine, open_store, sqlite
 from keystead.store.opening import open_database
+from tests.peers.databases import raw_sqlite
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import AsyncIterator, Iterator
 
 
@@ -32,7 +33,7 @@ async def store(sqlite_url: str) -> AsyncIterator[SqlStore]:
 @pytest.fixture
 def other(sqlite_url: str) -> Iterator[sqlite3.Connection]:
     """Yield a connection of somebody else's."""
-    connection = sqlite3.connect(make_url(sqlite_url).database or "", isolation_level=None, check_same_thread=False)
+    connection = raw_sqlite(make_url(sqlite_url).database or "", check_same_thread=False)
     yield connection
     connection.close()
 

@@ -17,6 +17,7 @@ from keystead.store.statements import columns_of
 from keystead.store.upgrade import upgrade
 from tests.service.worlds.basics import KEYRING
 from tests.store import samples
+from tests.store.revisions import to_revision
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,9 +63,7 @@ def old_url(request: pytest.FixtureRequest, tmp_path: Path) -> object:
 
 def _fill(url: str, revision: str, *statements: str | Insert) -> None:
     """Bring a database to a revision, no newer one, and store rows."""
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(tables, "HEAD", revision)
-        upgrade(url)
+    to_revision(url, revision)
     database = open_database(make_url(url))
     with database.writer.begin() as connection:
         if connection.dialect.name == "postgresql":

@@ -13,8 +13,8 @@ from sqlalchemy import BigInteger, Integer, LargeBinary, insert, inspect, select
 from keystead.service.ports.store import StoreError
 from keystead.store import tables, whole_copy
 from keystead.store.copy_mark import CopyMark, CopyState, put_mark
+from keystead.store.database import once
 from keystead.store.engine import UNTIL
-from keystead.store.failures import once
 from keystead.store.opening import open_database
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def test_every_table_is_copied(both: Both, monkeypatch: pytest.MonkeyPatch) -> N
     with target.reader.connect() as connection:
         there = set(inspect(connection).get_table_names()) - {"alembic_version"}
     assert there == set(tables.metadata.tables)
-    assert {each.name for each in whole_copy.OWN} == {"change_marks", "database_copy"}
+    assert {each.name for each in whole_copy.OWN} == {"change_marks", "compatibility", "database_copy"}
     before = rows_of(source)
     assert [name for name, rows in before.items() if not rows] == []
     assert copy(source, target) == sum(map(len, before.values()))

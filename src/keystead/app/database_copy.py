@@ -21,8 +21,7 @@ from typing import TYPE_CHECKING, Final
 from uuid import uuid4
 
 from keystead.app.clock import SystemClock
-from keystead.app.opening import CannotStart
-from keystead.app.wiring import node_uuid, served_alone
+from keystead.app.opening import CannotStart, node_uuid, served_alone
 from keystead.core import events
 from keystead.core.keys.incarnations import Reason, Storage, next_incarnation
 from keystead.core.model import Role

@@ -10,7 +10,7 @@ import asyncio
 import fcntl
 import os
 import secrets
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -18,7 +18,7 @@ from uuid import uuid4
 from keystead.app import listener, tls
 from keystead.app.clock import SystemClock
 from keystead.app.conditions import NODE_FILE
-from keystead.app.opening import CannotStart, opened
+from keystead.app.opening import LOCK_FILE, CannotStart, node_uuid, opened, served_alone
 from keystead.app.signing import signer
 from keystead.core.model import ONTAP_LEVEL, Account, Cluster, Node, Role
 from keystead.core.secret import Secret
@@ -94,13 +94,55 @@ def upgrade(settings: Settings) -> str:
     from keystead.store import tables
     from keystead.store.upgrade import upgrade as upgrade_
 
-    try:
-        before = upgrade_(settings.database_url)
-    except StoreError as error:
-        raise CannotStart(str(error)) from None
-    if before == tables.HEAD:
-        return f"database schema {before}, current"
+    with _stopped_nodes(settings.data) as stopped:
+        try:
+            before = upgrade_(settings.database_url, stopped)
+        except StoreError as error:
+            raise CannotStart(str(error)) from None
+    if before and before >= tables.HEAD:
+        return _found(before)
     return f"database schema {tables.HEAD}, {f'upgraded from {before}' if before else 'made'}"
+
+
+def planned(settings: Settings) -> list[str]:
+    """Return lines that say what :func:`upgrade` would do. Change nothing. Raises CannotStart."""
+    from keystead.store import tables
+    from keystead.store.upgrade import plan
+
+    with _stopped_nodes(settings.data) as stopped:
+        try:
+            todo = plan(settings.database_url, stopped)
+        except StoreError as error:
+            raise CannotStart(str(error)) from None
+    if not todo.steps:
+        return [_found(todo.found or "")]
+    return [
+        f"database schema {todo.found or 'none'}, would become {tables.HEAD}:",
+        *(f"  {number}  {what}" for number, what in todo.steps),
+        f"releases with a schema before {tables.WRITES_MIN} could not write any more",
+        "make a backup first: no command makes a schema older",
+        *(f"refused now: {each}" for each in todo.in_the_way),
+    ]
+
+
+def _found(schema: str) -> str:
+    from keystead.store import tables
+
+    return (
+        f"database schema {schema}, {'current' if schema == tables.HEAD else 'of a newer release that allows this one'}"
+    )
+
+
+@contextmanager
+def _stopped_nodes(data: Path) -> Iterator[tuple[str, ...]]:
+    """Yield the node (uuid) of a data directory that was served and is not now. It cannot start meanwhile."""
+    with ExitStack() as held:
+        stopped: tuple[str, ...] = ()
+        if (data / LOCK_FILE).exists():  # else it was never served, or never made
+            with suppress(CannotStart):  # it is served
+                held.enter_context(served_alone(data))
+                stopped = (node_uuid(data),)
+        yield stopped
 
 
 def _checked_password(content: bytes) -> Secret:

@@ -1,15 +1,24 @@
-"""Opening the database that the settings name, or saying why the process cannot start."""
+"""Opening a data directory and the database that the settings name, or saying why the process cannot start."""
 
 from __future__ import annotations
 
+import fcntl
+import os
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
+from keystead.app.conditions import NODE_FILE
 from keystead.service.ports.store import StoreError
 from keystead.store import open_store
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
     from keystead.settings import Settings
     from keystead.store import SqlStore
+
+LOCK_FILE = "serve.lock"
 
 
 class CannotStart(Exception):  # noqa: N818 - what the operator reads: the service cannot start, because ...
@@ -22,3 +31,32 @@ def opened(settings: Settings) -> SqlStore:
         return open_store(settings.database_url)
     except StoreError as error:
         raise CannotStart(str(error)) from None
+
+
+def node_uuid(data: Path) -> str:
+    """Read the uuid of the data directory's node. Raises CannotStart."""
+    try:
+        return (data / NODE_FILE).read_text().strip()
+    except OSError:
+        raise CannotStart(f"{data} is no data directory of Keystead: run `keystead init --data {data}`") from None
+
+
+@contextmanager
+def served_alone(data: Path) -> Iterator[None]:
+    """Lock a data directory for this process. Raises CannotStart.
+
+    Two processes that serve it would both use its spool of reads, and lose records. The system frees the lock when the
+    process ends, however it ends.
+    """
+    node_uuid(data)
+    file = data / LOCK_FILE
+    with ExitStack() as held:
+        try:
+            descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
+            held.callback(os.close, descriptor)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise CannotStart(f"{data} is used by another process: each node has a data directory of its own") from None
+        except OSError as error:
+            raise CannotStart(f"{file}: {error.strerror}") from None
+        yield

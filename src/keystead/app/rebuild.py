@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from keystead.app.clock import SystemClock
 from keystead.app.incarnation import DataDirectory
-from keystead.app.opening import CannotStart, opened
-from keystead.app.wiring import egress_rules, node_uuid
+from keystead.app.opening import CannotStart, node_uuid, opened
+from keystead.app.wiring import egress_rules
 from keystead.core.model import KeyManager
 from keystead.keyservers.gateway import Gateway
 from keystead.keyservers.objects import Objects

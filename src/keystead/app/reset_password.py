@@ -9,8 +9,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from keystead.app.clock import SystemClock
-from keystead.app.opening import CannotStart, opened
-from keystead.app.wiring import node_uuid
+from keystead.app.opening import CannotStart, node_uuid, opened
 from keystead.core.errors import USER_NOT_FOUND, OntapError
 from keystead.sealing import Argon2Hasher, Keyring, read_root_key
 from keystead.service.accounts.accounts import Accounts

@@ -6,10 +6,8 @@ Adapters are chosen here, and in keys.py. This module makes nothing on disk but 
 from __future__ import annotations
 
 import asyncio
-import fcntl
-import os
 import resource
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -17,11 +15,11 @@ from typing import TYPE_CHECKING
 from keystead.api.resources import PATHS
 from keystead.app import core_dumps, listener, logs
 from keystead.app.clock import SystemClock
-from keystead.app.conditions import NODE_FILE, NodeConditions
+from keystead.app.conditions import NodeConditions
 from keystead.app.connections import Connections, Limits, TrustedProxies
 from keystead.app.incarnation import DataDirectory
 from keystead.app.keys import Dependencies, key_work
-from keystead.app.opening import CannotStart, opened
+from keystead.app.opening import CannotStart, node_uuid, opened, served_alone
 from keystead.app.signing import signer
 from keystead.app.simulation import simulate
 from keystead.app.tls import TlsContexts, UnusableFilesError
@@ -79,8 +77,7 @@ from keystead.service.services import Services
 from keystead.settings import SettingsError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
-    from pathlib import Path
+    from collections.abc import AsyncIterator
 
     from keystead.app.keys import KeyServices
     from keystead.service.offline import OfflineReads
@@ -89,7 +86,6 @@ if TYPE_CHECKING:
     from keystead.store import SqlStore
 
 
-LOCK_FILE = "serve.lock"
 OPEN_FILES = 65536
 
 
@@ -277,14 +273,6 @@ def egress_rules(settings: Settings) -> EgressRules:
         raise SettingsError(f"settings 'egress_allow', 'egress_only': {error}") from None
 
 
-def node_uuid(data: Path) -> str:
-    """Read the uuid of the data directory's node. Raises CannotStart."""
-    try:
-        return (data / NODE_FILE).read_text().strip()
-    except OSError:
-        raise CannotStart(f"{data} is no data directory of Keystead: run `keystead init --data {data}`") from None
-
-
 def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT. Raises CannotStart, SettingsError."""
     import uvloop
@@ -296,27 +284,6 @@ def serve(settings: Settings) -> None:
     allow_open_files()
     with served_alone(settings.data):
         uvloop.run(_serve(settings, address, proxies))
-
-
-@contextmanager
-def served_alone(data: Path) -> Iterator[None]:
-    """Lock a data directory for this process. Raises CannotStart.
-
-    Two processes that serve it would both use its spool of reads, and lose records. The system frees the lock when the
-    process ends, however it ends.
-    """
-    node_uuid(data)
-    file = data / LOCK_FILE
-    with ExitStack() as held:
-        try:
-            descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
-            held.callback(os.close, descriptor)
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise CannotStart(f"{data} is used by another process: each node has a data directory of its own") from None
-        except OSError as error:
-            raise CannotStart(f"{file}: {error.strerror}") from None
-        yield
 
 
 def allow_open_files() -> None:

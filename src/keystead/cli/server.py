@@ -92,15 +92,24 @@ def db() -> None:
 
 @db.command()
 @directory_options
-def upgrade(**flags: Any) -> None:
-    """Upgrade the database to this release's schema.
+@click.option("--dry-run", is_flag=True, help="Only say what would be done.")
+def upgrade(*, dry_run: bool, **flags: Any) -> None:
+    """Upgrade the database to this release's schema. Make a backup first: no command makes a schema older.
 
-    Example: keystead db upgrade --data keystead-data
+    Refused while a node is heard whose release could not write afterwards.
+
+    Example: keystead db upgrade --data keystead-data --dry-run
     """
     with refusals():
+        from keystead.app.initialise import planned
         from keystead.app.initialise import upgrade as upgrade_
 
-        click.echo(upgrade_(load(flags)))
+        settings = load(flags)
+        if not dry_run:
+            click.echo(upgrade_(settings))
+            return
+        for line in planned(settings):
+            click.echo(line)
 
 
 @db.command()

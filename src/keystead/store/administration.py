@@ -42,7 +42,7 @@ _HEAR_NODE = (
     update(tables.nodes).where(tables.nodes.c.uuid == bindparam("u")).values(heard_at=bindparam("t"), starting=0)
 )
 _TOUCH_NODE = update(tables.nodes).where(tables.nodes.c.uuid == bindparam("u")).values(name=tables.nodes.c.name)
-_START_NODE = update(tables.nodes).where(tables.nodes.c.uuid == bindparam("u")).values(starting=1)
+_START_NODE = update(tables.nodes).where(tables.nodes.c.uuid == bindparam("u")).values(starting=1, schema=tables.HEAD)
 _ACCOUNT = ACCOUNT.where(name="n")
 _ACCOUNT_ALIKE = ACCOUNT.everything.where(func.lower(tables.accounts.c.name) == bindparam("n"))
 _UPDATE_ACCOUNT = (

@@ -7,18 +7,22 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, insert, select
 
 from keystead.service.ports.store import StoreError
 from keystead.store import tables
-from keystead.store.change_marks import SLOTS
+from keystead.store.compatibility import refuse_all_writes
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from sqlalchemy import Connection
+
+
+MARKED_SINCE: Final = "0022"
+"""The first schema with marks."""
 
 
 class CopyState(StrEnum):
@@ -58,15 +62,14 @@ class CopyMark:
 
 
 def put_mark(connection: Connection, mark: CopyMark) -> None:
-    """Store the mark instead of any other. Once a database is marked as moved, its change marks do not move.
+    """Store the mark instead of any other. A database that is marked as moved refuses all writes from then on.
 
-    So a process that was suspended while the database was moved cannot change its keys or key managers.
+    So a process that was suspended while the database was moved can store nothing there.
     """
     remove_mark(connection)
     connection.execute(insert(tables.database_copy).values(id=1, **asdict(mark)))
     if mark.state is CopyState.MOVED:
-        slot = tables.change_marks.c.slot
-        connection.execute(update(tables.change_marks).where(slot >= 0).values(slot=slot - SLOTS))
+        refuse_all_writes(connection)
 
 
 def remove_mark(connection: Connection) -> None:

@@ -18,7 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from keystead.service.ports.store import StoreError
 from keystead.store import tables
-from keystead.store.failures import once
+from keystead.store.database import once
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

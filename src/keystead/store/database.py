@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from sqlalchemy.exc import SQLAlchemyError
+
+from keystead.store.failures import RunAgain
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
+    from collections.abc import Callable, Hashable, Iterator
 
     from sqlalchemy import Connection, Engine
 
@@ -37,3 +42,17 @@ class Database:
         for engine in (self.reader, self.writer, self.inline_reader):
             if engine is not None:
                 engine.dispose()
+
+
+@contextlib.contextmanager
+def once(database: Database) -> Iterator[None]:
+    """Raise StoreError for a failure of the block, which is not run again."""
+    try:
+        yield
+    except SQLAlchemyError as error:
+        failure = database.classify(error)
+    except RunAgain as error:
+        failure = error
+    else:
+        return
+    raise (failure.otherwise if isinstance(failure, RunAgain) else failure) from None

@@ -5,16 +5,14 @@ Texts name the kind of failure. They never quote the driver if it could quote a 
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING
 
-from sqlalchemy.exc import SQLAlchemyError
-
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
+
+    from sqlalchemy.exc import SQLAlchemyError
 
     from keystead.service.ports.store import StoreError
-    from keystead.store.database import Database
 
 # Drivers raise these, not wrapped, for a value that they cannot store; mappings raise them for a damaged row.
 VALUE_ERRORS = (ValueError, OverflowError)
@@ -39,17 +37,3 @@ class RunAgain(Exception):  # noqa: N818 - an instruction to SqlStore, not a Sto
 if TYPE_CHECKING:
     Failure = StoreError | RunAgain
     Classify = Callable[[SQLAlchemyError], Failure]
-
-
-@contextlib.contextmanager
-def once(database: Database) -> Iterator[None]:
-    """Raise StoreError for a failure of the block, which is not run again."""
-    try:
-        yield
-    except SQLAlchemyError as error:
-        failure = database.classify(error)
-    except RunAgain as error:
-        failure = error
-    else:
-        return
-    raise (failure.otherwise if isinstance(failure, RunAgain) else failure) from None

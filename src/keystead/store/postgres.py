@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import create_engine, event, text
 from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
 
-from keystead.service.ports.store import StorageError, StoreConflict, StoreError
+from keystead.service.ports.store import SchemaError, StorageError, StoreConflict, StoreError
+from keystead.store import tables
+from keystead.store.compatibility import ANNOUNCED, SQLSTATE, TOO_OLD
 from keystead.store.database import Database
 from keystead.store.failures import DISK_FAILS, DISK_FULL, RunAgain
 
@@ -47,6 +49,7 @@ _SESSION = {
     "lock_timeout": TIMEOUT_S * 1000,
     "idle_in_transaction_session_timeout": 2 * TIMEOUT_S * 1000,
     "synchronous_commit": "on",  # because material leaves once the record of its read is committed
+    ANNOUNCED: tables.HEAD,
 }
 
 
@@ -75,6 +78,8 @@ def classify(error: SQLAlchemyError) -> Failure:
         return RunAgain(StoreConflict(f"the database refuses a row: {what} {constraint or ''}".strip()), runs=2)
     if state in _TRANSIENT:
         return RunAgain(StoreConflict(f"writers keep conflicting: {what}"), runs=CONFLICT_RUNS)
+    if state == SQLSTATE:
+        return SchemaError(TOO_OLD)
     if getattr(error, "connection_invalidated", False):
         return RunAgain(StoreError(f"the database closed the connection: {what}"), runs=2)
     if isinstance(error, OperationalError) and not state:

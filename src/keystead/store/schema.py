@@ -1,4 +1,4 @@
-"""The check that a database can be served: with the schema of this release. Alembic is not imported here."""
+"""The check that a database has the schema of this release. Alembic is not imported here."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from sqlalchemy import inspect, text
 
 from keystead.service.ports.store import SchemaError
 from keystead.store import tables
+from keystead.store.compatibility import writes_min
 from keystead.store.copy_mark import check_not_marked
-from keystead.store.failures import once
+from keystead.store.database import once
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -17,33 +18,35 @@ if TYPE_CHECKING:
     from keystead.store.database import Database
 
 REVISIONS = "alembic_version"
+NEWER = (
+    "the database has schema {found}, newer than this release's {own}: install the release whose"
+    " `keystead db upgrade` made it"
+)
 
 
 def check_schema(database: Database) -> None:
-    """Raise StoreError unless the database can be served: it has this release's revision, and all its data is there.
-
-    Raises SchemaError for another revision.
-    """
+    """Raise SchemaError as :func:`check_revision` does. Raise StoreError if the data is elsewhere, or not all there."""
     check_revision(database)
     with once(database), database.reader.connect() as connection:
         check_not_marked(connection)
 
 
 def check_revision(database: Database) -> None:
-    """Raise SchemaError unless the database has this release's revision. Raise StoreError if it cannot be read."""
+    """Raise SchemaError unless this release may use the database. Raise StoreError if it cannot be read.
+
+    It may use its own schema, and a newer one that still accepts its writes.
+    """
     with once(database), database.reader.connect() as connection:
         found = revision(connection)
+        is_too_old = found is not None and found > tables.HEAD < writes_min(connection)
     if found is None:
         raise SchemaError("the database holds no Keystead schema: run `keystead init`, or `keystead db upgrade`")
     if found < tables.HEAD:
         raise SchemaError(
             f"the database has schema {found}, older than this release's {tables.HEAD}: run `keystead db upgrade`"
         )
-    if found > tables.HEAD:
-        raise SchemaError(
-            f"the database has schema {found}, newer than this release's {tables.HEAD}: install the release whose"
-            " `keystead db upgrade` made it"
-        )
+    if is_too_old:
+        raise SchemaError(NEWER.format(found=found, own=tables.HEAD))
 
 
 def revision(connection: Connection) -> str | None:

@@ -22,7 +22,9 @@ from urllib.parse import quote
 from sqlalchemy import create_engine, event
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
-from keystead.service.ports.store import StorageError, StoreConflict, StoreError
+from keystead.service.ports.store import SchemaError, StorageError, StoreConflict, StoreError
+from keystead.store import tables
+from keystead.store.compatibility import FUNCTION, SQLSTATE, TOO_OLD
 from keystead.store.database import Database
 from keystead.store.engine import UNTIL
 from keystead.store.failures import DISK_FAILS, DISK_FULL, RunAgain
@@ -82,6 +84,8 @@ def open_database(url: URL) -> Database:
 def classify(error: SQLAlchemyError) -> Failure:
     """Classify a failure. SQLite's own texts hold names of tables and files, never values."""
     cause = getattr(error, "orig", None)
+    if str(cause) == SQLSTATE:
+        return SchemaError(TOO_OLD)
     if isinstance(error, IntegrityError):
         return RunAgain(StoreConflict(f"the database refuses a row: {cause}"), runs=2)
     if _is_busy(cause):
@@ -175,6 +179,7 @@ def _engine(url: URL, file: _File, connections: int, begin: str, pragmas: tuple[
             _use_wal(connection, wait_s)
             for pragma in pragmas:
                 connection.execute(pragma).close()
+            connection.create_function(FUNCTION, 0, lambda: tables.HEAD, deterministic=True)
         except sqlite3.Error:
             connection.close()  # because SQLAlchemy does not close a connection that a listener refuses
             raise

@@ -33,8 +33,11 @@ if TYPE_CHECKING:
     from sqlalchemy.sql.compiler import DDLCompiler
     from sqlalchemy.sql.schema import SchemaItem
 
-HEAD = "0021"
+HEAD = "0022"
 """The newest revision in migrations/versions. It is kept here so that a normal start does not import Alembic."""
+
+WRITES_MIN = "0022"
+"""The oldest schema whose releases may write to a database with this release's. `db upgrade` stores it."""
 
 CLUSTER = ""
 """The ``owner`` of rows of the cluster. Unlike null, it can be compared, so it can be part of a unique index."""
@@ -122,7 +125,12 @@ nodes = Table(
     _integer("epoch", server_default="0"),
     _integer("clock_doubted", server_default="0"),
     _integer("starting", server_default="0"),
+    # The schema of the node's release, null for releases before 0021.
+    Column("schema", Bytewise, nullable=True),
 )
+
+# One row. A release whose own schema is older may not write: see compatibility.py.
+compatibility = Table("compatibility", metadata, _text("writes_min", primary_key=True))
 
 svms = Table(
     "svms",

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import delete, insert, inspect, select, text
 from sqlalchemy.exc import DBAPIError
 
-from keystead.service.ports.store import StoreError
+from keystead.service.ports.store import SchemaError, StoreError
 from keystead.store import postgres, sqlite, tables
 from keystead.store.copy_mark import CopyMark, CopyState
-from keystead.store.failures import once
+from keystead.store.database import once
 from keystead.store.opening import open_database, open_existing, parse
-from keystead.store.schema import check_revision
+from keystead.store.schema import check_revision, revision
 from keystead.store.upgrade import is_empty, upgrade
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 CHUNK: Final = 1000
 """Rows that are read, and written, at once."""
 
-OWN: Final = (tables.change_marks, tables.database_copy)
+OWN: Final = (tables.change_marks, tables.compatibility, tables.database_copy)
 """The tables of which each database keeps its own rows."""
 
 COPIED: Final = tuple(table for table in tables.metadata.sorted_tables if table not in OWN)
@@ -140,6 +140,10 @@ def _check_unused(database: Database) -> None:
                 raise StoreError(IN_USE)
             time.sleep(_PAUSE_S)
     check_revision(database)
+    with once(database), database.reader.connect() as connection:
+        found = revision(connection)
+    if found != tables.HEAD:
+        raise SchemaError(f"the database has schema {found}, not this release's {tables.HEAD}: use its own release")
 
 
 def _check_no_tables(url: str | Path) -> None:

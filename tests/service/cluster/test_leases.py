@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, cast
 
 import pytest
+from sqlalchemy import text
 
 from keystead.app.clock import SystemClock
 from keystead.service.cluster.leases import RENEWALS, LeaseLost, Leases
@@ -156,6 +157,22 @@ async def test_work_under_a_lease_holds_it_until_it_ends(store: SqlStore, other:
         assert theirs.held.token == holding.held.token + 1
     with pytest.raises(LeaseLost):
         await store.write(holding.check)
+
+
+async def test_a_release_that_became_too_old_loses_its_lease(store: SqlStore) -> None:
+    """At its next renewal all work under the lease ends, also outside the database. Others wait for the lease's end."""
+    clock = HandClock()
+    async with leases(store, clock).holding("keeper") as holding:
+        assert holding is not None
+        with store.database.writer.begin() as connection:
+            connection.execute(text("UPDATE compatibility SET writes_min = '9999'"))
+        with pytest.raises(LeaseLost):
+            await holding.renew()
+        with pytest.raises(LeaseLost):
+            holding.check_time()
+    left = await store.read(lambda tx: tx.lease("keeper"))
+    assert left is not None
+    assert left.expires == clock.now() + LENGTH
 
 
 async def test_work_ends_while_its_lease_is_renewed(store: SqlStore) -> None:

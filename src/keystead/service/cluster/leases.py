@@ -21,7 +21,7 @@ from keystead.core.keys.model import Lease
 from keystead.core.leases import holds, take
 from keystead.service.cluster.trusted_clock import JUMP_S
 from keystead.service.ports.cluster import LeaseRows, NodeRows
-from keystead.service.ports.store import StoreError
+from keystead.service.ports.store import SchemaError, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -82,8 +82,14 @@ class Holding:
         tx.remove_lease(self.held.name)
 
     async def renew(self) -> None:
-        """Renew the lease. Raises LeaseLost if another process has held it meanwhile, or may have; StoreError."""
-        renewed = await self._leases.take(self.held.name, only_renew=True)
+        """Renew the lease. Raises LeaseLost if another process has held it meanwhile, or may have; StoreError.
+
+        A release that has become too old to write loses its lease at once: the database does not take it back.
+        """
+        try:
+            renewed = await self._leases.take(self.held.name, only_renew=True)
+        except SchemaError:
+            renewed = None
         if renewed is None or renewed.token != self.held.token:
             self.held = replace(self.held, until=float("-inf"))
             raise LeaseLost(self.held.name)

@@ -1,0 +1,96 @@
+"""Three Keystead nodes on one PostgreSQL under Patroni, behind HAProxy, as ``docs/how-to/cluster.md`` sets them up.
+
+All of it is on loopback. The nodes are made by the commands of that page.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from keystead.testing.service import SETTINGS, USER, Keystead
+from tests.peers import haproxy, patroni
+from tests.peers.haproxy import Balancer
+from tests.peers.keystead import Installation
+from tests.peers.processes import Program, free_port
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.peers.patroni import Patroni
+
+MISSING: Final = ", ".join(filter(None, (patroni.MISSING, haproxy.MISSING)))
+"""Debian's packages that this machine lacks, or empty."""
+
+NODES: Final = ("node1", "node2", "node3")
+BALANCER: Final = "127.0.0.2"
+"""The address of the load balancer's connections to nodes. From it alone nodes expect the PROXY protocol."""
+TO_NODES: Final = (
+    f"source {BALANCER} send-proxy-v2 check-send-proxy check-ssl verify none on-marked-down shutdown-sessions"
+)
+SHARED_FILES: Final = ("root.key", "tls.key", "tls.crt")
+"""What every node has the same of."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """One Keystead."""
+
+    name: str
+    service: Keystead
+    program: Program
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """What runs. ``service`` is Keystead behind the load balancer, and the port leads to the primary."""
+
+    database: Patroni
+    database_port: int
+    nodes: list[Node]
+    service: Keystead
+
+
+@contextlib.contextmanager
+def running(folder: Path, password: str) -> Iterator[Cluster]:
+    """Run all of it until the block ends, with the nodes' files in an empty folder."""
+    with contextlib.ExitStack() as stack:
+        database = stack.enter_context(patroni.running())
+        primary = database.balancer("postgresql", shutdown_sessions=True)
+        stack.enter_context(haproxy.running(database.folder / "to-postgresql", [primary]))
+        ports = {name: free_port() for name in NODES}
+        made = [_made(folder, name, ports[name], primary.port, password) for name in NODES]
+        nodes = []
+        for installation, (name, port) in zip(made, ports.items(), strict=True):
+            command = installation.command("serve")
+            program = Program(command, port, log=folder / f"{name}.log", environment=installation.environment)
+            stack.callback(program.stop)
+            nodes.append(Node(name, _service(folder, port, password), program))
+        for node in nodes:
+            node.program.wait_until_ready()
+        servers = {name: f"127.0.0.1:{port}" for name, port in ports.items()}
+        keystead = Balancer("keystead", free_port(), "/readyz", servers, TO_NODES)
+        stack.enter_context(haproxy.running(database.folder / "to-keystead", [keystead]))
+        yield Cluster(database, primary.port, nodes, _service(folder, keystead.port, password))
+
+
+def _made(folder: Path, name: str, port: int, database_port: int, password: str) -> Installation:
+    """Make a node: the first one makes the database's schema, the files that all share, and the account."""
+    own = {
+        "listen": f"127.0.0.1:{port}",
+        "trusted_proxies": BALANCER,
+        "monitor_interval": SETTINGS["KEYSTEAD_MONITOR_INTERVAL"],
+    }
+    installation = Installation(folder / name, patroni.URL.format(port=database_port), own)
+    if name != NODES[0]:
+        installation.data.mkdir(mode=0o700)
+        for each in SHARED_FILES:
+            shutil.copy2(folder / NODES[0] / each, installation.data)
+    return installation.init(password)
+
+
+def _service(folder: Path, port: int, password: str) -> Keystead:
+    return Keystead(f"https://127.0.0.1:{port}", USER, password, folder / NODES[0] / "tls.crt")
