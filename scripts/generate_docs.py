@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from prometheus_client import ProcessCollector
 
 from keystead.api.description.reference import reference
 from keystead.cli.main import cli
@@ -16,6 +17,7 @@ from keystead.core.errors import ADVICE, NOT_RAISED, TABLE, probe_reasons
 from keystead.core.errors.key_reasons import WORDS
 from keystead.core.keys.transitions import COPY_TRANSITIONS, KEY_TRANSITIONS
 from keystead.keyservers import egress, failures
+from keystead.monitor.families import FAMILIES
 from keystead.settings import ENVIRONMENT_PREFIX, Settings
 
 if TYPE_CHECKING:
@@ -91,6 +93,21 @@ def settings_page() -> str:
     return "\n".join(lines) + "\n"
 
 
+def metrics_page() -> str:
+    """Return every metric family: the service's own, and those of its process that the library adds."""
+    lines = ["# Metrics", ""]
+    lines += ["`GET /metrics` shows these families. [How to read them](../how-to/monitor.md#metrics).", ""]
+    lines += ["| metric | kind | labels | what it is |", "|---|---|---|---|"]
+    lines += [
+        f"| `{each.name}` | {each.kind} | {', '.join(f'`{label}`' for label in each.labels)} | {_cell(each.help)} |"
+        for each in FAMILIES
+    ]
+    for each in ProcessCollector(registry=None).collect():
+        name = f"{each.name}_total" if each.type == "counter" else each.name
+        lines.append(f"| `{name}` | {each.type} |  | {_cell(each.documentation)} |")
+    return "\n".join(lines) + "\n"
+
+
 def cli_page() -> str:
     """Return the help of every command."""
     lines = ["# Commands", ""]
@@ -157,6 +174,7 @@ PAGES = {
     "api.md": reference,
     "cli.md": cli_page,
     "errors.md": errors_page,
+    "metrics.md": metrics_page,
     "reasons.md": reasons_page,
     "settings.md": settings_page,
 }

@@ -414,6 +414,25 @@ SHOWN: dict[str, tuple[str, ...]] = {
         "service/audit/test_reads.py::test_a_read_id_that_was_changed_breaks_the_chain",
         "service/audit/test_reads.py::test_a_sort_key_that_was_changed_breaks_the_chain",
     ),
+    "Old records may be removed](../how-to": (
+        "service/cluster/test_audit_retention.py::test_what_nothing_has_stays",
+        "app/test_backup.py::test_a_backup_notes_what_audit_records_it_has",
+    ),
+    "has the index and MAC of the last": (
+        "service/cluster/test_audit_retention.py::test_what_is_too_much_goes_and_the_chain_says_so",
+    ),
+    "A record of the chain has the same": (
+        "core/test_audit_retention.py::test_the_record_of_a_cut_tells_all_of_it",
+        "service/cluster/test_audit_retention.py::test_what_was_done_to_a_cut_is_reported",
+    ),
+    "So whoever else removes records still breaks": (
+        "service/cluster/test_audit_retention.py::test_what_was_done_to_a_cut_is_reported",
+        "service/cluster/test_audit_retention.py::test_a_cut_that_somebody_moved_on_with_its_row_is_reported",
+    ),
+    "`audit_saves` notes what is saved": (
+        "service/cluster/test_audit_retention.py::test_a_forged_note_removes_nothing",
+        "core/test_audit_retention.py::test_a_note_that_was_altered_is_not_genuine",
+    ),
     "The database alone cannot show": ("core/test_audit.py::test_an_end_that_was_right_once_is_right_again",),
     "the shorter chain looks whole": ("core/test_audit.py::test_an_end_that_was_right_once_is_right_again",),
     "prints, per node, the number of records": ("service/audit/test_log.py::test_intact_chains_are_reported",),

@@ -116,6 +116,18 @@ class Settings:
         60,
         least=0,
     )
+    audit_keep_days: int = _setting(
+        "Days after which [audit records are removed](../how-to/operate.md#keep-the-audit-log-small), once a backup or"
+        " an export has them. With `0` they are kept for ever. Set it alike on all nodes.",
+        0,
+        least=0,
+    )
+    audit_keep_records: int = _setting(
+        "How many audit records of each node are kept. Older ones are removed, once a backup or an export has them."
+        " With `0` there is no limit. Set it alike on all nodes.",
+        0,
+        least=0,
+    )
     simulate_metrocluster: bool = _setting(
         "For tests of clients: whether the cluster counts as a MetroCluster, in which SVMs have no key managers of"
         " their own (65536824). Each start of a node sets it for the cluster.",

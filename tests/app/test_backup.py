@@ -15,10 +15,10 @@ import pytest
 from click.testing import CliRunner
 
 from keystead.app import backup as backup_module
+from keystead.app.audit import verify_audit
 from keystead.app.backup import _new_file, backup, restore
 from keystead.app.initialise import initialise
 from keystead.app.opening import CannotStart
-from keystead.app.wiring import verify_audit
 from keystead.cli.main import cli
 from keystead.core.events import DESTRUCTION_HELD
 from keystead.core.model import Event, KeyManager, Svm
@@ -70,7 +70,8 @@ def test_an_installation_comes_back(saved: Settings, tmp_path: Path) -> None:
     """While its database is in use; it is another incarnation, which destroys nothing. Its audit chain goes on."""
     file, restored = tmp_path / "file.backup", Settings(data=tmp_path / "deep" / "restored")
     with closing(sqlite3.connect(saved.data / "keystead.db")) as in_use:
-        in_use.execute("BEGIN IMMEDIATE")
+        in_use.execute("BEGIN")
+        in_use.execute("SELECT count(*) FROM accounts").fetchone()
         assert str(file) in backup(saved, file, PASSPHRASE, bundle=False)[0]
     assert file.stat().st_mode & 0o777 == 0o600
     lines = restore(restored, file, PASSPHRASE)
@@ -92,6 +93,20 @@ def test_an_installation_comes_back(saved: Settings, tmp_path: Path) -> None:
     assert [event.name for event in announced] == [DESTRUCTION_HELD.name]
     assert verify_audit(restored)[1]
     assert incarnation(saved)[0] != held
+
+
+def test_a_backup_notes_what_audit_records_it_has(saved: Settings, tmp_path: Path) -> None:
+    """A bundle has none, so it notes nothing. If the note cannot be stored, the backup is good, and a line says so."""
+    note = 'SELECT way, "index" FROM audit_saves'
+    with closing(sqlite3.connect(saved.data / "keystead.db", isolation_level=None)) as database:
+        backup(saved, tmp_path / "bundle", PASSPHRASE, bundle=True)
+        assert database.execute(note).fetchall() == []
+        backup(saved, tmp_path / "first", PASSPHRASE, bundle=False)
+        assert database.execute(note).fetchall() == [("backup", 1)]
+        database.execute("CREATE TRIGGER full BEFORE INSERT ON audit_saves BEGIN SELECT RAISE(ABORT, 'full'); END")
+        said, unnoted = backup(saved, tmp_path / "second", PASSPHRASE, bundle=False)
+    assert str(tmp_path / "second") in said
+    assert unnoted.startswith("old audit records stay until the next backup")
 
 
 def test_nothing_is_in_clear(saved: Settings, tmp_path: Path) -> None:

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pytest
 from click.testing import CliRunner
 
+from keystead.app.audit import verify_audit
 from keystead.app.database_copy import copy_database
 from keystead.app.incarnation import DataDirectory
 from keystead.app.initialise import initialise, upgrade
 from keystead.app.opening import CannotStart, node_uuid, opened, served_alone
-from keystead.app.wiring import running, verify_audit
+from keystead.app.wiring import running
 from keystead.cli.main import cli
 from keystead.core.model import AuditRecord, Event, Svm
 from keystead.service.audit.log import AuditLog

@@ -19,9 +19,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 from sqlalchemy import create_engine, text
 
+from keystead.app.audit import verify_audit
 from keystead.app.initialise import initialise, planned, upgrade
 from keystead.app.opening import CannotStart, served_alone
-from keystead.app.wiring import running, verify_audit
+from keystead.app.wiring import running
 from keystead.core.secret import Secret
 from keystead.sealing import Argon2Hasher
 from keystead.settings import Settings, SettingsError

@@ -15,7 +15,7 @@ from uuid import uuid4
 
 import pytest
 
-from keystead.app.wiring import verify_audit
+from keystead.app.audit import verify_audit
 from keystead.core.model import KeyManager, Svm
 from keystead.settings import Settings
 from keystead.store import open_store

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 
+from keystead.app.audit import verify_audit
 from keystead.app.opening import CannotStart
 from keystead.app.reset_password import reset_password
-from keystead.app.wiring import verify_audit
 from keystead.core.model import Account, Event, Role, Svm
 from keystead.core.secret import Secret
 from keystead.service.ports.page import Page

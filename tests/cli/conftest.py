@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.peers.certificates import Authority
+from tests.peers.fork_server import programs
 from tests.peers.keystead import PASSWORD
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def environment(folder: Path, service: Service) -> dict[str, str]:
     """Return the environment of a user who has set up everything; ``keystead`` is on the PATH."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("KEYSTEAD_")}
     return inherited | {
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PATH": os.pathsep.join([programs(), str(Path(sys.executable).parent), os.environ["PATH"]]),
         "HOME": str(folder),
         "KEYSTEAD_URL": service.url,
         "KEYSTEAD_CA": "tls.crt",

@@ -18,6 +18,7 @@ from pathlib import Path
 from textwrap import dedent
 from typing import TYPE_CHECKING
 
+from tests.peers.fork_server import programs
 from tests.peers.keystead import EGRESS
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def blocks(page: str, port: int) -> Iterator[Block]:
 def environment(folder: Path, port: int, names: Mapping[str, str]) -> dict[str, str]:
     """Return the environment of a reader whose home is ``folder`` and who gave ``names`` these values."""
     return {name: value for name, value in os.environ.items() if not name.startswith("KEYSTEAD_")} | {
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PATH": os.pathsep.join([programs(), str(Path(sys.executable).parent), os.environ["PATH"]]),
         "HOME": str(folder),
         "KEYSTEAD_LISTEN": f"127.0.0.1:{port}",
         "KEYSTEAD_EGRESS_ALLOW": EGRESS,

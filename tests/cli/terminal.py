@@ -12,6 +12,7 @@ import termios
 import time
 from typing import TYPE_CHECKING, Self
 
+from tests.peers import fork_server
 from tests.peers.processes import await_state
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ class Terminal:
         self, command: Sequence[str], folder: Path, environment: Mapping[str, str], *, columns: int = 80
     ) -> None:
         inherited = {name: value for name, value in environment.items() if name != "COLUMNS"}  # the terminal has a size
+        # A program of the fork server has no terminal.
+        inherited["PATH"] = inherited["PATH"].removeprefix(f"{fork_server.programs()}{os.pathsep}")
         self._master, slave = os.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 25, columns, 0, 0))
         self._process = subprocess.Popen(

@@ -39,9 +39,9 @@ if TYPE_CHECKING:
 
 READER_PASSWORD = "the reader's, 1 of many"
 WITHIN_S = 120
-RUN_ELSEWHERE = {"ansible.md", "cluster.md", "container.md", "test-against-keystead.md"}
+RUN_ELSEWHERE = {"ansible.md", "cluster.md", "container.md", "systemd.md", "test-against-keystead.md"}
 """Pages with tests of their own: ``tests/conformance/test_ansible_page.py``, ``tests/test_cluster_page.py``,
-``tests/test_containerfile.py`` and ``tests/testing/test_page.py``."""
+``tests/test_containerfile.py``, ``tests/test_systemd.py`` and ``tests/testing/test_page.py``."""
 WITHOUT_COMMANDS = {"console.md"}
 """Pages with nothing to paste."""
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from prometheus_client.parser import text_string_to_metric_families
 
 from keystead import __version__
+from keystead.monitor.families import FAMILIES
 
 if TYPE_CHECKING:
     from tests.monitor.conftest import Node
@@ -19,7 +20,9 @@ async def test_names_and_units(node: Node) -> None:
     """As ``promtool check metrics`` wants them; release and process are shown, a backup only once it was made."""
     text = (await node.open.services.health.telemetry.exposition())[0].decode()
     families = {family.name: family for family in text_string_to_metric_families(text)}
-    assert all(name.startswith(("keystead_", "process_")) for name in families)
+    shown = {f"{name}_total" if family.type == "counter" else name for name, family in families.items()}
+    ours = {name for name in shown if not name.startswith("process_") and not name.endswith("_created")}
+    assert ours == {each.name for each in FAMILIES}
     assert all(family.documentation for family in families.values())
     assert not [name for name in families if OTHER_UNITS & set(name.split("_"))]
     (build,) = families["keystead_build_info"].samples

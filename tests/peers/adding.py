@@ -23,6 +23,7 @@ from keystead.core.secret import Secret
 from keystead.core.server_address import ServerAddress
 from keystead.service.context import Call, Caller
 from keystead.settings import Settings
+from tests.peers import fork_server
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
@@ -93,7 +94,7 @@ class Adder:
     """A process that adds, from a test's side."""
 
     def __init__(self, data: Path, database: str) -> None:
-        command = [sys.executable, "-m", __name__, str(data), database]
+        command = [*fork_server.command(__name__), str(data), database]
         self._process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def __enter__(self) -> Self:

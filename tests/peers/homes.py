@@ -17,7 +17,7 @@ from keystead.core.model import KeyManager, KeyServer, Svm
 from keystead.core.secret import Secret
 from keystead.core.server_address import ServerAddress
 from keystead.sealing import Keyring, read_root_key
-from keystead.service.audit.log import verify
+from keystead.service.audit.verifying import verify
 from keystead.settings import Settings
 from keystead.store import SqlStore, open_store, tables
 from keystead.store.opening import open_database
@@ -73,7 +73,7 @@ class Home:
 
     async def check_chain(self) -> None:
         """Assert that every record is there and as it was written."""
-        reports = await verify(self.store, self.keyring)
+        reports = await verify(self.store, self.keyring.mac)
         assert reports
         assert all(report.intact for report in reports), reports
 

@@ -42,9 +42,13 @@ class Network:
         self.mode = mode
         if mode in ENDINGS:
             for connection in list(self._open):
-                self._end(connection)
-                with contextlib.suppress(OSError):
+                with contextlib.suppress(OSError):  # it may have ended meanwhile
+                    self._end(connection)
                     connection.shutdown(socket.SHUT_RD)  # wakes the thread that reads; it closes, and so resets
+
+    def lead_to(self, target: int) -> None:
+        """Lead new connections to another port."""
+        self._target = ("127.0.0.1", target)
 
     def heal(self) -> None:
         """Forward again, at once."""

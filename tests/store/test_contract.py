@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import text
 
+from keystead.core.audit_retention import AuditCut, AuditSave, Rule, Way
 from keystead.core.model import (
     Account,
     Certificate,
@@ -424,3 +425,32 @@ async def test_an_svm_is_renamed_and_deleted_with_what_it_owns_counted(filled: S
         await filled.write(lambda tx: tx.delete_svm(SVM.uuid))
     await filled.write(lambda tx: tx.delete_svm(OTHER_SVM.uuid))
     assert await filled.read(lambda tx: (tx.svm(OTHER_SVM.uuid), tx.svm(SVM.uuid, lock=True))) == (None, found[0])
+
+
+async def test_a_cut_takes_the_oldest_records_of_one_node(store: SqlStore) -> None:
+    """And is stored in place of the one before."""
+    for node in ("node-1", "other"):
+        records = [samples.audit_record(index, node) for index in range(1, 6)]
+        await store.write(lambda tx: tx.add_audit_records(records, samples.audit_head(5, node)))  # noqa: B023 - called at once
+    assert await store.read(lambda tx: (tx.audit_cut("node-1"), tx.audit_ends())) == (
+        None,
+        (samples.audit_head(5), samples.audit_head(5, "other")),
+    )
+    for index in (2, 4):
+        cut = AuditCut("node-1", index, b"mac", Rule.NUMBER, Way.BACKUP, NOON)
+        await store.write(lambda tx: tx.cut_audit_records(cut))  # noqa: B023 - called at once
+        assert await store.read(lambda tx: tx.audit_cut("node-1")) == cut
+    assert await store.read(lambda tx: tx.audit_records("node-1", 0, 9)) == (samples.audit_record(5),)
+    assert len(await store.read(lambda tx: tx.audit_records("other", 0, 9))) == 5
+
+
+async def test_what_has_records_is_noted_for_each_node_and_way(store: SqlStore) -> None:
+    """A later note replaces the one before."""
+    first, second, other = (
+        AuditSave(node, Way.EXPORT, index, b"mac", NOON, b"note")
+        for node, index in (("node-1", 2**40), ("node-1", 7), ("other", 1))
+    )
+    backup = replace(first, way=Way.BACKUP)
+    for save in (first, backup, other, second):
+        await store.write(lambda tx: tx.put_audit_save(save))  # noqa: B023 - called at once
+    assert await store.read(lambda tx: tx.audit_saves("node-1")) == (backup, second)

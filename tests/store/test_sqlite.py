@@ -13,7 +13,7 @@ from sqlalchemy import make_url, text
 
 from keystead.core.model import Svm
 from keystead.service.ports.store import StorageError, StoreError
-from keystead.store import SqlStore, engine, open_store, sqlite
+from keystead.store import SqlStore, open_store, sqlite
 from keystead.store.opening import open_database
 from tests.peers.databases import raw_sqlite
 
@@ -105,7 +105,7 @@ async def test_writes_that_queue_behind_a_lock_fail_together(impatient: SqlStore
 
     outcomes = await asyncio.gather(*map(write, range(20)), return_exceptions=True)
     assert time.monotonic() - began < 2
-    assert {type(outcome) for outcome in outcomes} == {StoreError}
+    assert {type(outcome) for outcome in outcomes} == {StorageError}
     other.rollback()
 
 
@@ -121,7 +121,7 @@ async def test_reads_of_a_file_that_another_process_keeps_to_itself_end_in_time(
     began = time.monotonic()
     outcomes = await asyncio.gather(*[store.read(lambda tx: tx.cluster()) for _ in range(12)], return_exceptions=True)
     assert time.monotonic() - began < 4
-    assert {type(outcome) for outcome in outcomes} == {StoreError}
+    assert {type(outcome) for outcome in outcomes} == {StorageError}
     other.rollback()
     await store.close()
 
@@ -197,7 +197,7 @@ async def test_a_database_that_fails_has_no_version(store: SqlStore, sqlite_url:
 
 def test_all_waits_together_are_below_a_requests_deadline() -> None:
     """The deadline of a transaction and the wait for a lock are together below 40 s."""
-    assert engine.DEADLINE_S + sqlite.BUSY_TIMEOUT_S < 40
+    assert sqlite.DEADLINE_S + sqlite.BUSY_TIMEOUT_S < 40
 
 
 async def test_a_full_database_is_a_storage_error(store: SqlStore) -> None:

@@ -119,7 +119,7 @@ class Process:
         self.audit = AuditLog(store, home.keyring, clock, self.uuid)
         self.incarnations = Incarnations(store, DataDirectory(data, self._store), self.audit, clock, self.uuid)
         self.learner = ServerLearner(store, objects, endpoints, home.keyring, clock, wait_s=TIMEOUT_S)
-        context = KeeperContext(store, objects, endpoints, clock, self.uuid, at_once)
+        context = KeeperContext(store, objects, endpoints, clock, self.uuid, at_once, self.audit)
         self.writer = KeyWriter(context, self.learner, self.audit, describe=Describer(endpoints), grace_s=GRACE_S)
         self.ending = KeyRetirement(store, self.audit, clock)
         self.keeping = CopySweep(context, self.writer)

@@ -10,7 +10,6 @@ import signal
 import socket
 import stat
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,11 +19,11 @@ import pytest
 from keystead.testing.control import LINE_LIMIT, SOCKET, ControlError, answered, ask, controlled
 from keystead.testing.demo import exports
 from keystead.testing.key_servers import KeyServers
+from tests.peers.fork_server import command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-COMMAND = [sys.executable, "-m", "keystead"]
 WITHIN_S = 60
 PRIVATE = ("admin.password", "profile.toml", "curl.conf", "client.key", SOCKET)
 
@@ -34,7 +33,7 @@ def demo(folder: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
     """Run a demo without a tour in a folder. Kill it if it is still there in the end."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("KEYSTEAD_")}
     with subprocess.Popen(
-        [*COMMAND, "demo", "--no-tour", "--data", str(folder), *options],
+        [*command("keystead"), "demo", "--no-tour", "--data", str(folder), *options],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True,
     ) as process:  # fmt: skip
         try:
@@ -55,7 +54,7 @@ def run(environment: dict[str, str], *arguments: str) -> subprocess.CompletedPro
     """Run a command with the variables of a demo."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("KEYSTEAD_")}
     return subprocess.run(
-        [*COMMAND, *arguments], env=inherited | environment, capture_output=True, text=True, check=False
+        [*command("keystead"), *arguments], env=inherited | environment, capture_output=True, text=True, check=False
     )
 
 

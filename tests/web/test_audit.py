@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import text as sql
 
+from keystead.core.audit_retention import AuditCut, Rule, Way
 from keystead.core.model import AuditRecord
 from keystead.service.audit import chains
 from keystead.service.audit.chains import Chains, ChainState
-from keystead.service.audit.log import ChainReport
 from keystead.service.audit.messages import AuditMessage
+from keystead.service.audit.verifying import ChainReport
 from keystead.web.events import audit_row, chain_rows
 from keystead.web.security import COOKIE, form_token
 from keystead.web.tones import Tone
@@ -160,6 +161,19 @@ def test_chains_in_words(records: int, report: ChainReport | None, tone: Tone, s
     """A chain that nobody verified is neither good nor bad."""
     (row,) = chain_rows(Chains((ChainState("u", "n1", records, report),), None))
     assert (row.node, row.tone, row.sentence) == ("n1", tone, sentence)
+
+
+def test_removed_records_in_words() -> None:
+    """They do not count as records that are there, and the row says what has them."""
+    cut = AuditCut("u", 1000, b"mac", Rule.AGE, Way.EXPORT, NOON)
+    removed = f"Records 1 to 1000 were removed on {NOON:%Y-%m-%d %H:%M} UTC after export."
+    for report, said in (
+        (None, "It has 20 records."),
+        (ChainReport("u", 1020, mac=b"\1", cut=cut), "Verified up to record 1,020, with MAC 01…."),
+        (ChainReport("u", 1004, 1005, "is missing"), "Record 1005 is missing. 4 records before it are as written."),
+    ):
+        found = Chains((ChainState("u", "n1", 1020, report, cut),), None)
+        assert (found.records, [row.sentence for row in chain_rows(found)]) == (20, [f"{said} {removed}"])
 
 
 def test_the_worst_chain_comes_first() -> None:

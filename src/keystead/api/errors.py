@@ -19,8 +19,7 @@ from keystead.core.access import READS
 from keystead.core.audit import cleaned
 from keystead.core.errors import OntapError
 from keystead.service.cluster.svms import svm_of
-from keystead.service.failures import log_fields_of
-from keystead.service.ports.store import StorageError
+from keystead.service.failures import answer_to, log_fields_of
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -68,7 +67,7 @@ class ErrorBoundary:
                 path=cleaned(raw_path(scope)),
                 **log_fields_of(error),
             )
-            refusal = error_for_unexpected(error)
+            refusal = answer_to(error)
             refusal.svm = svm_of(error)
         else:
             await self._record_read(scope, None)
@@ -106,16 +105,6 @@ class ErrorBoundary:
 def _is_denial(error: OntapError | None) -> bool:
     """Return True if the caller's role does not allow the call. Such a read is recorded whatever the options say."""
     return error is not None and error.kind is errors.NOT_AUTHORIZED
-
-
-def error_for_unexpected(error: Exception) -> OntapError:
-    """Return the answer to an unexpected exception.
-
-    A StorageError becomes an answer that allows a retry later. Any other exception becomes an internal error.
-    """
-    if isinstance(error, StorageError):
-        return OntapError(errors.STORAGE_FAILED, reason=error.reason, retry_after=RETRY_AFTER_S)
-    return OntapError(errors.INTERNAL_ERROR)
 
 
 def error_body(error: OntapError, *, arguments: bool = True) -> dict[str, Any]:

@@ -28,12 +28,14 @@ from keystead.app.clock import SystemClock
 from keystead.app.conditions import NODE_FILE, note_backup
 from keystead.app.opening import CannotStart, opened
 from keystead.core import events
+from keystead.core.audit_retention import Way
 from keystead.core.keys.incarnations import Reason, next_incarnation
 from keystead.core.model import KeyManager
 from keystead.sealing import Keyring, read_root_key
 from keystead.sealing.passphrases import LONGEST_PART, read_sealed, write_sealed
 from keystead.service.announcing import add_events
 from keystead.service.audit import log as audit
+from keystead.service.audit.saving import note_saved
 from keystead.service.loading import incarnation_of
 from keystead.service.ports.page import Page
 from keystead.service.ports.sealing import SealError
@@ -42,11 +44,13 @@ from keystead.store import copying, open_store
 from keystead.store.opening import open_database, parse
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
+    from keystead.core.model import AuditHead
     from keystead.core.secret import Secret
     from keystead.service.ports.store import Transaction
     from keystead.settings import Settings
+    from keystead.store import SqlStore
     from keystead.store.database import Database
 
 DATABASE, BUNDLE = "database", "bundle"
@@ -76,7 +80,8 @@ def backup(settings: Settings, file: Path, passphrase: Secret, *, bundle: bool) 
                 f" `keystead backup --bundle {file}`; both are needed to restore it"
             )
         root_key = read_root_key(settings.root_key_file)
-        Keyring.open(root_key, asyncio.run(store.read(lambda tx: tx.data_keys())))
+        keyring = Keyring.open(root_key, asyncio.run(store.read(lambda tx: tx.data_keys())))
+        ends = asyncio.run(store.read(lambda tx: tx.audit_ends()))  # before the copy, so that the copy has them
         manifest = {
             "kind": BUNDLE if bundle else DATABASE,
             "made": SystemClock().now().isoformat(),
@@ -87,6 +92,7 @@ def backup(settings: Settings, file: Path, passphrase: Secret, *, bundle: bool) 
             write_sealed(target, _parts(manifest, database, file, bundle=bundle), passphrase)
         if not bundle or database.writer.dialect.name != _SQLITE:
             note_backup(settings.data)
+        lines = [] if bundle else _note_saved(store, keyring, ends)
     except (SealError, StoreError) as error:
         raise CannotStart(str(error)) from None
     except OSError as error:
@@ -94,9 +100,18 @@ def backup(settings: Settings, file: Path, passphrase: Secret, *, bundle: bool) 
     finally:
         asyncio.run(store.close())
     what = "recovery bundle" if bundle else "backup"
-    lines = [f"{what} {file}, {file.stat().st_size} bytes: keep it apart from its passphrase"]
+    lines.insert(0, f"{what} {file}, {file.stat().st_size} bytes: keep it apart from its passphrase")
     why = "no key server of it was learned yet: make another bundle later, because this one cannot identify its keys"
     return lines + [f"key manager {uuid}: {why}" for uuid in unlearned]
+
+
+def _note_saved(store: SqlStore, keyring: Keyring, ends: Sequence[AuditHead]) -> list[str]:
+    """Note that the backup has the audit records up to these ends. Return a line if that fails: the backup is good."""
+    try:
+        asyncio.run(note_saved(store, keyring.mac, SystemClock(), Way.BACKUP, ends))
+    except StoreError as error:
+        return [f"old audit records stay until the next backup, because this one could not be noted: {error}"]
+    return []
 
 
 def _unlearned(tx: Transaction) -> list[str]:

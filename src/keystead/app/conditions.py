@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from keystead.core.attention.cluster import backup_items, disk_items, setting_items, spool_items
+from keystead.monitor.families import LAST_BACKUP
 from keystead.service.ports.process import NodeFacts
 from keystead.store.tables import HEAD
 
@@ -82,7 +83,7 @@ class NodeConditions:
         """Yield the time of the last backup for the metrics; none if there is none."""
         last = last_backup(self._data)
         series = [] if last is None else [((), last.timestamp())]
-        yield ("keystead_last_backup_timestamp_seconds", "Time of the last backup of this data directory.", (), series)
+        yield (LAST_BACKUP, series)
 
 
 def last_backup(data: Path) -> datetime | None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 from cachetools import TTLCache
 
+from keystead.monitor.families import REFUSED
 from keystead.settings import SettingsError
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ LOGGED_S: Final = 60.0
 LOGGED: Final = 1024
 """Most addresses with a log line in this time."""
 
-OF_ADDRESS, RESERVED, IN_ALL, PROXY_HEADER = "address", "reserved", "in_all", "proxy_header"
+OF_ADDRESS, RESERVED, IN_ALL, PROXY_HEADER = REFUSED.values
 """Why a connection is refused, as the metric says it."""
 
 

@@ -27,7 +27,8 @@ from keystead.core.keys.incarnations import Reason, Storage, next_incarnation
 from keystead.core.model import Role
 from keystead.sealing import Keyring, read_root_key
 from keystead.service.announcing import add_events
-from keystead.service.audit.log import AuditLog, verify
+from keystead.service.audit.log import AuditLog
+from keystead.service.audit.verifying import verify
 from keystead.service.context import Call, Caller
 from keystead.service.loading import incarnation_of
 from keystead.service.ports.sealing import SealError
@@ -146,7 +147,7 @@ def _keyring(side: _Side, settings: Settings) -> Keyring:
 
 def _chains(side: _Side, keyring: Keyring, node: str) -> list[str]:
     """Verify the audit chains. Return what each node's chain is like. Raises StoreError if one is broken."""
-    reports = asyncio.run(verify(side.store, keyring, node))
+    reports = asyncio.run(verify(side.store, keyring.mac, node))
     broken = next((report for report in reports if not report.intact), None)
     if broken is not None:
         raise StoreError(f"{side.name}: nothing is moved, because an audit chain does not hold: {broken}")

@@ -26,6 +26,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from keystead.app.connections import PROXY_HEADER
 from keystead.app.protocol import HttpProtocol
 from keystead.app.proxy_protocol import START_BYTES, ProxyHeaderError, client_named, rest_bytes
+from keystead.app.supervisor import Supervisor
 from keystead.settings import SettingsError
 
 if TYPE_CHECKING:
@@ -132,6 +133,8 @@ def bind(address: tuple[str, int]) -> socket.socket:
 class Server(uvicorn.Server):
     """uvicorn's server with a bound on connections. It writes a ready line, and tells the services of a stop at once.
 
+    The supervisor is told both, too.
+
     It accepts connections itself, because a loop's own server cannot count the connections that are in their handshake,
     and does not read what a proxy sends before it.
     """
@@ -156,15 +159,17 @@ class Server(uvicorn.Server):
         self._connections = connections
         self._proxies = proxies
         self._on_stop = on_stop
+        self._supervisor = Supervisor()
         self._handshakes: set[asyncio.Task[None]] = set()
-        self._accepting: list[asyncio.Task[None]] = []
+        self._loops: list[asyncio.Task[None]] = []
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start to listen, then write the ready line, plain and alone, to standard output."""
         await super().startup([])
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._contexts.look_now)
-        self._accepting = [asyncio.create_task(self._accept(listening)) for listening in sockets or []]
-        self._accepting.append(asyncio.create_task(self._contexts.follow(self._on_unusable)))
+        loops = [self._accept(listening) for listening in sockets or []]
+        loops += [self._contexts.follow(self._on_unusable), self._supervisor.feed()]
+        self._loops = [asyncio.create_task(loop) for loop in loops]
         for listening in sockets or []:
             host, port = listening.getsockname()[:2]
             shown = f"[{host}]" if ":" in host else host
@@ -172,6 +177,7 @@ class Server(uvicorn.Server):
                 os.write(1, f"listening on https://{shown}:{port}\n".encode())
             except OSError as error:
                 log.warning("the ready line cannot be written", reason=error.strerror)
+        self._supervisor.ready()
 
     async def _accept(self, listening: socket.socket) -> None:
         """Accept connections for ever. Connections beyond a limit are closed before they cost a handshake."""
@@ -229,8 +235,9 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End services that could hold a request for long, then let uvicorn finish the rest."""
         _end_within(STOP_S)
+        self._supervisor.stopping()
         self._on_stop()
-        await _cancel([*self._accepting, *self._handshakes])
+        await _cancel([*self._loops, *self._handshakes])
         asyncio.get_running_loop().call_later(IDLE_S, self._drop_idle)
         await super().shutdown(sockets)
         if self.server_state.tasks:

@@ -5,7 +5,6 @@ Adapters are chosen here, and in keys.py. This module makes nothing on disk but 
 
 from __future__ import annotations
 
-import asyncio
 import resource
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from keystead.app.simulation import simulate
 from keystead.app.tls import TlsContexts, UnusableFilesError
 from keystead.app.tls_offered import offered
 from keystead.core.attention.cluster import certificate_items
+from keystead.core.audit_retention import Retention
 from keystead.forwarding.sender import NetworkSender
 from keystead.keyservers.egress import EgressRules
 from keystead.keyservers.gateway import Gateway
@@ -41,8 +41,9 @@ from keystead.service.accounts.roles import Roles
 from keystead.service.accounts.sessions import Sessions
 from keystead.service.attention import Attention
 from keystead.service.audit.chains import AuditChains
-from keystead.service.audit.log import AuditLog, verify
+from keystead.service.audit.log import AuditLog
 from keystead.service.audit.messages import AuditMessages
+from keystead.service.cluster.audit_retention import Retainer
 from keystead.service.cluster.events import Events
 from keystead.service.cluster.health import Health
 from keystead.service.cluster.incarnations import Incarnations
@@ -99,8 +100,9 @@ class Running:
     queue: ProbeQueue
     keys: KeyServices
     monitor: Monitor
-    """Not started, like the keeper of keys and the delivery: ``serve`` starts them."""
+    """Not started, like the keeper of keys, the delivery and the retainer: ``serve`` starts them."""
     delivery: Delivery
+    retainer: Retainer
 
     def stop(self) -> None:
         """End the parts that could hold a request for long. Each of them answers that the service stops."""
@@ -151,10 +153,11 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             NodeTraffic(gateway, keys.objects).now,
         )
         conditions = NodeConditions(settings, node, rules, keys.reads, clock, store.database.reader.dialect.name)
+        retention = Retention(settings.audit_keep_days, settings.audit_keep_records)
         logins, certificate_logins = _logins(store, hasher, clock, audit, keys.offline)
         services = Services(
             accounts=Accounts(store, hasher, audit, clock, node),
-            attention=Attention(store, clock, gateway.refuses),
+            attention=Attention(store, clock, gateway.refuses, retention),
             audit=audit,
             audit_chains=AuditChains(store, keyring, audit, clock, node),
             audit_messages=AuditMessages(store, audit),
@@ -202,18 +205,15 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         await services.jobs.start()
         keys.start()
         delivery = _delivery(store, rules, keyring, clock, metrics, node, settings)
+        retainer = Retainer(store, Leases(store, clock, node, rests=True), keyring.mac, clock, retention)
         monitor = _monitor(watching, KeyVisibility(store, keyring, clock), keys, metrics, settings)
         metrics.add_source(lambda: in_work(queue, services.jobs))
         conditions.show(services.attention, metrics)
         try:
-            yield Running(services, store, keyring, queue, keys, monitor, delivery)
+            yield Running(services, store, keyring, queue, keys, monitor, delivery, retainer)
         finally:
-            await monitor.close()
-            await delivery.close()
-            await services.jobs.close()
-            await keys.close()
-            await incarnations.close()
-            await audit.close()
+            for each in (monitor, delivery, retainer, services.jobs, keys, incarnations, audit):
+                await each.close()
     finally:
         hasher.close()
         key_maker.close()
@@ -329,21 +329,5 @@ async def _serve(settings: Settings, address: tuple[str, int], proxies: TrustedP
         )
         open_.keys.keeper.start()
         open_.delivery.start()
+        open_.retainer.start()
         await server.serve([socket])
-
-
-def verify_audit(settings: Settings) -> tuple[list[str], bool]:
-    """Verify every node's audit chain. Return one line per node, and True if all are intact. Raises CannotStart."""
-    return asyncio.run(_verify_audit(settings))
-
-
-async def _verify_audit(settings: Settings) -> tuple[list[str], bool]:
-    store = opened(settings)
-    try:
-        keyring = Keyring.open(read_root_key(settings.root_key_file), await store.read(lambda tx: tx.data_keys()))
-        reports = await verify(store, keyring, node_uuid(settings.data))
-    except (SealError, StoreError) as error:
-        raise CannotStart(str(error)) from None
-    finally:
-        await store.close()
-    return [str(report) for report in reports], all(report.intact for report in reports)

@@ -152,7 +152,7 @@ def verify(**flags: Any) -> None:
     Example: keystead audit verify --data keystead-data
     """
     with refusals():
-        from keystead.app.wiring import verify_audit
+        from keystead.app.audit import verify_audit
 
         lines, intact = verify_audit(load(flags))
         for line in lines:

@@ -215,13 +215,13 @@ def _canonical(record: AuditRecord, index: int, previous: bytes) -> bytes:
         *(record.location, record.svm, record.method, record.path, record.input, record.state, record.code),
         *(record.message, *(added if any(added) else ())),
     )
-    return _joined([*(text.encode() for text in texts), previous])
+    return joined([*(text.encode() for text in texts), previous])
 
 
 def _canonical_head(node: str, end: AuditHead | AuditRecord) -> bytes:
-    return _joined([b"keystead audit head v1", node.encode(), str(end.index).encode(), end.mac])
+    return joined([b"keystead audit head v1", node.encode(), str(end.index).encode(), end.mac])
 
 
-def _joined(parts: list[bytes]) -> bytes:
+def joined(parts: list[bytes]) -> bytes:
     """Join the parts, each with its length before it, so that different lists give different bytes."""
     return b"".join(len(part).to_bytes(4, "big") + part for part in parts)

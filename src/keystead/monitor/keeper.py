@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from keystead.monitor import families
 from keystead.service.cluster.leases import LeaseLost
 from keystead.service.failures import retrieve_failure
 from keystead.service.ports.store import StoreError
@@ -283,7 +284,7 @@ class Keeper:
             del self._announced[uuid]
 
     def _samples(self) -> Iterable[Samples]:
-        yield ("keystead_keeper", "Whether this node keeps keys: 1 or 0.", (), [((), float(self._holds))])
+        yield (families.KEEPER, [((), float(self._holds))])
 
 
 async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:

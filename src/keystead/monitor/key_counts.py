@@ -7,12 +7,14 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from keystead.core.keys.survival import CopyMark
+from keystead.monitor import families
 from keystead.service.periodic import Periodic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from datetime import datetime
 
+    from keystead.monitor.families import Family
     from keystead.monitor.metrics import Metrics, Samples
     from keystead.service.keys.reporting.survival import CountedKeys, KeySurvival
 
@@ -22,34 +24,20 @@ COUNT_S: Final = 5.0
 REST_FACTOR: Final = 9.0
 """The rest after a count, as a multiple of its time, so that counting takes at most a tenth of a core."""
 
-_LABELS: Final = ("svm", "key_manager")
 _PRESENCE: Final = {mark: mark.value for mark in CopyMark} | {CopyMark.PROVEN: "present", CopyMark.PROVEN_AWAY: "away"}
 """The value of the label ``presence`` for each mark."""
 
-_GAUGES: Final[tuple[tuple[str, str, Callable[[CountedKeys], float | None]], ...]] = (
-    ("keystead_keys", "Keys in use, and retired ones that can be recovered.", lambda each: each.survival.keys),
-    ("keystead_keys_sole_copy", "Keys proven in one replication domain only.", lambda each: each.survival.sole),
-    ("keystead_keys_unproven", "Keys without a proven copy.", lambda each: each.survival.unproven.keys),
+_GAUGES: Final[tuple[tuple[Family, Callable[[CountedKeys], float | None]], ...]] = (
+    (families.KEYS, lambda each: each.survival.keys),
+    (families.SOLE_COPY, lambda each: each.survival.sole),
+    (families.UNPROVEN, lambda each: each.survival.unproven.keys),
     (
-        "keystead_keys_unreadable",
-        "Keys that no key server can give now.",
+        families.UNREADABLE,
         lambda each: each.survival.now.unreadable.keys if each.survival.now.is_known else None,
     ),
-    (
-        "keystead_domains_may_fail",
-        "Replication domains that may fail from now on without a loss.",
-        lambda each: each.survival.now.survives if each.survival.now.is_known else None,
-    ),
-    (
-        "keystead_keys_oldest_proof_timestamp_seconds",
-        "Time of the oldest proof that the numbers of readable keys rest on.",
-        lambda each: _timestamp(each.survival.now.unreadable.oldest_proof),
-    ),
-    (
-        "keystead_keys_counted_timestamp_seconds",
-        "Time when the keys were counted.",
-        lambda each: each.time.timestamp(),
-    ),
+    (families.MAY_FAIL, lambda each: each.survival.now.survives if each.survival.now.is_known else None),
+    (families.OLDEST_PROOF, lambda each: _timestamp(each.survival.now.unreadable.oldest_proof)),
+    (families.COUNTED, lambda each: each.time.timestamp()),
 )
 
 
@@ -84,16 +72,10 @@ class KeyCounts:
 
     def _samples(self) -> Iterable[Samples]:
         counted = self._counted if self._holds() else ()
-        for name, help_, value_of in _GAUGES:
+        for family, value_of in _GAUGES:
             values = [(each, value_of(each)) for each in counted]
-            series = [(_labels(each), float(value)) for each, value in values if value is not None]
-            yield (name, f"{help_} Shown by the node that keeps keys.", _LABELS, series)
-        yield (
-            "keystead_key_copies",
-            "Keys by what is known of their copies on a configured key server. Shown by the node that keeps keys.",
-            (*_LABELS, "key_server", "presence"),
-            [sample for each in counted for sample in _copies(each)],
-        )
+            yield (family, [(_labels(each), float(value)) for each, value in values if value is not None])
+        yield (families.COPIES, [sample for each in counted for sample in _copies(each)])
 
 
 def _copies(counted: CountedKeys) -> Iterable[tuple[tuple[str, ...], float]]:

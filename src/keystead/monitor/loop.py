@@ -15,6 +15,7 @@ import structlog
 
 from keystead.core.availability import PRIMARY, has_proved_certificates, peer_certificates
 from keystead.core.model import State
+from keystead.monitor import families
 from keystead.monitor.recorder import Recorder
 from keystead.monitor.schedule import PROBE_S, Heartbeat, Intervals, Pace
 from keystead.monitor.watcher import WatchContext, Watcher, kinds_of
@@ -287,37 +288,11 @@ class Monitor:
             (each.vserver, each.type, each.common_name, each.serial_number): each.not_after.timestamp()
             for each in (*self._certificates, *self._of_listener())
         }
-        names = ("svm", "key_manager", "key_server", "address", "role")
-        yield (
-            "keystead_key_server_available",
-            "Whether a key server's address answers this node: 1 or 0; no series while unknown.",
-            names,
-            states,
-        )
-        yield (
-            "keystead_key_server_keys_visible",
-            "Whether a key server's address showed its canary and its newest copy when it was last asked: 1 or 0.",
-            names,
-            visible,
-        )
-        yield (
-            "keystead_key_server_certificate_expiry_timestamp_seconds",
-            "Time when the first of the certificates that a key server last showed expires.",
-            names,
-            ends,
-        )
-        yield (
-            "keystead_certificate_expiry_timestamp_seconds",
-            "Time when a certificate that a key manager or the listener uses expires.",
-            ("svm", "type", "common_name", "serial_number"),
-            tuple(ours.items()),
-        )
-        yield (
-            "keystead_watched_addresses",
-            "Addresses of key servers that are watched.",
-            (),
-            [((), len(self._watchers))],
-        )
+        yield (families.AVAILABLE, states)
+        yield (families.KEYS_VISIBLE, visible)
+        yield (families.SERVER_CERTIFICATE_EXPIRY, ends)
+        yield (families.CERTIFICATE_EXPIRY, tuple(ours.items()))
+        yield (families.WATCHED, [((), len(self._watchers))])
 
 
 def _agree(stored: Observation | None, known: Observation) -> bool:

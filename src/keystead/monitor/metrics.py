@@ -2,7 +2,7 @@
 
 Counters and histograms are updated as things happen. Present values (states, days left, queues) are read when somebody
 reads the metrics. The registry is our own, so that the library's default metrics are not shown.
-``docs/how-to/monitor.md`` explains the metrics.
+What a metric is called and means is in :mod:`keystead.monitor.families`.
 """
 
 from __future__ import annotations
@@ -10,11 +10,13 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from keystead import __version__
+from keystead.monitor import families
+from keystead.monitor.families import FAMILIES, Family, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -24,12 +26,9 @@ if TYPE_CHECKING:
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 ACCEPTED: Final = "accepted"
-_CHECK_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
-_PROBE_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0)
-_DETECT_BUCKETS: Final = (1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 15.0, 30.0, 60.0)
 
-Samples = tuple[str, str, tuple[str, ...], "Sequence[tuple[tuple[str, ...], float]]"]
-"""A gauge as it is now: name, help, label names, and (label values, value) of each series."""
+Samples = tuple[Family, "Sequence[tuple[tuple[str, ...], float]]"]
+"""A gauge as it is now: its family, and (label values, value) of each series."""
 
 
 class Metrics:
@@ -38,112 +37,60 @@ class Metrics:
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)
-        build = Gauge(
-            "keystead_build_info", "The release of this process; always 1.", ["version"], registry=self._registry
-        )
-        build.labels(__version__).set(1)
-        self._sources: list[Callable[[], Iterable[Samples]]] = []
-        self._check = Histogram(
-            "keystead_light_check_seconds",
-            "Light checks of key servers that were answered.",
-            buckets=_CHECK_BUCKETS,
-            registry=self._registry,
-        )
-        self._check_failures = Counter(
-            "keystead_light_check_failures", "Light checks of key servers that failed.", registry=self._registry
-        )
-        self._probe = Histogram(
-            "keystead_probe_seconds",
-            "Probes of watched key servers, whatever came of them.",
-            buckets=_PROBE_BUCKETS,
-            registry=self._registry,
-        )
-        self._probes = Counter(
-            "keystead_probes",
-            "Probes of watched key servers, by what they found: `accepted` or the reason.",
-            ["outcome"],
-            registry=self._registry,
-        )
-        self._detect = Histogram(
-            "keystead_time_to_detect_seconds",
-            "From the last good look at a key server to each failure that is confirmed.",
-            buckets=_DETECT_BUCKETS,
-            registry=self._registry,
-        )
-        self._discarded = Counter(
-            "keystead_looks_discarded",
-            "Losses of key servers that were not believed, because this process had been held up.",
-            registry=self._registry,
-        )
-        self._requests = Counter(
-            "keystead_http_requests", "Answers, by method and status.", ["method", "status"], registry=self._registry
-        )
-        self._refused = Counter(
-            "keystead_connections_refused",
-            "Connections of clients that were closed at once, by the reason.",
-            ["reason"],
-            registry=self._registry,
-        )
-
-        labels = ["log", "destination"]
-        self._delivered = Counter(
-            "keystead_forwarded_messages",
-            "Messages that a destination has taken from this node.",
-            labels,
-            registry=self._registry,
-        )
-        self._undelivered = Counter(
-            "keystead_forwarding_failures",
-            "Times that a destination took no messages from this node.",
-            labels,
-            registry=self._registry,
-        )
-        self._dropped = Counter(
-            "keystead_forwarding_dropped_messages",
-            "Messages that a destination never gets, because too many waited.",
-            labels,
-            registry=self._registry,
-        )
+        self._counters = {
+            each: Counter(each.name, each.help, each.labels, registry=self._registry)
+            for each in FAMILIES
+            if each.kind is Kind.COUNTER
+        }
+        self._histograms = {
+            each: Histogram(each.name, each.help, each.labels, buckets=each.buckets, registry=self._registry)
+            for each in FAMILIES
+            if each.kind is Kind.HISTOGRAM
+        }
+        for each, counter in self._counters.items():
+            for value in each.values:
+                counter.labels(value)
+        self._sources: list[Callable[[], Iterable[Samples]]] = [_build]
 
     def checked(self, seconds: float, *, alive: bool) -> None:
         """Count a light check."""
         if alive:
-            self._check.observe(seconds)
+            self._histograms[families.LIGHT_CHECK].observe(seconds)
         else:
-            self._check_failures.inc()
+            self._counters[families.LIGHT_CHECK_FAILURES].inc()
 
     def probed(self, seconds: float, reason: str) -> None:
         """Count a probe; ``reason`` is empty when the server was accepted."""
-        self._probe.observe(seconds)
-        self._probes.labels(reason or ACCEPTED).inc()
+        self._histograms[families.PROBE].observe(seconds)
+        self._counters[families.PROBES].labels(reason or ACCEPTED).inc()
 
     def detected(self, seconds: float) -> None:
         """Count a confirmed loss, so many seconds after the last good look."""
-        self._detect.observe(seconds)
+        self._histograms[families.TIME_TO_DETECT].observe(seconds)
 
     def discarded(self) -> None:
         """Count a loss that was discarded, because this process had been held up."""
-        self._discarded.inc()
+        self._counters[families.DISCARDED].inc()
 
     def answered(self, method: str, status: int) -> None:
         """Count an answer. ``method`` is one that the server knows."""
-        self._requests.labels(method, str(status)).inc()
+        self._counters[families.REQUESTS].labels(method, str(status)).inc()
 
     def refused(self, reason: str) -> None:
         """Count a connection that was closed at once."""
-        self._refused.labels(reason).inc()
+        self._counters[families.REFUSED].labels(reason).inc()
 
     def delivered(self, log: str, name: str, count: int) -> None:
         """Count messages that a destination has taken."""
-        self._delivered.labels(log, name).inc(count)
+        self._counters[families.DELIVERED].labels(log, name).inc(count)
 
     def undelivered(self, log: str, name: str) -> None:
         """Count that a destination took no messages."""
-        self._undelivered.labels(log, name).inc()
+        self._counters[families.UNDELIVERED].labels(log, name).inc()
 
     def dropped(self, log: str, name: str, count: int) -> None:
         """Count messages that a destination never gets."""
-        self._dropped.labels(log, name).inc(count)
+        self._counters[families.DROPPED].labels(log, name).inc(count)
 
     def add_source(self, source: Callable[[], Iterable[Samples]]) -> None:
         """Add a function that returns samples whenever somebody reads the metrics. It is called in the event loop."""
@@ -165,14 +112,17 @@ class Metrics:
 
 def in_work(queue: ProbeQueue, jobs: Jobs) -> Iterable[Samples]:
     """Yield how many calls and jobs this node works on."""
-    yield ("keystead_probe_queue", "Calls that probe key servers, or wait for their turn to.", (), [((), queue.calls)])
-    yield ("keystead_jobs_running", "Jobs that this node runs.", (), [((), jobs.running)])
+    yield (families.QUEUE, [((), queue.calls)])
+    yield (families.JOBS, [((), jobs.running)])
 
 
 def forwarding(waiting: Iterable[tuple[tuple[str, str], float]]) -> Iterable[Samples]:
     """Yield how many messages wait for each destination, on the node that delivers."""
-    text = "Messages that wait for a destination, on the node that delivers to it."
-    yield ("keystead_forwarding_waiting_messages", text, ("log", "destination"), tuple(waiting))
+    yield (families.WAITING, tuple(waiting))
+
+
+def _build() -> Iterable[Samples]:
+    yield (families.BUILD_INFO, [((__version__,), 1.0)])
 
 
 class _Current(Collector):
@@ -182,8 +132,8 @@ class _Current(Collector):
         self._samples = samples
 
     def collect(self) -> Iterable[Metric]:
-        for name, help_, labels, series in self._samples:
-            family = GaugeMetricFamily(name, help_, labels=labels)
+        for family, series in self._samples:
+            shown = GaugeMetricFamily(family.name, family.help, labels=family.labels)
             for values, value in series:
-                family.add_metric(values, value)
-            yield family
+                shown.add_metric(values, value)
+            yield shown

@@ -12,14 +12,16 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeVar
 from keystead.core.attention import cluster as of_cluster
 from keystead.core.attention.items import Item, worst_first
 from keystead.core.attention.key_managers import Watched, key_items, orphan_items, server_items, without_network
+from keystead.core.audit_retention import FOR_EVER, Retention
 from keystead.core.availability import has_proved_certificates, own_certificate, peer_certificates, void_nodes
 from keystead.core.model import Event
 from keystead.core.outages import BOUNDS, outages
 from keystead.core.query.where import Condition, Op
+from keystead.service.cluster.audit_retention import waiting
 from keystead.service.keys.reporting.survival import placed_keys
 from keystead.service.last_read import LastRead
 from keystead.service.loading import incarnation_of, installed_certificates, require_cluster, require_key_manager
-from keystead.service.ports.cluster import ClusterRows, IncarnationRows, NodeRows, ObservationRows
+from keystead.service.ports.cluster import AuditRows, ClusterRows, IncarnationRows, NodeRows, ObservationRows
 from keystead.service.ports.configuration import CertificateRows, KeyManagerRows, ListRows
 from keystead.service.ports.forwarding import DestinationRows
 from keystead.service.ports.keys import AttemptRows, CopyRows, KeyRows, OrphanRows, ReportRows, TopologyRows
@@ -66,6 +68,7 @@ class Rows(
     IncarnationRows,
     ObservationRows,
     DestinationRows,
+    AuditRows,
     ChangeMarkRows,
     Protocol,
 ):
@@ -112,11 +115,19 @@ class _Kept(NamedTuple):
 class Attention:
     """The list of what needs somebody.
 
-    ``is_refused`` says whether the egress rules would refuse a host in a new key server.
+    ``is_refused`` says whether the egress rules would refuse a host in a new key server. ``retention`` is that of
+    audit records.
     """
 
-    def __init__(self, store: Store[Rows], clock: Clock, is_refused: Callable[[str], bool]) -> None:
+    def __init__(
+        self,
+        store: Store[Rows],
+        clock: Clock,
+        is_refused: Callable[[str], bool],
+        retention: Retention = FOR_EVER,
+    ) -> None:
         self._store = store
+        self._retention = retention
         self._clock = clock
         self._is_refused = is_refused
         self._managers = LastRead[_OfManagers]()
@@ -194,6 +205,8 @@ class Attention:
         if call.scope is None:
             items.extend([*of_cluster.node_items(nodes), *of_cluster.destruction_items(incarnation_of(tx))])
             items.extend(of_cluster.destination_items(tx.destinations(), now))
+            waits = waiting(tx, self._retention, now)
+            items.extend(of_cluster.retention_items(unsaved=waits.unsaved, overdue=waits.overdue))
         return Overview(items, found.managers, found.certificates, nodes, cluster, now)
 
     def _of_managers(self, tx: Rows, call: Call, nodes: Sequence[Node], cluster: str) -> _OfManagers:

@@ -8,7 +8,9 @@ from __future__ import annotations
 import traceback
 from typing import TYPE_CHECKING, Any
 
-from keystead.service.ports.store import StoreError
+from keystead.core import errors
+from keystead.core.errors import OntapError
+from keystead.service.ports.store import OutcomeUnknown, StorageError, StoreError
 
 if TYPE_CHECKING:
     import asyncio
@@ -26,6 +28,13 @@ def log_fields_of(error: BaseException) -> dict[str, object]:
         chained = chained.__cause__ or chained.__context__
     places = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(error.__traceback__)]
     return {"error": types, "at": places, **({"why": str(error)} if isinstance(error, StoreError) else {})}
+
+
+def answer_to(error: BaseException) -> OntapError:
+    """Return what a caller is told of a failure of the service. It holds nothing of an unexpected exception."""
+    if isinstance(error, StorageError):
+        return OntapError(errors.STORAGE_FAILED, reason=error.reason, retry_after=error.retry_after_s)
+    return OntapError(errors.OUTCOME_UNKNOWN if isinstance(error, OutcomeUnknown) else errors.INTERNAL_ERROR)
 
 
 def retrieve_failure(outcome: asyncio.Future[Any]) -> None:

@@ -9,7 +9,7 @@ from keystead.core.errors import OntapError
 from keystead.core.key_servers import ServersState
 from keystead.service.ports.cluster import ClusterRows, IncarnationRows
 from keystead.service.ports.configuration import CertificateRows, KeyManagerRows, KeyServerRows
-from keystead.service.ports.store import StoreError
+from keystead.service.ports.store import StorageError, StoreError
 
 if TYPE_CHECKING:
     from keystead.core.keys.model import Incarnation
@@ -49,6 +49,8 @@ def read_key_servers(tx: KeyServerRows, key_manager: str) -> tuple[KeyServer, ..
     """Return a key manager's servers, or raise 65536834 if the database cannot read them."""
     try:
         return tx.key_servers(key_manager)
+    except StorageError:
+        raise
     except StoreError as error:
         raise OntapError(errors.KEY_SERVERS_UNREADABLE) from error
 

@@ -3,11 +3,12 @@
 # ruff: noqa: D102, SLF001 - the port documents the methods; Row._mapping is SQLAlchemy's public name
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, bindparam, insert, select, union, update
+from sqlalchemy import and_, bindparam, delete, insert, select, union, update
 
 from keystead.core.audit import place
+from keystead.core.audit_retention import AuditCut, AuditSave, Rule, Way
 from keystead.core.model import AuditHead, AuditRecord
 from keystead.store import tables
 from keystead.store.statements import Statements, columns_of, storing
@@ -15,8 +16,11 @@ from keystead.store.statements import Statements, columns_of, storing
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
+    from sqlalchemy import Row
+
 _heads = tables.audit_heads.c
-_AUDIT_HEAD = select(_heads.node, _heads.index, _heads.mac, _heads.head_mac).where(_heads.node == bindparam("n"))
+_AUDIT_HEADS = select(_heads.node, _heads.index, _heads.mac, _heads.head_mac).order_by(_heads.node)
+_AUDIT_HEAD = _AUDIT_HEADS.where(_heads.node == bindparam("n"))
 _LOCKED_AUDIT_HEAD = _AUDIT_HEAD.with_for_update()
 _PUT_AUDIT_HEAD = storing(tables.audit_heads, "node")
 _COUNT_CHANGE = (
@@ -45,6 +49,15 @@ _AUDIT_PLACES = (
     .order_by(tables.audit_records.c.index)
     .limit(bindparam("most"))
 )
+_cuts, _saves = tables.audit_cuts.c, tables.audit_saves.c
+_CUT = select(tables.audit_cuts).where(_cuts.node == bindparam("n"))
+_PUT_CUT = storing(tables.audit_cuts, "node")
+_REMOVE = delete(tables.audit_records).where(
+    and_(tables.audit_records.c.node == bindparam("n"), tables.audit_records.c.index <= bindparam("last"))
+)
+_SAVES = select(tables.audit_saves).where(_saves.node == bindparam("n")).order_by(_saves.way)
+_FORGET_SAVE = delete(tables.audit_saves).where(and_(_saves.node == bindparam("n"), _saves.way == bindparam("w")))
+_ADD_SAVE = insert(tables.audit_saves)
 
 
 class AuditRows(Statements):
@@ -75,3 +88,28 @@ class AuditRows(Statements):
 
     def audit_nodes(self) -> tuple[str, ...]:
         return self.all(_AUDIT_NODES, {}, lambda row: str(row.node))
+
+    def audit_ends(self) -> tuple[AuditHead, ...]:
+        return self.all(_AUDIT_HEADS, {}, lambda row: AuditHead(**row._mapping))
+
+    def audit_cut(self, node: str) -> AuditCut | None:
+        return self.one(_CUT, {"n": node}, _cut)
+
+    def cut_audit_records(self, cut: AuditCut) -> None:
+        self.change(_REMOVE, {"n": cut.node, "last": cut.index})
+        self.store(_PUT_CUT, columns_of(tables.audit_cuts, cut))
+
+    def audit_saves(self, node: str) -> tuple[AuditSave, ...]:
+        return self.all(_SAVES, {"n": node}, _save)
+
+    def put_audit_save(self, save: AuditSave) -> None:
+        self.change(_FORGET_SAVE, {"n": save.node, "w": save.way})
+        self.change(_ADD_SAVE, columns_of(tables.audit_saves, save))
+
+
+def _cut(row: Row[Any]) -> AuditCut:
+    return AuditCut(**{**row._mapping, "rule": Rule(row.rule), "saved": Way(row.saved)})
+
+
+def _save(row: Row[Any]) -> AuditSave:
+    return AuditSave(**{**row._mapping, "way": Way(row.way)})

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from keystead.store.failures import RunAgain
+from keystead.store.failures import RunAgain, final
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator
@@ -25,7 +25,8 @@ class Database:
     ``reader`` and ``writer`` begin the right kind of transaction at their first statement. ``readers`` and ``writers``
     are numbers of threads, and of connections. ``inline_reader`` never waits. ``version`` returns a value that changes
     with every commit of any process, on one connection of ``inline_reader``. Both are None if every read crosses a
-    network.
+    network. ``deadline_s`` is the longest time in seconds of a transaction from its submission: for the queue, for
+    locks, and for repetitions. If many transactions wait, all fail within this time, not one after the other.
     """
 
     reader: Engine
@@ -35,6 +36,7 @@ class Database:
     writers: int
     row_locks: bool
     classify: Classify
+    deadline_s: float
     version: Callable[[Connection], Hashable] | None = None
 
     def dispose(self) -> None:
@@ -50,9 +52,6 @@ def once(database: Database) -> Iterator[None]:
     try:
         yield
     except SQLAlchemyError as error:
-        failure = database.classify(error)
+        raise final(database.classify(error)) from None
     except RunAgain as error:
-        failure = error
-    else:
-        return
-    raise (failure.otherwise if isinstance(failure, RunAgain) else failure) from None
+        raise error.otherwise from None

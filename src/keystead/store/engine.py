@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, TypeVar
 from sqlalchemy.exc import SQLAlchemyError
 
 from keystead.service.failures import retrieve_failure
-from keystead.service.ports.store import StoreError
-from keystead.store.failures import RunAgain
+from keystead.service.ports.store import OutcomeUnknown, StoreError
+from keystead.store.failures import BUSY, RunAgain, unavailable
+from keystead.store.outage import Outage
 from keystead.store.repository import SqlTransaction
 from keystead.store.schema import check_schema
 from keystead.store.workers import Workers
@@ -33,13 +34,9 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
+UNKNOWN = "the connection broke during the commit, or no standby confirmed it: it may have happened or not"
 FIRST_PAUSE_S = 0.005
-DEADLINE_S = 15.0
-"""The longest time of a transaction from its submission: for the queue, for locks, and for repetitions.
-
-If many transactions wait behind a locked database, all fail within this time, not one after the other. It is below the
-40 s of a request.
-"""
+LONGEST_PAUSE_S = 0.25
 
 UNTIL = "keystead_until"
 """The key in the ``info`` of a connection for the time.monotonic() at which an engine's waits for locks must end."""
@@ -55,15 +52,16 @@ class _Cancelled(Exception):  # noqa: N818 - never leaves this module
 class SqlStore:
     """An implementation of :class:`keystead.service.ports.store.Store`.
 
-    ``database.writer`` takes SQLAlchemy's event listeners. ``deadline_s`` and ``closing_s`` are limits; see the
-    constants of this module. ``on_events`` is called in a worker thread with the events of each commit.
+    ``database.writer`` takes SQLAlchemy's event listeners. ``deadline_s``, if given, replaces the database's. For
+    ``closing_s`` see :data:`CLOSING_S`. ``on_events`` is called in a worker thread with the events of each commit.
     """
 
     on_events: Callable[[Sequence[Event]], None] = staticmethod(lambda _: None)
 
-    def __init__(self, database: Database, *, deadline_s: float = DEADLINE_S, closing_s: float = CLOSING_S) -> None:
+    def __init__(self, database: Database, *, deadline_s: float | None = None, closing_s: float = CLOSING_S) -> None:
         self.database = database
-        self._deadline_s = deadline_s
+        self._deadline_s = database.deadline_s if deadline_s is None else deadline_s
+        self._outage = Outage()
         self._closing_s = closing_s
         self._readers = Workers("keystead-read", database.readers)
         self._writers = Workers("keystead-write", database.writers)
@@ -75,8 +73,9 @@ class SqlStore:
     async def read(self, work: Callable[[Transaction], T]) -> T:
         """Run a function that only reads, on one snapshot. Raises StoreError, or what the function raises."""
         self._check_open()
-        until = time.monotonic() + self._deadline_s
-        future = self._readers.submit(lambda: self._repeat(lambda: self._read(work, until), until))
+        submitted = time.monotonic()
+        until = submitted + self._deadline_s
+        future = self._readers.submit(lambda: self._repeat(lambda: self._read(work, until), submitted))
         return await asyncio.wrap_future(future)
 
     async def read_few(self, work: Callable[[Transaction], T]) -> T:
@@ -104,16 +103,21 @@ class SqlStore:
             return None
 
     async def write(self, work: Callable[[Transaction], T]) -> T:
-        """Run a function in a transaction and commit. Raises StoreError, StoreConflict, or what the function raises.
+        """Run a function in a transaction and commit. Raises StoreError, or what the function raises.
+
+        After OutcomeUnknown the commit may have happened. After any other StoreError nothing is stored.
 
         If the caller is cancelled before the commit, nothing is stored. If it is cancelled later, it still gets the
         result.
         """
         self._check_open()
         cancelled = threading.Event()
-        until = time.monotonic() + self._deadline_s
+        submitted = time.monotonic()
+        until = submitted + self._deadline_s
         changed = partial(asyncio.get_running_loop().call_soon_threadsafe, self._changed.set)
-        future = self._writers.submit(lambda: self._repeat(lambda: self._write(work, cancelled, until, changed), until))
+        future = self._writers.submit(
+            lambda: self._repeat(lambda: self._write(work, cancelled, until, changed), submitted)
+        )
         outcome = asyncio.wrap_future(future)
         try:
             await asyncio.wait([outcome])
@@ -210,7 +214,7 @@ class SqlStore:
                 connection.commit()
             except SQLAlchemyError as error:
                 if getattr(error, "connection_invalidated", False):
-                    raise StoreError("the connection broke during the commit: it may have happened or not") from None
+                    raise OutcomeUnknown(UNKNOWN) from None
                 raise
             self.on_events(transaction.announced)
             if transaction.reconfigured:
@@ -218,21 +222,29 @@ class SqlStore:
                     changed()
             return result
 
-    def _repeat(self, attempt: Callable[[], T], until: float) -> T:
-        """Run ``attempt`` again while its failures allow another run and ``until`` has not passed."""
+    def _repeat(self, attempt: Callable[[], T], submitted: float) -> T:
+        """Run ``attempt`` again while its failures and the time allow another run."""
+        until = submitted + self._deadline_s
+        self._outage.check(time.monotonic())
         if time.monotonic() >= until:
-            raise StoreError("the database is too busy: a transaction waited too long for its turn")
+            raise unavailable("the database is too busy: a transaction waited too long for its turn", BUSY)
         runs = 0
         while True:
             runs += 1
             try:
-                return attempt()
+                result = attempt()
             except SQLAlchemyError as error:
                 failure = self.database.classify(error)
             except RunAgain as error:
                 failure = error
+            else:
+                self._outage.over(time.monotonic())
+                return result
             if isinstance(failure, StoreError):
                 raise failure
-            if runs >= failure.runs or time.monotonic() >= until:
+            now = time.monotonic()
+            again = self._outage.seen(now, submitted) if failure.away else runs < failure.runs
+            if not again or now >= until:
                 raise failure.otherwise
-            time.sleep(random.uniform(0, FIRST_PAUSE_S * 2**runs))  # noqa: S311 - so that two writers do not collide again
+            pause_s = min(FIRST_PAUSE_S * 2**runs, LONGEST_PAUSE_S)
+            time.sleep(random.uniform(0, pause_s))  # noqa: S311 - so that two writers do not collide again

@@ -15,7 +15,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from keystead.service.ports.store import StoreError
-from keystead.store.failures import RunAgain
+from keystead.store.failures import final
 
 if TYPE_CHECKING:
     from keystead.store.database import Database
@@ -38,8 +38,7 @@ def place_of(database: Database) -> tuple[str, str, str]:
     try:
         return engine, *(_of_file(database) if engine == "sqlite" else _of_server(database))
     except SQLAlchemyError as error:
-        failure = database.classify(error)
-    raise failure.otherwise if isinstance(failure, RunAgain) else failure
+        raise final(database.classify(error)) from None
 
 
 def _of_file(database: Database) -> tuple[str, str]:

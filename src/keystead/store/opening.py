@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,10 @@ MALFORMED = "the database URL is malformed (in a user and a password, / ? : @ % 
 DRIVER = "pip install '.[postgres]'"
 """The command that installs the driver. It has no project name, so that no package index is asked for that name."""
 
+_SEVERAL_HOSTS = re.compile(
+    r"(?P<start>postgres[^/]*://(?:[^@/?]*@)?)(?P<hosts>[^@/?]*,[^@/?]*)(?P<path>/[^?]*|)(?:\?(?P<query>.*))?"
+)
+_PLACE = re.compile(r"(?P<bracket>\[)?(?P<host>(?(bracket)[0-9a-fA-F:]+|[^\[\]:]+))(?(bracket)\])(?::(?P<port>\d+))?")
 _ENGINES = {"sqlite": sqlite.open_database, "postgresql": postgres.open_database}
 
 
@@ -73,7 +78,7 @@ def parse(url: str | Path | URL) -> URL:
     if isinstance(url, Path):
         return URL.create("sqlite", database=str(url))
     try:
-        parsed = make_url(url)
+        parsed = make_url(url if isinstance(url, URL) else _with_hosts(url))
     except (ArgumentError, ValueError):
         raise StoreError(MALFORMED) from None
     if isinstance(url, str) and parsed.get_backend_name() != "sqlite" and url.count("@") > 1:
@@ -84,9 +89,19 @@ def parse(url: str | Path | URL) -> URL:
 def shown(url: str | Path) -> str:
     """Return the URL of a database as a setting has it, without its password. Raises StoreError."""
     parsed = parse(url)
-    name = parsed.database or ""
     if parsed.get_backend_name() == "sqlite":
-        return f"sqlite:///{Path(name).resolve()}"
+        return f"sqlite:///{Path(parsed.database or '').resolve()}"
     options = {name: value for name, value in parsed.query.items() if "password" not in name}
     without = URL.create("postgresql", parsed.username, None, parsed.host, parsed.port, parsed.database, options)
     return without.render_as_string()
+
+
+def _with_hosts(url: str) -> str:
+    """Return libpq's form of a URL with several hosts in SQLAlchemy's form. Other URLs stay as they are."""
+    found = _SEVERAL_HOSTS.fullmatch(url)
+    places = [_PLACE.fullmatch(place) for place in found["hosts"].split(",")] if found else []
+    if not found or None in places:
+        return url
+    hosts, ports = (",".join(place[name] or "5432" for place in places if place) for name in ("host", "port"))
+    query = "&".join(part for part in (found["query"], f"host={hosts}", f"port={ports}") if part)
+    return f"{found['start']}{found['path']}?{query}"

@@ -27,7 +27,7 @@ from keystead.store import tables
 from keystead.store.compatibility import FUNCTION, SQLSTATE, TOO_OLD
 from keystead.store.database import Database
 from keystead.store.engine import UNTIL
-from keystead.store.failures import DISK_FAILS, DISK_FULL, RunAgain
+from keystead.store.failures import BUSY, DISK_FAILS, DISK_FULL, RunAgain, unavailable
 
 if TYPE_CHECKING:
     from sqlalchemy import URL, Connection, Engine, PoolProxiedConnection
@@ -39,6 +39,8 @@ BUSY_TIMEOUT_S = 5
 """How long a connection waits for another process's lock, if the transaction has no deadline."""
 
 BUSY_RUNS = 3
+DEADLINE_S = 15.0
+"""The longest time of a transaction. It is below the 40 s of a request."""
 
 _WAL = "PRAGMA journal_mode = WAL"
 _WAL_PAUSE_S = 0.01
@@ -78,7 +80,13 @@ def open_database(url: URL) -> Database:
             raise StoreError(f"the database failed: {error.sqlite_errorname}") from None
         return found
 
-    return Database(reader, writer, inline_reader, READERS, 1, row_locks=False, classify=classify, version=version)
+    return Database(
+        *(reader, writer, inline_reader, READERS, 1),
+        row_locks=False,
+        classify=classify,
+        deadline_s=DEADLINE_S,
+        version=version,
+    )
 
 
 def classify(error: SQLAlchemyError) -> Failure:
@@ -89,7 +97,7 @@ def classify(error: SQLAlchemyError) -> Failure:
     if isinstance(error, IntegrityError):
         return RunAgain(StoreConflict(f"the database refuses a row: {cause}"), runs=2)
     if _is_busy(cause):
-        return RunAgain(StoreError("the database is locked by another process"), runs=BUSY_RUNS)
+        return RunAgain(unavailable("the database is locked by another process", BUSY), runs=BUSY_RUNS)
     if isinstance(cause, sqlite3.Error):
         text = f"the database failed: {getattr(cause, 'sqlite_errorname', type(cause).__name__)}: {cause}"
         if _primary_code(cause) in _DAMAGED:

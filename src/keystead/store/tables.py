@@ -33,10 +33,10 @@ if TYPE_CHECKING:
     from sqlalchemy.sql.compiler import DDLCompiler
     from sqlalchemy.sql.schema import SchemaItem
 
-HEAD = "0022"
+HEAD = "0023"
 """The newest revision in migrations/versions. It is kept here so that a normal start does not import Alembic."""
 
-WRITES_MIN = "0022"
+WRITES_MIN = "0023"
 """The oldest schema whose releases may write to a database with this release's. `db upgrade` stores it."""
 
 CLUSTER = ""
@@ -412,6 +412,30 @@ audit_heads = Table(
     Column("mac", LargeBinary, nullable=False),
     Column("head_mac", LargeBinary, nullable=False),
     _integer("configuration", server_default="0"),
+)
+
+# The last cut of each node's chain: the records up to `index` were removed. The chain has a record with the same facts.
+audit_cuts = Table(
+    "audit_cuts",
+    metadata,
+    _text("node", primary_key=True),
+    Column("index", BigInteger, nullable=False),
+    Column("mac", LargeBinary, nullable=False),
+    _text("rule"),
+    _text("saved"),
+    Column("time", UtcTimestamp, nullable=False),
+)
+
+# Up to which record of each node the last backup and the last export reached. `note_mac` covers the row.
+audit_saves = Table(
+    "audit_saves",
+    metadata,
+    _text("node", primary_key=True),
+    _text("way", primary_key=True),
+    Column("index", BigInteger, nullable=False),
+    Column("mac", LargeBinary, nullable=False),
+    Column("time", UtcTimestamp, nullable=False),
+    Column("note_mac", LargeBinary, nullable=False),
 )
 
 # No cascade, so that a key manager with keys cannot be deleted. Only keys that hold their name need a unique name.

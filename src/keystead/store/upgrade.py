@@ -9,7 +9,7 @@ import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from alembic import command
 from alembic.config import Config
@@ -23,7 +23,7 @@ from keystead.store import tables
 from keystead.store.compatibility import refuse_old_releases, writes_min
 from keystead.store.copy_mark import MARKED_SINCE, check_not_marked
 from keystead.store.engine import UNTIL
-from keystead.store.failures import RunAgain
+from keystead.store.failures import final
 from keystead.store.opening import open_database, parse
 from keystead.store.schema import NEWER, revision
 
@@ -67,8 +67,7 @@ def upgrade(url: str | Path, stopped: Collection[str] | None = None) -> str | No
     except OSError as error:
         raise StoreError(f"the database file cannot be made: {error.strerror}") from None
     except SQLAlchemyError as error:
-        failure = database.classify(error)
-        raise (failure.otherwise if isinstance(failure, RunAgain) else failure) from None
+        raise final(database.classify(error)) from None
     finally:
         database.dispose()
 
@@ -84,7 +83,7 @@ def is_empty(url: str | Path) -> bool:
         with database.reader.connect() as connection:
             return revision(connection) is None
     except SQLAlchemyError as error:
-        raise StoreError(str(database.classify(error))) from None
+        raise final(database.classify(error)) from None
     finally:
         database.dispose()
 
@@ -98,7 +97,7 @@ def plan(url: str | Path, stopped: Collection[str]) -> Plan:
         with database.reader.connect() as connection:
             return _plan(connection, stopped)
     except SQLAlchemyError as error:
-        raise StoreError(str(database.classify(error))) from None
+        raise final(database.classify(error)) from None
     finally:
         database.dispose()
 
@@ -169,4 +168,6 @@ def _lock_alone(connection: Connection) -> None:
     """
     connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_S}s'"))
     connection.execute(text(f"SET LOCAL statement_timeout = '{STATEMENT_TIMEOUT_S}s'"))
+    driver: Any = connection.connection.driver_connection
+    driver.patience_s = STATEMENT_TIMEOUT_S
     connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": LOCK})

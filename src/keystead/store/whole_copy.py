@@ -46,7 +46,6 @@ IN_USE: Final = "another process uses the database: stop every node, and any oth
 NOT_EMPTY: Final = "the database is not empty: nothing is written over it. Name a new one"
 
 _PAUSE_S = 0.1
-_NO_LIMITS = ("statement_timeout", "idle_in_transaction_session_timeout")
 _LOCK_NOT_AVAILABLE = "55P03"
 _IS_USED_ELSEWHERE = {"sqlite": sqlite.is_used_elsewhere, "postgresql": postgres.is_used_elsewhere}
 
@@ -69,8 +68,7 @@ def locked(database: Database) -> Iterator[Connection]:
     """Begin a transaction in which nobody else can write, and commit it at the end. Raises StoreError."""
     with once(database), database.writer.begin() as connection:
         if database.row_locks:
-            for limit in _NO_LIMITS:
-                connection.execute(text(f"SET LOCAL {limit} = 0"))
+            postgres.end_limits(connection)
             _lock_tables(connection)
         yield connection
 

@@ -14,14 +14,13 @@ from keystead.core.audit import cleaned
 from keystead.core.console_paths import EVENTS
 from keystead.core.errors import ADVICE, OntapError
 from keystead.service.cluster.svms import svm_of
-from keystead.service.failures import log_fields_of
-from keystead.service.ports.store import StorageError
+from keystead.service.failures import answer_to, log_fields_of
 from keystead.web import login
 from keystead.web.confirming import confirmation
 from keystead.web.lists import path_with
 from keystead.web.pages import PAGES
 from keystead.web.refusing import plain
-from keystead.web.rendering import STATIC, page, static
+from keystead.web.rendering import STATIC, error_answer, static
 from keystead.web.request import PageRequest
 from keystead.web.security import COOKIE, HEADERS, Strict
 from keystead.web.shell import shell
@@ -157,10 +156,10 @@ async def error_page(request: PageRequest, error: OntapError) -> Response:
     After a fault of the service, its frame reads nothing, because that could fail again.
     """
     items = () if error.kind.status >= 500 else None
-    facts = {"error": error, "advice": plain(ADVICE.get(error.kind, ""))}
+    facts = {"advice": plain(ADVICE.get(error.kind, ""))}
     missing = _missing_server(request, error)
     events = {"missing": missing, "its_events": path_with(EVENTS, {"text": missing})}
-    return page("error.html", await shell(request, "", items) | facts | events, error.kind.status)
+    return error_answer("error.html", await shell(request, "", items) | facts | events, error)
 
 
 def _missing_server(request: PageRequest, error: OntapError) -> str:
@@ -178,9 +177,7 @@ def _as_error(http: Request, failure: Exception) -> OntapError:
     if isinstance(failure, OntapError):
         return failure
     log.error("unexpected error", method=http.method, path=cleaned(http.url.path), **log_fields_of(failure))
-    if isinstance(failure, StorageError):
-        return OntapError(errors.STORAGE_FAILED, reason=failure.reason)
-    error = OntapError(errors.INTERNAL_ERROR)
+    error = answer_to(failure)
     error.svm = svm_of(failure)
     return error
 

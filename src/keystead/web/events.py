@@ -161,14 +161,15 @@ def chain_rows(found: Chains) -> list[ChainRow]:
 
 def _chain_row(of: ChainState) -> ChainRow:
     node, report = of.name or f"{of.node} (gone)", of.report
+    removed = f" R{str(of.cut)[1:]}." if of.cut else ""
     if report is None:
-        return ChainRow(node, Tone.UNKNOWN, "not verified", f"It has {counted(of.records, 'record')}.")
+        sentence = f"It has {counted(of.records - of.removed, 'record')}.{removed}"
+        return ChainRow(node, Tone.UNKNOWN, "not verified", sentence)
     if not report.intact:
-        sentence = (
-            f"Record {report.broken_at} {report.reason}. {counted(report.records, 'record')} before it are as written."
-        )
+        before = counted(max(report.records - of.removed, 0), "record")
+        sentence = f"Record {report.broken_at} {report.reason}. {before} before it are as written.{removed}"
         return ChainRow(node, Tone.BAD, "broken", sentence)
     later = of.records - report.records
     since = f" {counted(later, 'record')} came later." if later > 0 else ""
-    sentence = f"Verified up to record {report.records:,}, with MAC {report.mac.hex()[:16]}….{since}"
+    sentence = f"Verified up to record {report.records:,}, with MAC {report.mac.hex()[:16]}….{since}{removed}"
     return ChainRow(node, Tone.OK, "intact", sentence)

@@ -9,7 +9,7 @@ from urllib.parse import quote
 from keystead.core import errors
 from keystead.core.secret import Secret
 from keystead.service.accounts.certificate_logins import shown_chain
-from keystead.web.rendering import page, redirect
+from keystead.web.rendering import error_answer, page, redirect
 from keystead.web.request import read_form
 from keystead.web.security import COOKIE, LOGIN_COOKIE, THEME_COOKIE, THEMES, form_token, own_path, set_cookie
 
@@ -60,7 +60,7 @@ def _form(http: Request, error: OntapError | None = None) -> Response:
     secret = http.cookies.get(LOGIN_COOKIE) or secrets.token_urlsafe(32)
     theme = http.cookies.get(THEME_COOKIE, "")
     context = {
-        "error": error,
+        "error": None,
         "is_wrong": error is not None and error.kind is errors.AUTHENTICATION_FAILED,
         "by_certificate": http.url.path == BY_CERTIFICATE,
         "shows_certificate": bool(shown_chain(http.scope)),
@@ -69,6 +69,6 @@ def _form(http: Request, error: OntapError | None = None) -> Response:
         "query": f"?{http.url.query}" if http.url.query else "",
         "theme": theme if theme in THEMES else THEMES[0],
     }
-    shown = page("login.html", context, error.kind.status if error else 200)
+    shown = error_answer("login.html", context, error) if error else page("login.html", context)
     set_cookie(shown, LOGIN_COOKIE, secret)
     return shown

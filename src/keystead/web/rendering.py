@@ -20,6 +20,8 @@ from keystead.web.security import HEADERS, NO_STORE
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from keystead.core.errors import OntapError
+
 STATIC: Final[Mapping[str, str]] = {"console.css": "text/css", "console.js": "text/javascript"}
 """The files that pages load, with their media types."""
 
@@ -97,6 +99,14 @@ def page(template: str, context: Mapping[str, Any], status: int = 200) -> Respon
     text = environment().get_template(template).render(context)
     tag = hashlib.sha256(_VOLATILE.sub("", text).encode()).hexdigest()[:32]
     return HTMLResponse(text, status, {**HEADERS, **NO_STORE, "etag": f'"{tag}"'})
+
+
+def error_answer(template: str, context: Mapping[str, Any], error: OntapError) -> Response:
+    """Return the page that shows an error, with when to try again if that is known."""
+    answer = page(template, {**context, "error": error}, error.kind.status)
+    if error.retry_after is not None:
+        answer.headers["retry-after"] = str(error.retry_after)
+    return answer
 
 
 def redirect(path: str) -> Response:

@@ -16,6 +16,7 @@ from keystead.core.attention.cluster import (
     destruction_items,
     disk_items,
     node_items,
+    retention_items,
     setting_items,
     spool_items,
 )
@@ -96,6 +97,20 @@ def test_held_destruction(*, destroys: bool) -> None:
     """An item until it is released."""
     found = [*destruction_items(Incarnation("i", 2, NOON, "restored", "here", destroys=destroys))]
     assert [(item.name, item.since) for item in found] == ([] if destroys else [("incarnation 2", NOON)])
+
+
+@pytest.mark.parametrize(
+    ("unsaved", "overdue", "commands"),
+    [
+        (False, False, []),
+        (True, False, ["keystead backup FILE"]),
+        (False, True, ["keystead audit verify"]),
+        (True, True, ["keystead backup FILE", "keystead audit verify"]),
+    ],
+)
+def test_old_audit_records_that_stay(*, unsaved: bool, overdue: bool, commands: list[str]) -> None:
+    """Because nothing has them, or for another reason."""
+    assert [item.command for item in retention_items(unsaved=unsaved, overdue=overdue)] == commands
 
 
 @pytest.mark.parametrize(("free", "count"), [(50, 0), (49, 1)])

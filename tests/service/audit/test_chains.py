@@ -13,12 +13,13 @@ from keystead.core.errors import OntapError
 from keystead.core.model import Node, Release, Role, Svm
 from keystead.service.audit import chains as module
 from keystead.service.audit.chains import AuditChains
-from keystead.service.audit.log import AuditLog, begin, verify
+from keystead.service.audit.log import AuditLog, begin
+from keystead.service.audit.verifying import verify
 from keystead.service.context import Call, Caller
 from tests.service.worlds.basics import KEYRING, HandClock
 
 if TYPE_CHECKING:
-    from keystead.service.audit.log import ChainReport
+    from keystead.service.audit.verifying import ChainReport
     from keystead.store import SqlStore
 
 NODE = "node-1"

@@ -13,7 +13,8 @@ from sqlalchemy import text
 
 from keystead.core.errors import KEY_SERVER_LIMIT, OntapError
 from keystead.core.model import Account, Node, Release, Role, Svm
-from keystead.service.audit.log import BUCKETS, AuditLog, ChainReport, LogLimits, begin, verify
+from keystead.service.audit.log import BUCKETS, AuditLog, LogLimits, begin
+from keystead.service.audit.verifying import ChainReport, verify
 from keystead.service.context import Call, Caller
 from tests.service.worlds.basics import KEYRING, HandClock
 
@@ -252,7 +253,7 @@ async def test_intact_chains_are_reported(store: SqlStore, audit: AuditLog, cloc
         await begun(store, clock, node)
         for _ in range(count):
             await log.refuse(CALL, OntapError(KEY_SERVER_LIMIT))
-    reports = await verify(store, KEYRING, page=2)
+    reports = await verify(store, KEYRING.mac, page=2)
     assert reports == (ChainReport("node-1", 4), ChainReport("node-2", 3))
     assert all(report.intact for report in reports)
     mac = (await records(store))[-1].mac.hex()
@@ -265,18 +266,18 @@ async def test_a_chain_that_was_deleted_as_a_whole_is_reported(
 ) -> None:
     """Its node is still there, or known to who asks; what is recorded afterwards is no beginning."""
     await begun(store, clock)
-    assert [report.intact for report in await verify(store, KEYRING, NODE)] == [True]
+    assert [report.intact for report in await verify(store, KEYRING.mac, NODE)] == [True]
     await store.write(lambda tx: tx.put_node(Node(NODE, "n", Release(9, 18, 1))))
     with store.database.writer.begin() as connection:
         connection.execute(text("DELETE FROM audit_records"))
         connection.execute(text("DELETE FROM audit_heads"))
     if later:
         await audit.refuse(CALL, OntapError(KEY_SERVER_LIMIT))
-    (report,) = await verify(store, KEYRING)
+    (report,) = await verify(store, KEYRING.mac)
     assert (report.broken_at, report.intact) == (1, False)
     with store.database.writer.begin() as connection:
         connection.execute(text("DELETE FROM nodes"))
-    assert [report.broken_at for report in await verify(store, KEYRING, NODE)] == [1]
+    assert [report.broken_at for report in await verify(store, KEYRING.mac, NODE)] == [1]
 
 
 async def test_a_chain_begins_once(store: SqlStore, clock: HandClock) -> None:
@@ -310,6 +311,6 @@ async def test_what_was_done_to_a_chain_behind_its_back_is_reported(
         await audit.refuse(CALL, OntapError(KEY_SERVER_LIMIT))
     with store.database.writer.begin() as connection:
         connection.execute(text(damage))
-    (report,) = await verify(store, KEYRING, page=3)
+    (report,) = await verify(store, KEYRING.mac, page=3)
     assert (report.broken_at, report.intact) == (broken_at, False)
     assert str(report).startswith(f"node node-1: BROKEN: record {broken_at} ")

@@ -15,9 +15,10 @@ from sqlalchemy.exc import DBAPIError
 from keystead.core import audit
 from keystead.core.keys.model import KeyState
 from keystead.core.model import Account, Cluster, Event, Role
-from keystead.service.audit.log import AuditLog, begin, verify
+from keystead.service.audit.log import AuditLog, begin
 from keystead.service.audit.reads import ReadAudit, ReadLimits
 from keystead.service.audit.spool import ReadSpool
+from keystead.service.audit.verifying import verify
 from keystead.service.context import Call, Caller
 from keystead.service.offline import OfflineReads
 from keystead.service.ports.page import Page
@@ -106,7 +107,7 @@ class Reads:
 
     async def recorded(self) -> list[str]:
         """Return the keys whose reads are in the chain, in order, each found by its id; the chain is intact."""
-        (report,) = await verify(self.store, KEYRING)
+        (report,) = await verify(self.store, KEYRING.mac)
         assert report.intact, report
         records = await self.store.read(lambda tx: tx.audit_records(NODE, 1, 10_000))
         ids = {record.read_id for record in records if record.read_id}
@@ -258,10 +259,10 @@ async def test_a_read_id_that_was_changed_breaks_the_chain(reads: Reads, changed
     reads.find_database()
     assert await reads.merged() == ["one", "two"]
     reads.execute(f'UPDATE audit_records SET read_id = {changed} WHERE "index" = 3')  # noqa: S608 - constants
-    (report,) = await verify(reads.store, KEYRING)
+    (report,) = await verify(reads.store, KEYRING.mac)
     assert str(report) == "node node-1: BROKEN: record 3 was altered: its read_id is not the one in its message"
     reads.execute("UPDATE audit_records SET read_id = '1' WHERE \"index\" = 1")
-    (report,) = await verify(reads.store, KEYRING)
+    (report,) = await verify(reads.store, KEYRING.mac)
     assert report.broken_at == 1
 
 
@@ -271,7 +272,7 @@ async def test_a_sort_key_that_was_changed_breaks_the_chain(reads: Reads, change
     await reads.read("one")
     await reads.read("two")
     reads.execute(f'UPDATE audit_records SET key = {changed} WHERE "index" = 2')  # noqa: S608 - constants
-    (report,) = await verify(reads.store, KEYRING)
+    (report,) = await verify(reads.store, KEYRING.mac)
     assert report.broken_at == 2
     assert str(report).endswith("record 2 was altered: its sort key is not that of its time and place")
 
@@ -280,7 +281,7 @@ async def test_an_error_that_quotes_a_read_is_no_read(reads: Reads) -> None:
     """A record of an error whose message quotes a read leaves the chain intact."""
     record = reads.log.success(CALL, audit.read_message("one", "0123456789abcdef"))
     await reads.store.write(lambda tx: reads.log.append(tx, replace(record, state="error")))
-    (report,) = await verify(reads.store, KEYRING)
+    (report,) = await verify(reads.store, KEYRING.mac)
     assert report.intact
 
 

@@ -177,7 +177,7 @@ def key_node(
     stack.push_async_callback(objects.close)
     learner = ServerLearner(store, objects, endpoints, sealer, clock)
     stack.push_async_callback(learner.close)
-    writer = KeyWriter(KeeperContext(store, objects, endpoints, clock, uuid, at_once), learner, audit, **options)
+    writer = KeyWriter(KeeperContext(store, objects, endpoints, clock, uuid, at_once, audit), learner, audit, **options)
     stack.push_async_callback(writer.close)
     return KeyNode(uuid, store, audit, objects, endpoints, learner, writer)
 
@@ -368,6 +368,14 @@ class KeyWorld:
     async def attempts(self, key: str) -> tuple[Attempt, ...]:
         """Return a key's attempts, in order."""
         return await self.store.read(lambda tx: tx.attempts([key]))
+
+    async def messages(self) -> list[str]:
+        """Return the messages of the audit records, node by node."""
+
+        def read(tx: Transaction) -> list[str]:
+            return [each.message for node in tx.audit_nodes() for each in tx.audit_records(node, 0, 10_000)]
+
+        return await self.store.read(read)
 
     async def copies(self, key: str) -> tuple[Copy, ...]:
         """Return a key's copies, in the order of their servers' creation, primaries before their secondaries."""

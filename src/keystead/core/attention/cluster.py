@@ -123,6 +123,31 @@ def spool_items(*, is_waiting: bool) -> Iterator[Item]:
         )
 
 
+def retention_items(*, unsaved: bool, overdue: bool) -> Iterator[Item]:
+    """Yield an item if audit records stay that the settings let go: no backup or export has them, or they are overdue.
+
+    See :func:`keystead.service.cluster.audit_retention.waiting`.
+    """
+    if unsaved:
+        yield Item(
+            Subject.AUDIT,
+            "retention",
+            Severity.WARNING,
+            reason="Old audit records are not removed, because no backup has them.",
+            advice="Make a backup of the database. Then they are removed within a day.",
+            command="keystead backup FILE",
+        )
+    if overdue:
+        yield Item(
+            Subject.AUDIT,
+            "retention",
+            Severity.WARNING,
+            reason="Old audit records that a backup or an export has are still not removed.",
+            advice="Verify the chains: a broken one is not cut. A destination that lacks the records keeps them, too.",
+            command="keystead audit verify",
+        )
+
+
 _OF_DESTINATIONS: Final = {
     Log.AUDIT: "keystead security audit destination show",
     Log.EVENTS: "keystead event destination show",

@@ -27,12 +27,14 @@ ADVICE: Final[Mapping[ErrorKind, str]] = {
     common.NOT_AUTHORIZED: "`GET /api/security/login/whoami` shows what the account may do. Use another account,"
     " or change its role.",
     common.IN_USE: "Delete what it owns first, or what uses it.",
-    common.INTERNAL_ERROR: "Look at the log. If the database was away, bring it back; then [look whether the change was"
-    " made](../how-to/keys.md#did-a-creation-fail), and send it again if not. Report any other error with its line from"
-    " the log.",
+    common.INTERNAL_ERROR: "Look at the log. If it names no cause that you can remove, report the line. [Look whether"
+    " the change was made](../how-to/operate.md#an-unknown-outcome) before you send it again.",
     common.SHUTTING_DOWN: _AGAIN,
     common.TOO_BUSY: _AGAIN,
-    common.STORAGE_FAILED: "Make room on the disk, or replace it; then send the same call again.",
+    common.STORAGE_FAILED: "Bring the database back, or make room on its disk. Then send the same call again, after the"
+    " seconds of `Retry-After`.",
+    common.OUTCOME_UNKNOWN: "[Look whether the change was made](../how-to/operate.md#an-unknown-outcome). Only if not,"
+    " send the call again.",
     common.TOO_MANY_REQUESTS: "Wait for the answers of earlier calls before you send the next call.",
     administration.PATH_NOT_SERVED: "Compare the path with [the list](api.md#paths).",
     administration.ROLE_BUILT_IN: "Create a role of your own, and give it to the account.",

@@ -23,7 +23,7 @@ INTERNAL_ERROR = row(
     262145,
     500,
     "An unexpected error occurred.",
-    "The database does not answer, or a fault inside the service; its log has details.",
+    "The database is damaged, or a fault inside the service; its log has details.",
 )
 SHUTTING_DOWN = row(
     262145, 503, "The service is shutting down.", "The service was stopped before this call could finish: retry."
@@ -38,7 +38,13 @@ STORAGE_FAILED = row(
     262145,
     503,
     "The service cannot use its database now: {reason}.",
-    "The disk of the database is full, or fails.",
+    "The database does not answer, has no primary or is too busy; or its disk is full, or fails. Nothing was changed.",
+)
+OUTCOME_UNKNOWN = row(
+    262145,
+    500,
+    "The change may have been made: look before you repeat it.",
+    "The connection to the database broke during a commit, or no standby confirmed it in time.",
 )
 TOO_MANY_REQUESTS = row(
     262160, 429, "Too many requests. Retry the request later.", "More calls of this account wait than are allowed."

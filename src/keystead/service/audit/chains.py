@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from keystead.core import errors
 from keystead.core.errors import OntapError
-from keystead.service.audit.log import verify
+from keystead.service.audit.verifying import verify
 from keystead.service.ports.cluster import AuditRows, ClusterRows, NodeRows
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from keystead.service.audit.log import AuditLog, ChainReport
+    from keystead.core.audit_retention import AuditCut
+    from keystead.service.audit.log import AuditLog
+    from keystead.service.audit.verifying import ChainReport
     from keystead.service.context import Call
     from keystead.service.ports.process import Clock
     from keystead.service.ports.sealing import Sealer
@@ -34,13 +36,20 @@ class Rows(ClusterRows, NodeRows, AuditRows, Protocol):
 class ChainState:
     """The chain of one node. ``name`` is None if the node is gone. ``report`` is what was found last, None if nothing.
 
-    ``records`` is the index of the last record, as the end of the chain says.
+    ``records`` is the index of the last record, as the end of the chain says. ``cut`` tells of records that were
+    removed.
     """
 
     node: str
     name: str | None
     records: int
     report: ChainReport | None
+    cut: AuditCut | None = None
+
+    @property
+    def removed(self) -> int:
+        """The number of records that were removed."""
+        return self.cut.index if self.cut else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +61,8 @@ class Chains:
 
     @property
     def records(self) -> int:
-        """The number of records in all."""
-        return sum(each.records for each in self.chains)
+        """The number of records in all, without those that were removed."""
+        return sum(each.records - each.removed for each in self.chains)
 
     @property
     def is_short(self) -> bool:
@@ -82,7 +91,9 @@ class AuditChains:
             names = {node.uuid: node.name for node in tx.nodes()}
             heads = {node: tx.audit_head(node) for node in sorted({*tx.audit_nodes(), self._node})}
             return tuple(
-                ChainState(node, names.get(node), head.index if head else 0, self._reports.get(node))
+                ChainState(
+                    node, names.get(node), head.index if head else 0, self._reports.get(node), tx.audit_cut(node)
+                )
                 for node, head in heads.items()
             )
 
@@ -102,7 +113,7 @@ class AuditChains:
             raise OntapError(errors.TOO_MANY_REQUESTS)
         self._is_busy = True
         try:
-            reports = await verify(self._store, self._sealer, self._node)
+            reports = await verify(self._store, self._sealer.mac, self._node)
         finally:
             self._is_busy = False
         self._reports = {report.node: report for report in reports}

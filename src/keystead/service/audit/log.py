@@ -8,7 +8,7 @@ password guesser cannot fill the database.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -16,17 +16,17 @@ import structlog
 
 from keystead.core import audit
 from keystead.core.errors import AUTHENTICATION_FAILED
-from keystead.core.model import AuditRecord
+from keystead.core.model import AuditRecord, Role
+from keystead.service.context import Call, Caller
 from keystead.service.ports.cluster import AuditRows, ClusterRows
 from keystead.service.ports.store import StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from datetime import datetime
 
     from keystead.core.errors import OntapError
-    from keystead.core.model import Account, AuditHead, Svm
-    from keystead.service.context import Call
+    from keystead.core.model import Account, Svm
     from keystead.service.ports.process import Clock
     from keystead.service.ports.sealing import Sealer
     from keystead.service.ports.store import Store
@@ -51,11 +51,11 @@ SETTINGS_S = 5.0
 LATE_LIMIT = 1000
 """Most records that are written after their answers. Beyond this number, answers wait for their records."""
 
-PAGE = 1000
-"""Records that are read in one transaction."""
-
 INITIALISED = "initialised"
 """The message of record 1 of every node. No other record has it."""
+
+INTERNAL = Call(Caller("", Role.ADMIN, ""), "", "")
+"""The call of records that no call made."""
 
 _OTHERS = "(others)"
 _MINUTE = timedelta(minutes=1)
@@ -105,6 +105,13 @@ class AuditLog:
         """Append the record of a change to the transaction that makes it. Call it last, because it locks the chain."""
         self.append(tx, self.success(call, message, svm=svm))
 
+    def act(self, tx: AuditRows, message: str, *, svm: Svm | None = None) -> None:
+        """Append the record of what the service does of its own accord. Call it last, because it locks the chain.
+
+        Needed wherever the loss of the transaction in a failover would do harm: see docs/explanation/failover.md.
+        """
+        self.succeed(tx, INTERNAL, message, svm=svm)
+
     def success(self, call: Call, message: str = "", *, svm: Svm | None = None) -> AuditRecord:
         """Return the record of a call that succeeded. The caller gives it to :meth:`append`."""
         return self._record(call, svm or call.scope, "success", "", message)
@@ -115,8 +122,7 @@ class AuditLog:
 
     def append(self, tx: AuditRows, *records: AuditRecord) -> None:
         """Append one or more records to the node's chain, which it locks."""
-        chained, head = audit.append_all(records, tx.audit_head(self._node), self._mac)
-        tx.add_audit_records(chained, head)
+        append_to(tx, self._node, self._mac, *records)
 
     def unrecorded(self, tx: AuditRows, reads: Sequence[AuditRecord]) -> list[AuditRecord]:
         """Return the records of reads that the node's chain lacks, by their read ids. In a write, it locks the chain.
@@ -270,80 +276,18 @@ class AuditLog:
         )
 
 
+def append_to(tx: AuditRows, node: str, mac: audit.Mac, *records: AuditRecord) -> None:
+    """Append one or more records to the chain of any node, which it locks."""
+    chained, head = audit.append_all(records, tx.audit_head(node), mac)
+    tx.add_audit_records(chained, head)
+
+
+def own_record(node: str, time: datetime, message: str) -> AuditRecord:
+    """Return the record of what the service itself did, without a call. The caller appends it to the node's chain."""
+    return AuditRecord(node, 0, time, "", "", "", "", "", "", "success", "", message)
+
+
 def begin(tx: AuditRows, sealer: Sealer, clock: Clock, node: str) -> None:
     """Append record 1 of a new node. Every node has it, so the loss of a whole chain is noticed."""
     if tx.audit_head(node) is None:
-        record = AuditRecord(
-            node=node,
-            index=0,
-            timestamp=clock.now(),
-            account="",
-            location="",
-            svm="",
-            method="",
-            path="",
-            input="",
-            state="success",
-            code="",
-            message=INITIALISED,
-        )
-        chained, head = audit.append(record, None, sealer.mac)
-        tx.add_audit_records([chained], head)
-
-
-@dataclass(frozen=True, slots=True)
-class ChainReport:
-    """The result of verifying one node's chain. ``broken_at`` is the first index that does not hold, None if all hold.
-
-    ``mac`` is the MAC of the last record of an intact chain. An operator who notes it elsewhere can later see whether
-    the chain was put back to an earlier state. The database alone cannot show that.
-    """
-
-    node: str
-    records: int
-    broken_at: int | None = None
-    reason: str = ""
-    mac: bytes = field(default=b"", compare=False)
-
-    @property
-    def intact(self) -> bool:
-        """True if every record is there, as it was written."""
-        return self.broken_at is None
-
-    def __str__(self) -> str:
-        if not self.intact:
-            return f"node {self.node}: BROKEN: record {self.broken_at} {self.reason}"
-        return f"node {self.node}: intact, {self.records} records, the last with MAC {self.mac.hex()}"
-
-
-async def verify(store: Store[Rows], sealer: Sealer, *known: str, page: int = PAGE) -> tuple[ChainReport, ...]:
-    """Verify the chains of all nodes page by page, while they may grow. Raises StoreError.
-
-    ``page`` is the number of records in one transaction. ``known`` are uuids of nodes that exist, whatever the database
-    says. A known node without a chain is reported as broken.
-    """
-    nodes = await store.read(lambda tx: tx.audit_nodes())
-    return tuple([await _verify_node(store, sealer, node, page) for node in sorted({*nodes, *known})])
-
-
-async def _verify_node(store: Store[Rows], sealer: Sealer, node: str, page: int) -> ChainReport:
-    last = (0, b"")
-    while True:
-        after = last[0]
-        records, places, head = await store.read(lambda tx: _page(tx, node, after, page))  # noqa: B023 - called before the loop goes on
-        try:
-            last = audit.follow(node, records, last, sealer.mac)
-            audit.check_places(records, places)
-            if after == 0 and (not records or records[0].message != INITIALISED):
-                raise audit.BrokenChainError(1, "is missing: it is written when a node is initialised")
-            if len(records) < page:
-                audit.check_end(node, last, head, sealer.mac)
-                return ChainReport(node, last[0], mac=last[1])
-        except audit.BrokenChainError as broken:
-            return ChainReport(node, broken.index - 1, broken.index, broken.reason)
-
-
-def _page(
-    tx: AuditRows, node: str, after: int, page: int
-) -> tuple[tuple[AuditRecord, ...], Mapping[int, str], AuditHead | None]:
-    return tx.audit_records(node, after, page), tx.audit_places(node, after, page), tx.audit_head(node)
+        append_to(tx, node, sealer.mac, own_record(node, clock.now(), INITIALISED))

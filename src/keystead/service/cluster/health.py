@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 READY_S = 1.0
 """Seconds that a database may take to answer a read. A slower database is not ready."""
 
-COMMIT_S = 3.0
+COMMIT_S = 4.0
 """Seconds that a database may take to commit. A slower database is not ready."""
 
 PROVE_COMMIT_S = 10.0

@@ -10,6 +10,7 @@ import structlog
 from keystead.core import errors
 from keystead.core.errors import OntapError
 from keystead.service.cluster.svms import svm_of
+from keystead.service.failures import answer_to
 
 if TYPE_CHECKING:
     from keystead.core.model import Job
@@ -35,7 +36,7 @@ def failure_of(job: Job, error: BaseException) -> OntapError:
         return OntapError(errors.JOB_INTERRUPTED) if error.kind is errors.SHUTTING_DOWN else error
     frame = traceback.extract_tb(error.__traceback__)[-1]
     log.error("unexpected error in a job", job=job.uuid, kind=type(error).__name__, at=f"{frame.name}:{frame.lineno}")
-    fault = OntapError(errors.INTERNAL_ERROR)
+    fault = answer_to(error)
     fault.svm = svm_of(error)
     return fault
 

@@ -14,7 +14,7 @@ from keystead.service.configuration.key_server_views import key_server_views
 from keystead.service.ports.cluster import ClusterRows, EventRows, NodeRows, ObservationRows
 from keystead.service.ports.configuration import CertificateRows, KeyManagerRows, KeyServerRows
 from keystead.service.ports.keys import CopyRows
-from keystead.service.ports.store import StoreError
+from keystead.service.ports.store import StorageError, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -91,6 +91,8 @@ def _servers(
 ) -> dict[str, tuple[KeyServer, ...]]:
     try:
         rows: Sequence[KeyServer] = tx.key_servers_of(found.uuid for found in key_managers)
+    except StorageError:
+        raise
     except StoreError as error:
         raise OntapError(errors.KEY_SERVERS_UNREADABLE) from error
     enabled = {found.uuid for found in key_managers if found.enabled}

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
     from datetime import datetime
 
+    from keystead.core.audit_retention import AuditCut, AuditSave
     from keystead.core.keys.model import (
         ClusterKey,
         Incarnation,
@@ -235,6 +236,26 @@ class AuditRows(Protocol):
 
     def audit_nodes(self) -> tuple[str, ...]:
         """Return the uuids of all nodes: registered ones, and those that left a chain behind."""
+        ...
+
+    def audit_ends(self) -> tuple[AuditHead, ...]:
+        """Return the ends of all chains, by node. It locks none."""
+        ...
+
+    def audit_cut(self, node: str) -> AuditCut | None:
+        """Return the last cut of a node's chain, None if nothing was removed."""
+        ...
+
+    def cut_audit_records(self, cut: AuditCut) -> None:
+        """Delete the records of a node up to a cut, and store the cut in place of the one before."""
+        ...
+
+    def audit_saves(self, node: str) -> tuple[AuditSave, ...]:
+        """Return up to where the last backup and the last export have a node's records."""
+        ...
+
+    def put_audit_save(self, save: AuditSave) -> None:
+        """Store up to where a backup or an export has a node's records, in place of the one before."""
         ...
 
 

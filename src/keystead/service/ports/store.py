@@ -53,11 +53,19 @@ class SchemaError(StoreError):
 
 
 class StorageError(StoreError):
-    """A failure of the storage below the database: it is full, or broken. ``reason`` says which. Nothing was stored."""
+    """The database cannot be used now: it is away, or its disk is full. ``reason`` says why. Nothing was stored.
 
-    def __init__(self, text: str, reason: str) -> None:
+    The caller may send the same call again after ``retry_after_s`` seconds.
+    """
+
+    def __init__(self, text: str, reason: str, *, retry_after_s: int = 5) -> None:
         super().__init__(text)
         self.reason = reason
+        self.retry_after_s = retry_after_s
+
+
+class OutcomeUnknown(StoreError):  # noqa: N818 - it may be no error at all
+    """The transaction may have been committed, or not. It is never run again by itself."""
 
 
 class StoreConflict(StoreError):  # noqa: N818 - a conflict between writers, named as databases name it
