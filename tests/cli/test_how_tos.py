@@ -297,7 +297,7 @@ BEFORE: dict[str, dict[str, Callable[[Reader], None]]] = {
         "Move it": Reader.stop_service,
         "Move it back": Reader.stop_service,
     },
-    "operate.md": {"Read a key meanwhile": database_away, "A role of your own": database_back},
+    "operate.md": {"Read a key meanwhile": database_away, "Export audit records": database_back},
     "recover.md": {
         "": prepare_backup,
         "Restore": lost_disk,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 
-MARKED_SINCE: Final = "0023"
+MARKED_SINCE: Final = "0024"
 """The first schema with marks."""
 
 

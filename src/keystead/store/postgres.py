@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import math
 import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import create_engine, event
-from sqlalchemy import text as sql
+from sqlalchemy import create_engine, event, text
 from sqlalchemy.exc import DisconnectionError, IntegrityError, OperationalError, SQLAlchemyError
 
 from keystead.service.ports.store import SchemaError, StorageError, StoreConflict, StoreError
@@ -37,6 +37,7 @@ CONFLICT_RUNS = 8
 TIMEOUT_S = 10
 """The longest wait for a statement or a lock, and of a transaction. It is below the 40 s of a request."""
 
+_NOW = text("SELECT clock_timestamp()")  # not now(), which is the time when the transaction began
 _TRANSIENT = {"40001", "40P01"}  # serialization_failure, deadlock_detected
 _STORAGE = {"53100": DISK_FULL, "58030": DISK_FAILS}  # disk_full, io_error
 _TOO_LATE = {"55P03", "57014"}  # lock_not_available, query_canceled
@@ -50,7 +51,7 @@ _LOST = {
 """The server of the connection goes away, or is not the primary: another connection may lead to the primary."""
 
 _APPLICATION = "keystead"
-_OTHER_SESSIONS = sql(
+_OTHER_SESSIONS = text(
     "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
     " AND application_name = :name"
 )
@@ -79,8 +80,17 @@ def open_database(url: URL) -> Database:
     reader = _engine(url, READERS, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", pools, _LOST)
     writer = _engine(url, WRITERS, "BEGIN ISOLATION LEVEL READ COMMITTED", pools, _LOST | {_READ_ONLY})
     return Database(
-        *(reader, writer, None, READERS, WRITERS), row_locks=True, classify=classify, deadline_s=float(TIMEOUT_S)
+        *(reader, writer, None, READERS, WRITERS),
+        row_locks=True,
+        classify=classify,
+        now=_now,
+        deadline_s=float(TIMEOUT_S),
     )
+
+
+def _now(connection: Connection) -> datetime:
+    found: datetime = connection.execute(_NOW).scalar_one()
+    return found.astimezone(UTC)
 
 
 def classify(error: SQLAlchemyError) -> Failure:
@@ -122,7 +132,7 @@ def is_used_elsewhere(database: Database) -> bool:
 def end_limits(connection: Connection) -> None:
     """Let the rest of a transaction take as long as it needs."""
     for limit in ("statement_timeout", "idle_in_transaction_session_timeout"):
-        connection.execute(sql(f"SET LOCAL {limit} = 0"))
+        connection.execute(text(f"SET LOCAL {limit} = 0"))
     raw: Any = connection.connection.driver_connection
     raw.patience_s = math.inf
 

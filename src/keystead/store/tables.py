@@ -33,10 +33,10 @@ if TYPE_CHECKING:
     from sqlalchemy.sql.compiler import DDLCompiler
     from sqlalchemy.sql.schema import SchemaItem
 
-HEAD = "0023"
+HEAD = "0024"
 """The newest revision in migrations/versions. It is kept here so that a normal start does not import Alembic."""
 
-WRITES_MIN = "0023"
+WRITES_MIN = "0024"
 """The oldest schema whose releases may write to a database with this release's. `db upgrade` stores it."""
 
 CLUSTER = ""
@@ -127,6 +127,8 @@ nodes = Table(
     _integer("starting", server_default="0"),
     # The schema of the node's release, null for releases before 0021.
     Column("schema", Bytewise, nullable=True),
+    Column("reported", UtcTimestamp, nullable=True),
+    _integer("has_left", server_default="0"),
 )
 
 # One row. A release whose own schema is older may not write: see compatibility.py.

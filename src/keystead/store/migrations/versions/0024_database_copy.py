@@ -7,8 +7,8 @@ from alembic import op
 
 from keystead.store.tables import Bytewise
 
-revision = "0023"
-down_revision = "0022"
+revision = "0024"
+down_revision = "0023"
 
 
 def upgrade() -> None:
