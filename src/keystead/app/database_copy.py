@@ -171,7 +171,8 @@ def _finish(
     found = CopyMark.of(connection)
     if found is None or found.uuid != mark.uuid:
         raise StoreError(str(mark))
-    tx = SqlTransaction(connection, target.database.classify, row_locks=target.database.row_locks)
+    database = target.database
+    tx = SqlTransaction(connection, database.classify, database.now, row_locks=database.row_locks)
     current, now = incarnation_of(tx), SystemClock().now()
     if held:
         after = next_incarnation(current, Reason.CLONED, target.storage, str(uuid4()), now)
