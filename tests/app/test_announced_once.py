@@ -55,7 +55,9 @@ class Breakable:
     """Forty key servers that break and heal at once."""
 
     def __init__(self, pki: Pki, running: contextlib.ExitStack) -> None:
-        contexts = (server_context(authority.issue(HOSTS), pki.client_ca) for authority in (pki.server_ca, pki.client_ca))
+        contexts = (
+            server_context(authority.issue(HOSTS), pki.client_ca) for authority in (pki.server_ca, pki.client_ca)
+        )
         self._sound, self._wrong = (
             running.enter_context(FaultServer(tls(context, answering()))).port for context in contexts
         )
