@@ -78,7 +78,7 @@ async def test_a_keeper_and_a_silent_node(site: Site, browser: Browser) -> None:
     assert "/nodes/gone/remove" not in page
     admin = site.browser()
     assert "/nodes/gone/remove" in (await admin.log_in("admin", url="/health")).content.decode()
-    assert "silent" not in (await admin.submit("/nodes/gone/remove")).content.decode()
+    assert "node-gone" not in (await admin.submit("/nodes/gone/remove")).content.decode()
 
 
 @pytest.mark.parametrize("account", ["vs1-admin", "vs1-auditor", "reader"])
