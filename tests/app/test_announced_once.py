@@ -1,4 +1,4 @@
-"""Three ``keystead serve`` processes on one PostgreSQL: each loss of a key server is one event, not one by each node."""
+"""Three ``keystead serve`` processes on one PostgreSQL: each loss of a key server is one event, not three."""
 
 from __future__ import annotations
 
