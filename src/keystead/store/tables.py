@@ -33,10 +33,10 @@ if TYPE_CHECKING:
     from sqlalchemy.sql.compiler import DDLCompiler
     from sqlalchemy.sql.schema import SchemaItem
 
-HEAD = "0024"
+HEAD = "0026"
 """The newest revision in migrations/versions. It is kept here so that a normal start does not import Alembic."""
 
-WRITES_MIN = "0021"
+WRITES_MIN = "0024"
 """The oldest schema whose releases may write to a database with this release's. `db upgrade` stores it."""
 
 CLUSTER = ""
@@ -133,6 +133,7 @@ nodes = Table(
     Column("schema", Bytewise, nullable=True),
     Column("reported", UtcTimestamp, nullable=True),
     _integer("has_left", server_default="0"),
+    Column("process", Bytewise, nullable=True),
 )
 
 # One row. A release whose own schema is older may not write: see compatibility.py.
@@ -682,4 +683,18 @@ change_marks = Table(
     _text("part", primary_key=True),
     _integer("slot", primary_key=True),
     Column("mark", BigInteger, nullable=False),
+)
+
+# No row, or one that refuses service (copy_mark.py). `state` is `unfinished`: this is an unfinished copy of `other`. Or
+# it is `moved`: the data went to `other`. Both sides of a copy have its `uuid`. `storage` is the place of `other`.
+database_copy = Table(
+    "database_copy",
+    metadata,
+    _integer("id", primary_key=True),
+    _text("uuid"),
+    _text("state"),
+    _text("other"),
+    _text("storage"),
+    Column("time", UtcTimestamp, nullable=False),
+    CheckConstraint("id = 1", name="one"),
 )
