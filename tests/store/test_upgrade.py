@@ -222,7 +222,7 @@ async def test_key_servers_that_were_lost_before(old_url: str) -> None:
         "'n1', 'ks-1', 'second', 'available', '2026-03-01 12:00:00', '', '', '[]', NULL",
         "'n2', 'ks-1', 'third', 'unknown', '2026-03-01 12:00:00', '', 'look_failed', '[]', 0",
     )
-    _fill(old_url, "0025", *(f"INSERT INTO observations ({seen}) VALUES ({row})" for row in rows))  # noqa: S608
-    found = await _upgraded(old_url, "0025", lambda tx: tx.announced_states())
+    _fill(old_url, "0026", *(f"INSERT INTO observations ({seen}) VALUES ({row})" for row in rows))  # noqa: S608
+    found = await _upgraded(old_url, "0026", lambda tx: tx.announced_states())
     lost = AnnouncedState("ks-1", "", "expired", keys_hidden=True)
     assert found == (lost, AnnouncedState("ks-1", "third", keys_hidden=True))
