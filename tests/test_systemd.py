@@ -66,7 +66,7 @@ def test_the_page(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     before, installed, below_1024 = re.split(r"^Make the user|^A port below", PAGE, flags=re.MULTILINE)
     assert "python3 -m venv /opt/keystead" in before
     drop_in, port = f"{systemd.UNITS}/keystead.service.d/test.conf", free_port()
-    with systemd.booted(tmp_path) as machine:
+    with systemd.booted(tmp_path / "log") as machine:
         machine.write("/opt/keystead/bin/keystead", PROGRAM, "755")
         machine.write(drop_in, f"[Service]\nEnvironment=KEYSTEAD_LISTEN=127.0.0.1:{port}\nWatchdogSec=3")
         assert re.search(r"^node \S+: intact", follow(machine, installed), re.MULTILINE)

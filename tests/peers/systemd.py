@@ -29,11 +29,13 @@ set -e
 mount --make-rprivate /
 umount --recursive /sys/fs/cgroup
 mount -t cgroup2 none /sys/fs/cgroup
+mount -t tmpfs tmpfs /mnt
 for folder in etc var; do
-  mkdir -p "$1/$folder" "$1/$folder.work"
-  mount -t overlay -o "lowerdir=/$folder,upperdir=$1/$folder,workdir=$1/$folder.work" overlay /$folder
+  mkdir "/mnt/$folder" "/mnt/$folder.work"
+  mount -t overlay -o "lowerdir=/$folder,upperdir=/mnt/$folder,workdir=/mnt/$folder.work" overlay /$folder
 done
-for folder in run opt {UNITS[1:]}; do mount -t tmpfs -o mode=755 tmpfs /$folder; done
+# /dev/shm, too: RemoveIPC= of a service removes what its user has there.
+for folder in run opt dev/shm {UNITS[1:]}; do mount -t tmpfs -o mode=755 tmpfs /$folder; done
 mount --make-rshared /   # else no service sees its credentials
 cp /lib/systemd/system/dbus.* /lib/systemd/system/sockets.target {UNITS}
 printf '[Unit]\\nDefaultDependencies=no\\nRequires=dbus.socket\\n' > {UNITS}/default.target
@@ -96,12 +98,11 @@ class Machine:
 
 
 @contextlib.contextmanager
-def booted(folder: Path) -> Iterator[Machine]:
-    """Boot a systemd that starts nothing, with its files in ``folder`` (on a disk or in memory, no overlay)."""
-    log = folder / "systemd.log"
+def booted(log: Path) -> Iterator[Machine]:
+    """Boot a systemd that starts nothing. What it says is in ``log``."""
     with log.open("wb") as output:
         outer = subprocess.Popen(
-            ["unshare", *_NAMESPACES, "--fork", "--kill-child", "--mount-proc", "bash", "-c", _BOOT, "boot", folder],
+            ["unshare", *_NAMESPACES, "--fork", "--kill-child", "--mount-proc", "bash", "-c", _BOOT],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
