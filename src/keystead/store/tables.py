@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from sqlalchemy.sql.compiler import DDLCompiler
     from sqlalchemy.sql.schema import SchemaItem
 
-HEAD = "0024"
+HEAD = "0026"
 """The newest revision in migrations/versions. It is kept here so that a normal start does not import Alembic."""
 
 WRITES_MIN = "0024"
@@ -41,6 +41,10 @@ WRITES_MIN = "0024"
 
 CLUSTER = ""
 """The ``owner`` of rows of the cluster. Unlike null, it can be compared, so it can be part of a unique index."""
+
+
+LITERAL = "literal"
+"""Marks a column whose few values stand in statements as they are, so that a partial index for one of them is used."""
 
 
 class UtcTimestamp(TypeDecorator[datetime]):
@@ -129,6 +133,7 @@ nodes = Table(
     Column("schema", Bytewise, nullable=True),
     Column("reported", UtcTimestamp, nullable=True),
     _integer("has_left", server_default="0"),
+    Column("process", Bytewise, nullable=True),
 )
 
 # One row. A release whose own schema is older may not write: see compatibility.py.
@@ -386,16 +391,31 @@ audit_records = Table(
     _text("method"),
     _text("path"),
     _text("input"),
-    _text("state"),
+    _text("state", info={LITERAL: True}),
     _text("code"),
     _text("message"),
     Column("mac", LargeBinary, nullable=False),
     _text("role", server_default=text("''")),
-    _text("svm_uuid", server_default=text("''"), index=True),
+    _text("svm_uuid", server_default=text("''")),
     _text("key", server_default=text("''")),
     Column("read_id", Bytewise, nullable=True),
     Index("uq_audit_records_key", "key", unique=True),
+    Index(None, "svm_uuid", "key"),
+    Index(None, "account", "key"),
 )
+
+# Refusals are few, and few outcomes are looked for besides. An index for all records would cost each of them.
+for _name, _columns in {
+    "ix_audit_records_errors": ("key",),
+    "ix_audit_records_errors_of_svm": ("svm_uuid", "key"),
+    "ix_audit_records_errors_of_account": ("account", "key"),
+}.items():
+    Index(
+        _name,
+        *(audit_records.c[column] for column in _columns),
+        sqlite_where=audit_records.c.state == "error",
+        postgresql_where=audit_records.c.state == "error",
+    )
 
 Index(
     "ix_audit_records_node_read_id",

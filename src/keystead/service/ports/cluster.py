@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Hashable, Iterable, Sequence
     from datetime import datetime
 
     from keystead.core.audit_retention import AuditCut, AuditSave
@@ -76,8 +76,22 @@ class NodeRows(ClockRows, Protocol):
         """Note whether a node's clock is believed."""
         ...
 
-    def start_node(self, uuid: str) -> None:
-        """Note that a node's process starts: what it observed before does not count until it is heard."""
+    def start_node(self, uuid: str, process: str) -> bool:
+        """Note that a node's process starts: what it observed before does not count until it is heard.
+
+        ``process`` is the token of this process. Return False if there is no such node.
+        """
+        ...
+
+    def process_of(self, uuid: str) -> str | None:
+        """Return the token of the process that serves as a node last, None if the node is gone.
+
+        In a write, the node is not removed before the end of the transaction.
+        """
+        ...
+
+    def delete_node(self, uuid: str) -> None:
+        """Delete a node and what it observed. Its events and its audit chain stay."""
         ...
 
     def leave_node(self, uuid: str) -> None:
@@ -244,8 +258,8 @@ class AuditRows(Protocol):
 
     def audit_records(self, node: str, after: int, limit: int) -> tuple[AuditRecord, ...]: ...
 
-    def audit_places(self, node: str, after: int, limit: int) -> Mapping[int, str]:
-        """Return the stored sort key of each of those records, by index."""
+    def placed_audit_records(self, node: str, after: int, limit: int) -> tuple[tuple[AuditRecord, str], ...]:
+        """Return the same records, each with its stored sort key."""
         ...
 
     def recorded_reads(self, node: str, read_ids: Collection[str]) -> frozenset[str]:
