@@ -138,6 +138,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         prover = ServerProber(gateway, keyring, queue, observing)
         metrics = Metrics()
         incarnations = Incarnations(store, DataDirectory(settings.data, store), audit, clock, node)
+        store.on_appended = incarnations.acknowledged.note
         keys = key_work(
             Dependencies(store, prover, keyring, signing, audit, metrics, clock, node, incarnations), rules, settings
         )
@@ -214,6 +215,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         finally:
             for each in (monitor, delivery, retainer, services.jobs, keys, incarnations, audit):
                 await each.close()
+            await incarnations.leave()
     finally:
         hasher.close()
         key_maker.close()

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from sqlalchemy.sql.compiler import DDLCompiler
     from sqlalchemy.sql.schema import SchemaItem
 
-HEAD = "0022"
+HEAD = "0023"
 """The newest revision in migrations/versions. It is kept here so that a normal start does not import Alembic."""
 
 WRITES_MIN = "0021"
@@ -127,6 +127,7 @@ nodes = Table(
     _integer("starting", server_default="0"),
     # The schema of the node's release, null for releases before 0021.
     Column("schema", Bytewise, nullable=True),
+    _text("stop_token", server_default=""),
 )
 
 # One row. A release whose own schema is older may not write: see compatibility.py.
@@ -574,6 +575,17 @@ incarnations = Table(
     _text("reason"),
     _text("storage"),
     _integer("destroys"),
+    _text("vouching", server_default=""),
+    Column("vouching_since", UtcTimestamp, nullable=True),
+)
+
+# The nodes that found in a promoted database, by its storage, all that was acknowledged to them.
+vouchers = Table(
+    "vouchers",
+    metadata,
+    _text("storage", primary_key=True),
+    _text("node", primary_key=True),
+    Column("vouched", UtcTimestamp, nullable=False),
 )
 
 key_receipts = Table(

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from keystead.core.keys.epoch_markers import EpochMarker
     from keystead.core.keys.model import Key, KeyState
     from keystead.kmip.testing.server import KeyServer as KmipServer
+    from keystead.service.cluster.incarnations import Left
 
 
 class Same:
@@ -48,6 +49,13 @@ class Same:
 
     async def write(self, witness: Witness) -> None:
         """Forget it."""
+
+    async def leave(self, left: Left) -> None:
+        """Leave nothing."""
+
+    async def take_left(self) -> Left | None:
+        """Find nothing."""
+        return None
 
 
 @dataclass
