@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from sqlalchemy.sql.compiler import DDLCompiler
     from sqlalchemy.sql.schema import SchemaItem
 
-HEAD = "0023"
+HEAD = "0024"
 """The newest revision in migrations/versions. It is kept here so that a normal start does not import Alembic."""
 
 WRITES_MIN = "0021"
@@ -127,7 +127,9 @@ nodes = Table(
     _integer("starting", server_default="0"),
     # The schema of the node's release, null for releases before 0021.
     Column("schema", Bytewise, nullable=True),
-    _text("stop_token", server_default=""),
+    Column("reported", UtcTimestamp, nullable=True),
+    _integer("has_left", server_default="0"),
+    _text("stop_token", server_default=text("''")),
 )
 
 # One row. A release whose own schema is older may not write: see compatibility.py.
@@ -575,7 +577,7 @@ incarnations = Table(
     _text("reason"),
     _text("storage"),
     _integer("destroys"),
-    _text("vouching", server_default=""),
+    _text("vouching", server_default=text("''")),
     Column("vouching_since", UtcTimestamp, nullable=True),
 )
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 from uuid import uuid4
 
 import pytest
@@ -12,26 +14,34 @@ from sqlalchemy import text
 
 from keystead.app.incarnation import LEFT_FILE, DataDirectory
 from keystead.core.keys.incarnations import VOUCHING_FOR, Storage, Witness
-from keystead.core.model import Event, Role
+from keystead.core.model import ONTAP_LEVEL, Event, Node, Role
 from keystead.service.audit.log import AuditLog
 from keystead.service.cluster.incarnations import Incarnations, Left
 from keystead.service.context import Call, Caller
 from keystead.service.ports.page import Page
+from keystead.service.ports.store import StoreError
 from keystead.store import open_store
+from keystead.store.upgrade import upgrade
+from tests.peers.databases import set_clock
+from tests.peers.postgres_cluster import pair
+from tests.peers.proxy import proxy
 from tests.service.worlds.basics import KEYRING, HandClock
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+    from pathlib import Path
 
     from keystead.core.keys.model import Incarnation
     from keystead.settings import Settings
+    from tests.peers.postgres_cluster import Cluster
+    from tests.peers.proxy import Network
+
+T = TypeVar("T")
 
 CALL = Call(Caller("admin", Role.ADMIN, "127.0.0.1"), "PATCH", "/api/test")
 FIRST, SECOND = (Storage("postgresql", "system", branch) for branch in ("1", "2"))
 HELD, GOES_ON = (2, "promoted", False), (1, "created", True)
 PENDING = (1, "created", False)
-
-pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
 @dataclass
@@ -64,6 +74,7 @@ class Process:
 
     def __init__(self, url: str, uuid: str, clock: HandClock, remembered: Remembered) -> None:
         self.store = open_store(url)
+        set_clock(clock, self.store)
         self.uuid = uuid
         self.remembered = remembered
         self.audit = AuditLog(self.store, KEYRING, clock, uuid)
@@ -140,8 +151,9 @@ class World:
 
 
 @pytest.fixture
-async def world(database_url: str) -> AsyncIterator[World]:
-    made = World(database_url)
+async def world(sqlite_url: str) -> AsyncIterator[World]:
+    """Nodes on SQLite: the cases differ in what the nodes remember only."""
+    made = World(sqlite_url)
     yield made
     for process in made.processes:
         await process.incarnations.close()
@@ -287,3 +299,121 @@ async def test_a_data_directory_keeps_what_is_left(home_settings: Settings) -> N
     await process._take_over()
     assert not process.acknowledged.heads
     await store.close()
+
+
+# --- a real primary and its standby ---
+
+
+@pytest.fixture
+def both() -> Iterator[tuple[Cluster, Cluster]]:
+    """A primary with the newest schema, and its standby."""
+    with pair() as (primary, standby):
+        upgrade(primary.url)
+        yield primary, standby
+
+
+class Behind:
+    """Nodes that reach PostgreSQL through a proxy, which leads to the primary."""
+
+    def __init__(self, port: int, network: Network, folder: Path, clock: HandClock) -> None:
+        self.url = f"postgresql+psycopg://keystead@127.0.0.1:{port}/postgres"
+        self.network = network
+        self.folder = folder
+        self.clock = clock
+        self.processes: list[Process] = []
+
+    async def start(self, name: str) -> Process:
+        """Start a process of a node on its data directory, which is heard of."""
+        (self.folder / name).mkdir(exist_ok=True)
+        process = Process(self.url, name, self.clock, Remembered())
+        process.incarnations._remembered = DataDirectory(self.folder / name, process.store)
+        self.processes.append(process)
+        await process.store.write(lambda tx: tx.put_node(Node(name, name, ONTAP_LEVEL)))
+        await process.store.write(lambda tx: tx.hear_node(name, self.clock.now()))
+        await process.incarnations.start()
+        await process.act(3)
+        return process
+
+    async def fail_over(self, primary: Cluster, standby: Cluster) -> None:
+        """Kill the primary, promote the standby, and have the proxy lead there."""
+        await asyncio.to_thread(primary.stop, "immediate")
+        await asyncio.to_thread(standby.promote)
+        self.network.lead_to(standby.port)
+
+
+@asynccontextmanager
+async def behind(primary: Cluster, folder: Path) -> AsyncIterator[Behind]:
+    """Give nodes that reach the primary."""
+    with proxy(primary.port) as (port, network):
+        made = Behind(port, network, folder, HandClock())
+        try:
+            yield made
+        finally:
+            for process in made.processes:
+                await process.incarnations.close()
+                await process.store.close()
+
+
+async def again(work: Callable[[], Awaitable[T]]) -> T:
+    """Do something again while the store finds out that the primary is another one."""
+    async with asyncio.timeout(60):
+        while True:
+            try:
+                return await work()
+            except StoreError:
+                await asyncio.sleep(0.1)
+
+
+async def caught_up(primary: Cluster, standby: Cluster) -> None:
+    """Wait until the standby has every commit."""
+    ((end,),) = primary.execute("SELECT pg_current_wal_lsn()")
+    while not standby.execute(f"SELECT 1 WHERE pg_last_wal_replay_lsn() >= '{end}'"):  # noqa: ASYNC110 - it tells nobody
+        await asyncio.sleep(0.02)
+
+
+@pytest.mark.parametrize("lost", [0, 2])
+async def test_a_real_failover(both: tuple[Cluster, Cluster], tmp_path: Path, lost: int) -> None:
+    """Two nodes live through it, one in a new process: nobody has to act, unless records are lost."""
+    primary, standby = both
+    async with behind(primary, tmp_path) as nodes:
+        one, two = await nodes.start("a"), await nodes.start("b")
+        await caught_up(primary, standby)
+        if lost:
+            standby.execute("ALTER SYSTEM SET primary_conninfo = ''")
+            standby.execute("SELECT pg_reload_conf()")
+            while standby.execute("SELECT 1 FROM pg_stat_wal_receiver"):  # noqa: ASYNC110 - it tells nobody
+                await asyncio.sleep(0.02)
+            await one.act(lost)
+        else:
+            await two.incarnations.leave()
+            await caught_up(primary, standby)
+        await nodes.fail_over(primary, standby)
+        found = await again(one.look)
+        if lost:
+            assert found == HELD
+            return
+        assert found == PENDING
+        restarted = Process(nodes.url, "b", nodes.clock, Remembered())
+        restarted.incarnations._remembered = DataDirectory(tmp_path / "b", restarted.store)
+        nodes.processes.append(restarted)
+        assert shown(await again(restarted.incarnations.start)) == GOES_ON
+        await restarted.incarnations.close()
+        assert await one.look() == GOES_ON
+
+
+@pytest.mark.long
+async def test_three_nodes_fail_over_again_and_again(both: tuple[Cluster, Cluster], tmp_path: Path) -> None:
+    """They write all the time. Each time the former primary follows the new one, and the incarnation is the first."""
+    primary, standby = both
+    async with behind(primary, tmp_path) as nodes:
+        all_ = [await nodes.start(name) for name in "abc"]
+        for _ in range(5):
+            writing = [asyncio.create_task(again(partial(each.act, 20))) for each in all_]
+            await asyncio.gather(*writing)
+            await caught_up(primary, standby)
+            await nodes.fail_over(primary, standby)
+            for each in all_:
+                await again(each.look)
+            assert [await again(each.look) for each in all_] == [GOES_ON] * 3
+            primary, standby = standby, primary
+            await asyncio.to_thread(standby.follow, primary)

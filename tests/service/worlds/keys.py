@@ -44,6 +44,7 @@ from keystead.service.probing.prober import ServerProber
 from keystead.service.probing.queue import ProbeQueue
 from keystead.store import SqlStore, open_store
 from tests.peers.certificates import server_context
+from tests.peers.databases import set_clock
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -183,13 +184,14 @@ def key_node(
 
 
 class KeyWorld:
-    """An installation, what is around it, and a look into it from outside. ``clock`` is that of all its nodes."""
+    """An installation, what is around it, and a look into it from outside. ``clock`` is its and the database's."""
 
     def __init__(self, home: Home, pki: Pki, stack: AsyncExitStack) -> None:
         self.home = home
         self.store = home.store
         self.pki = pki
         self.clock = ShiftedClock()
+        set_clock(self.clock, self.store)
         self._stack = stack
         self._servers: dict[tuple[str, int], WorldServer] = {}
 
@@ -232,6 +234,7 @@ class KeyWorld:
         uuid = str(uuid4())
         store = open_store(database or self.home.database)
         self._stack.push_async_callback(store.close)
+        set_clock(self.clock, store)
 
         def initialise(tx: Transaction) -> None:
             tx.put_node(Node(uuid, f"node-{uuid[:8]}", ONTAP_LEVEL))

@@ -231,7 +231,7 @@ class Incarnations:
         Return the incarnations before and after, the node's new epoch, and what was found of its audit chain.
         """
         tx.cluster(lock=True)  # so that one node at a time does this
-        now = self._clock.now()
+        now = tx.now()
         before = incarnation_of(tx)
         epoch = tx.node_epoch(self._node)
         finding = self.acknowledged.find(tx)

@@ -7,14 +7,14 @@ from alembic import op
 
 from keystead.store.tables import Bytewise, UtcTimestamp
 
-revision = "0023"
-down_revision = "0022"
+revision = "0024"
+down_revision = "0023"
 
 
 def upgrade() -> None:
-    op.add_column("incarnations", sa.Column("vouching", Bytewise, nullable=False, server_default=""))
+    op.add_column("incarnations", sa.Column("vouching", Bytewise, nullable=False, server_default=sa.text("''")))
     op.add_column("incarnations", sa.Column("vouching_since", UtcTimestamp, nullable=True))
-    op.add_column("nodes", sa.Column("stop_token", Bytewise, nullable=False, server_default=""))
+    op.add_column("nodes", sa.Column("stop_token", Bytewise, nullable=False, server_default=sa.text("''")))
     op.create_table(
         "vouchers",
         sa.Column("storage", Bytewise, nullable=False),
