@@ -7,8 +7,8 @@ from alembic import op
 
 from keystead.store.tables import Bytewise, UtcTimestamp
 
-revision = "0025"
-down_revision = "0024"
+revision = "0026"
+down_revision = "0025"
 
 
 def upgrade() -> None:
