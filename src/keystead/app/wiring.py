@@ -131,7 +131,6 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             raise CannotStart(str(error)) from None
         audit = AuditLog(store, keyring, clock, node)
         membership = Membership(store, clock, node)
-        store.admit = membership.check
         queue = ProbeQueue(
             per_account=settings.probes_per_account,
             per_svm=settings.probes_per_svm,
@@ -143,7 +142,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         prover = ServerProber(gateway, keyring, queue, observing)
         metrics = Metrics()
         incarnations = Incarnations(store, DataDirectory(settings.data, store), audit, clock, node)
-        store.on_appended = incarnations.acknowledged.note
+        store.admit, store.on_appended = membership.check, incarnations.acknowledged.note
         keys = key_work(
             Dependencies(store, prover, keyring, signing, audit, metrics, clock, node, incarnations), rules, settings
         )
@@ -220,9 +219,8 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         try:
             yield Running(services, store, keyring, queue, keys, monitor, delivery, retainer, membership)
         finally:
-            for each in (monitor, delivery, retainer, services.jobs, keys, incarnations, audit, membership):
+            for each in (monitor, delivery, retainer, services.jobs, keys, audit, incarnations, membership):
                 await each.close()
-            await incarnations.leave()
     finally:
         hasher.close()
         key_maker.close()

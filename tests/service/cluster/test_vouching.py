@@ -236,7 +236,7 @@ async def test_a_process_that_was_killed_cannot_vouch(world: World) -> None:
 async def test_a_process_that_was_stopped_leaves_its_heads(world: World) -> None:
     """The next one vouches for it, once: a copy of what it left is worth nothing."""
     one = await world.start("a")
-    await one.incarnations.leave()
+    await one.incarnations.close()
     left = one.remembered.left
     assert left is not None
     world.promote()
@@ -256,7 +256,7 @@ async def test_a_process_that_was_stopped_leaves_its_heads(world: World) -> None
 async def test_what_was_left_is_missing(world: World) -> None:
     """A stopped process's last records were lost: the next one says how many."""
     one = await world.start("a")
-    await one.incarnations.leave()
+    await one.incarnations.close()
     world.promote([(one, 2)])
     again = Process(world.url, "a", world.clock, one.remembered)
     world.processes.append(again)
@@ -385,7 +385,7 @@ async def test_a_real_failover(both: tuple[Cluster, Cluster], tmp_path: Path, lo
                 await asyncio.sleep(0.02)
             await one.act(lost)
         else:
-            await two.incarnations.leave()
+            await two.incarnations.close()
             await caught_up(primary, standby)
         await nodes.fail_over(primary, standby)
         found = await again(one.look)

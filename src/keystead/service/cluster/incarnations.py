@@ -116,11 +116,11 @@ class Incarnations:
         return current
 
     async def close(self) -> None:
-        """Stop the repeated check."""
-        await self._beat.close()
+        """Stop the repeated check. Leave for the next process what it must find in the database.
 
-    async def leave(self) -> None:
-        """Leave for the next process what it must find in the database. Call it last, when nothing is written more."""
+        Call it when nothing else writes audit records any more.
+        """
+        await self._beat.close()
         left = Left(secrets.token_hex(16), self.acknowledged.heads)
         if not left.heads:
             return
