@@ -92,7 +92,7 @@ async def test_rows_of_the_first_schema(old_url: str) -> None:
         (manager,) = await store.read(lambda tx: tx.page(KeyManager, Page()))
         (server,) = await store.read(lambda tx: tx.key_servers("km-1"))
         records = await store.read(lambda tx: tx.page(AuditRecord, Page()))
-        places = await store.read(lambda tx: tx.audit_places("n1", 0, 9))
+        placed = await store.read(lambda tx: tx.placed_audit_records("n1", 0, 9))
         options = await store.read(lambda tx: tx.options())
         svms = await store.read(lambda tx: tx.page(Svm, Page().within(uuid="svm-2")))
     finally:
@@ -101,7 +101,7 @@ async def test_rows_of_the_first_schema(old_url: str) -> None:
     assert (manager.policy, manager.configuration_name, manager.monitor_interval) == ("", "default", 0)
     assert server.tls_server_name == ""
     assert [(record.index, record.role, record.svm_uuid) for record in records] == [(2, "", ""), (1, "", "")]
-    assert places == {record.index: audit.place(record) for record in records}
+    assert [place for _, place in placed] == [audit.place(record) for record, _ in placed]
     assert options == Options()
     assert svms == (Svm("svm-2", "B"),)
 

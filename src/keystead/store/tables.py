@@ -43,6 +43,10 @@ CLUSTER = ""
 """The ``owner`` of rows of the cluster. Unlike null, it can be compared, so it can be part of a unique index."""
 
 
+LITERAL = "literal"
+"""Marks a column whose few values stand in statements as they are, so that a partial index for one of them is used."""
+
+
 class UtcTimestamp(TypeDecorator[datetime]):
     """An aware UTC time. SQLite stores it as naive text, PostgreSQL as ``timestamptz``."""
 
@@ -388,16 +392,31 @@ audit_records = Table(
     _text("method"),
     _text("path"),
     _text("input"),
-    _text("state"),
+    _text("state", info={LITERAL: True}),
     _text("code"),
     _text("message"),
     Column("mac", LargeBinary, nullable=False),
     _text("role", server_default=text("''")),
-    _text("svm_uuid", server_default=text("''"), index=True),
+    _text("svm_uuid", server_default=text("''")),
     _text("key", server_default=text("''")),
     Column("read_id", Bytewise, nullable=True),
     Index("uq_audit_records_key", "key", unique=True),
+    Index(None, "svm_uuid", "key"),
+    Index(None, "account", "key"),
 )
+
+# Refusals are few, and few outcomes are looked for besides. An index for all records would cost each of them.
+for _name, _columns in {
+    "ix_audit_records_errors": ("key",),
+    "ix_audit_records_errors_of_svm": ("svm_uuid", "key"),
+    "ix_audit_records_errors_of_account": ("account", "key"),
+}.items():
+    Index(
+        _name,
+        *(audit_records.c[column] for column in _columns),
+        sqlite_where=audit_records.c.state == "error",
+        postgresql_where=audit_records.c.state == "error",
+    )
 
 Index(
     "ix_audit_records_node_read_id",

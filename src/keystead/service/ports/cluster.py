@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Hashable, Iterable, Sequence
     from datetime import datetime
 
     from keystead.core.audit_retention import AuditCut, AuditSave
@@ -258,8 +258,8 @@ class AuditRows(Protocol):
 
     def audit_records(self, node: str, after: int, limit: int) -> tuple[AuditRecord, ...]: ...
 
-    def audit_places(self, node: str, after: int, limit: int) -> Mapping[int, str]:
-        """Return the stored sort key of each of those records, by index."""
+    def placed_audit_records(self, node: str, after: int, limit: int) -> tuple[tuple[AuditRecord, str], ...]:
+        """Return the same records, each with its stored sort key."""
         ...
 
     def recorded_reads(self, node: str, read_ids: Collection[str]) -> frozenset[str]:
