@@ -79,16 +79,19 @@ def prove(running: Cluster, svm: Svm) -> None:
 def invite(folder: Path, running: Cluster, servers: KeyServers) -> None:
     """Say where everything is, and what can be broken. The password is shown on a terminal only."""
     password = folder / "node1.password"
-    say(f"\nLoad balancer  {running.service.url}  console and API; the browser warns: the certificate is the cluster's")
-    for node in running.nodes:
-        say(f"{node.name}          {node.service.url}  process {node.program.pid}")
-    for server in servers:
-        say(f"{server.name}            {server.address}")
-    say(f"PostgreSQL     127.0.0.1:{running.database_port}  leads to the primary")
-    for member in running.database.members:
-        say(f"{member.name}            127.0.0.1:{member.port}  Patroni at 127.0.0.1:{member.api_port}")
-    where = running.service.password if sys.stdout.isatty() else f"in {password}"
-    say(f"\nThe account is {running.service.user}, the password {where}. In another terminal:\n")
+    rows = [
+        ("load balancer", running.service.url, "console and API; the browser warns, as the certificate is new"),
+        ("for reads", running.reads.url, "reads of keys, also while there is no primary"),
+        *((node.name, node.service.url, f"process {node.program.pid}") for node in running.nodes),
+        ("PostgreSQL", f"127.0.0.1:{running.database_port}", "leads to the primary"),
+        *((each.name, f"127.0.0.1:{each.port}", f"Patroni, process {each.pid}") for each in running.database.members),
+        *((server.name, server.address, "key server") for server in servers),
+    ]
+    say("")
+    for name, where, note in rows:
+        say(f"{name:14} {where:24} {note}")
+    login = running.service.password if sys.stdout.isatty() else f"in {password}"
+    say(f"\nThe account is {running.service.user}, the password {login}. In another terminal:\n")
     environment = {
         "KEYSTEAD_URL": running.service.url,
         "KEYSTEAD_CA": str(running.service.ca),
@@ -98,11 +101,11 @@ def invite(folder: Path, running: Cluster, servers: KeyServers) -> None:
     say(f"{exports(environment)}alias keystead={shlex.quote(shlex.join(COMMAND))}")
     say(f"keystead security key-manager key create --vserver {SVM} --name vol2")
     leader = running.database.wait_for_primary()
-    say(f"\n{leader.name} leads. Who leads now, and make another one lead:\n")
+    say("\nSee who leads PostgreSQL, and make another one lead:\n")
     say(f"patronictl -c {leader.configuration} list\npatronictl -c {leader.configuration} switchover --force")
-    say("\nKill a node; kill PostgreSQL's leader; kill it with its Patroni; break a key server:\n")
-    say(f"kill -9 {running.nodes[0].program.pid}\n{kill(leader)}")
-    say(f"kill -9 {leader.pid}; {kill(leader)}\nkeystead demo break {servers[0].name} refused")
+    say("\nKill a node, a key server, the leading PostgreSQL, and this with its Patroni:\n")
+    say(f"kill -9 {running.nodes[0].program.pid}\nkeystead demo break {servers[0].name} refused")
+    say(f"{kill(leader)}\nkill -9 {leader.pid}; {kill(leader)}")
     say("\nIt stays up until Ctrl-C.")
 
 

@@ -28,7 +28,17 @@ pytest_plugins = [
 
 TWINS = {"postgresql": "sqlite", "asyncio": "uvloop"}
 """Parameters that two tests differ in: the engine of the database, and the event loop."""
-ON_BOTH_ENGINES = ("tests/store/", "races", "killed", "commits", "leases", "incarnations", "upgrade", "job_runner")
+ON_BOTH_ENGINES = (
+    "tests/store/",
+    "races",
+    "killed",
+    "commits",
+    "leases",
+    "incarnations",
+    "upgrade",
+    "job_runner",
+    "membership",
+)
 """Parts of the paths of tests about the database itself."""
 
 

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 MACHINES: Final = {f"keys{number}": f"127.0.7.1{number}" for number in (1, 2, 3)}
 CLIENTS: Final = 8444
 """The port that clients use, instead of 443, which not everybody may open."""
+READS: Final = 9443
 WITHIN_S: Final = 180
 
 pytestmark = [
@@ -63,6 +64,7 @@ class Machine:
             r"(?<=trusted_proxies = ).*": '["127.0.0.1"]',  # where connections between loopback addresses come from
             r"127\.0\.0\.1:5000": f"{self.address}:5000",
             r"bind :443": f"bind {self.address}:{CLIENTS}",
+            r"bind :9443": f"bind {self.address}:{READS}",
             r"192\.0\.2\.0/28": "127.0.0.0/8",
             r"192\.0\.2\.": "127.0.7.",
             r"/var/lib/(\w+)/keystead$": rf"{self.folder}/\1-data",
@@ -183,7 +185,8 @@ def test_its_files_make_a_cluster_that_outlives_a_machine(machines: list[Machine
     for each in machines:
         services.append(each.start_keystead(shared))
         shared["root.key"] = (machines[0].data / "root.key").read_bytes()
-    wait_for("nodes", lambda: all(each.answers(CLIENTS, "/readyz", secure=True) for each in machines))
+    for port in (CLIENTS, READS):
+        wait_for("nodes", lambda: all(each.answers(port, "/readyz", secure=True) for each in machines))  # noqa: B023
     assert len({node["uuid"] for each in services for node in each.call("GET", "/cluster/nodes")["records"]}) == 3
     primary = next(number for number, each in enumerate(machines) if each.answers(8008, "/primary"))
     members[primary].stop()

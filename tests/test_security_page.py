@@ -436,6 +436,10 @@ SHOWN: dict[str, tuple[str, ...]] = {
     "The database alone cannot show": ("core/test_audit.py::test_an_end_that_was_right_once_is_right_again",),
     "the shorter chain looks whole": ("core/test_audit.py::test_an_end_that_was_right_once_is_right_again",),
     "prints, per node, the number of records": ("service/audit/test_log.py::test_intact_chains_are_reported",),
+    "that is kept elsewhere is such an anchor": (
+        "app/test_audit.py::test_a_database_that_was_put_back_is_found",
+        "app/test_audit.py::test_what_was_done_to_a_file_is_reported",
+    ),
     "Record *N* must still have that MAC": ("app/test_init.py::test_the_anchor_of_the_page",),
     "`private_key` or `material` never appear": (
         "core/test_audit.py::test_secrets_are_masked_at_any_depth",

@@ -16,8 +16,9 @@ from click.testing import CliRunner
 
 from keystead.app import backup as backup_module
 from keystead.app.audit import verify_audit
-from keystead.app.backup import _new_file, backup, restore
+from keystead.app.backup import backup, restore
 from keystead.app.initialise import initialise
+from keystead.app.new_files import new_file
 from keystead.app.opening import CannotStart
 from keystead.cli.main import cli
 from keystead.core.events import DESTRUCTION_HELD
@@ -171,10 +172,10 @@ def test_the_first_of_two_backups_ends_first(tmp_path: Path) -> None:
     """The other has written a half by then."""
     file = tmp_path / "file.backup"
     with ExitStack() as other:
-        with _new_file(file) as first:
+        with new_file(file) as first:
             first.write(b"whole")
             other.enter_context(pytest.raises(CannotStart, match="not written over"))
-            other.enter_context(_new_file(file)).write(b"ha")
+            other.enter_context(new_file(file)).write(b"ha")
         assert file.read_bytes() == b"whole"
     assert [each.name for each in tmp_path.iterdir()] == ["file.backup"]
 

@@ -284,7 +284,7 @@ BEFORE: dict[str, dict[str, Callable[[Reader], None]]] = {
     "change-a-key-server.md": {"": appliance},
     "keys.md": {"": for_keys, "Replace a key server": dead_server},
     "monitor.md": {"": wiped_server},
-    "operate.md": {"Read a key meanwhile": database_away, "A role of your own": database_back},
+    "operate.md": {"Read a key meanwhile": database_away, "Export audit records": database_back},
     "recover.md": {
         "": prepare_backup,
         "Restore": lost_disk,

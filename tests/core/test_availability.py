@@ -29,6 +29,7 @@ from keystead.core.availability import (
     own_certificate,
     peer_certificates,
     results_by_address,
+    silent_nodes,
 )
 from keystead.core.events import sentence
 from keystead.core.model import (
@@ -229,6 +230,12 @@ def test_what_a_silent_node_said_does_not_count(behind: timedelta | None, state:
     said = connectivity(["server-1"], nodes, [AVAILABLE, replace(AVAILABLE, node="node-2")])["server-1"]
     assert [each.state for each in said.node_states] == [state, State.AVAILABLE]
     assert said.cluster_availability is (state is State.AVAILABLE)
+
+
+def test_a_node_that_was_stopped_is_silent_at_once() -> None:
+    """Also one that is alone, and one that was heard a moment ago."""
+    left = Node("node-1", "n1", Release(9, 18, 1), heard_at=NOW, has_left=True)
+    assert silent_nodes([left]) == silent_nodes([left, replace(left, uuid="node-2", has_left=False)]) == {"node-1"}
 
 
 def test_what_accounts_of_the_cluster_see_of_a_server_that_failed() -> None:

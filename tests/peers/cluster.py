@@ -28,9 +28,9 @@ MISSING: Final = ", ".join(filter(None, (patroni.MISSING, haproxy.MISSING)))
 NODES: Final = ("node1", "node2", "node3")
 BALANCER: Final = "127.0.0.2"
 """The address of the load balancer's connections to nodes. From it alone nodes expect the PROXY protocol."""
-TO_NODES: Final = (
-    f"source {BALANCER} send-proxy-v2 check-send-proxy check-ssl verify none on-marked-down shutdown-sessions"
-)
+TO_NODES: Final = f"source {BALANCER} send-proxy-v2 check-send-proxy check-ssl verify none"
+READY, READY_FOR_READS = "/readyz", "/healthz"
+"""What the load balancers ask nodes: who can write, and who lives, so that it reads keys from memory."""
 SHARED_FILES: Final = ("root.key", "tls.key", "tls.crt")
 """What every node has the same of."""
 
@@ -46,12 +46,16 @@ class Node:
 
 @dataclass(frozen=True)
 class Cluster:
-    """What runs. ``service`` is Keystead behind the load balancer, and the port leads to the primary."""
+    """What runs, and the port that leads to the primary.
+
+    ``service`` is Keystead behind the load balancer for everything, ``reads`` behind the one for reads of keys.
+    """
 
     database: Patroni
     database_port: int
     nodes: list[Node]
     service: Keystead
+    reads: Keystead
 
 
 @contextlib.contextmanager
@@ -72,9 +76,13 @@ def running(folder: Path, password: str) -> Iterator[Cluster]:
         for node in nodes:
             node.program.wait_until_ready()
         servers = {name: f"127.0.0.1:{port}" for name, port in ports.items()}
-        keystead = Balancer("keystead", free_port(), "/readyz", servers, TO_NODES)
-        stack.enter_context(haproxy.running(database.folder / "to-keystead", [keystead]))
-        yield Cluster(database, primary.port, nodes, _service(folder, keystead.port, password))
+        balancers = [
+            Balancer("keystead", free_port(), READY, servers, TO_NODES),
+            Balancer("reads", free_port(), READY_FOR_READS, servers, TO_NODES),
+        ]
+        stack.enter_context(haproxy.running(database.folder / "to-keystead", balancers))
+        services = [_service(folder, each.port, password) for each in balancers]
+        yield Cluster(database, primary.port, nodes, *services)
 
 
 def _made(folder: Path, name: str, port: int, database_port: int, password: str) -> Installation:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,7 +18,15 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
-__all__ = ["database_url", "postgres", "sqlite_template", "sqlite_url", "store"]
+    from keystead.service.ports.process import Clock
+
+__all__ = ["database_url", "postgres", "set_clock", "sqlite_template", "sqlite_url", "store"]
+
+
+def set_clock(clock: Clock, *stores: SqlStore) -> None:
+    """Have these processes read the database's clock from ``clock``."""
+    for each in stores:
+        each.database = replace(each.database, now=lambda _: clock.now())
 
 
 def raw_sqlite(path: Path | str, **options: Any) -> sqlite3.Connection:

@@ -107,6 +107,16 @@ class Member:
         """Kill PostgreSQL. Patroni finds out."""
         os.kill(self.postmaster, signal.SIGKILL)
 
+    def freeze(self) -> None:
+        """Halt Patroni and all of PostgreSQL, as a machine that hangs."""
+        if self._program:
+            self._program.signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let them go on."""
+        if self._program:
+            self._program.signal(signal.SIGCONT)
+
     def kill(self) -> None:
         """Kill Patroni with its PostgreSQL, as if their machine had lost its power."""
         if self._program:
@@ -116,8 +126,8 @@ class Member:
     def stop(self) -> None:
         """End both, PostgreSQL so that it leaves no shared memory behind."""
         if self._program:
-            with contextlib.suppress(ProcessLookupError):
-                self._program.signal(signal.SIGKILL)
+            with contextlib.suppress(OSError):
+                os.kill(self._program.pid, signal.SIGKILL)
             with contextlib.suppress(OSError):
                 os.kill(self.postmaster, signal.SIGQUIT)
                 _wait_for(lambda: not Path(f"/proc/{self.postmaster}").exists(), 10, f"the end of {self.name}")
@@ -147,6 +157,12 @@ class Patroni:
         """The member that says that it is the primary."""
         return next((each for each in self.members if each.ask("/primary")[0] == http.client.OK), None)
 
+    @property
+    def synchronous(self) -> Member:
+        """The standby that commits wait for, when all is well."""
+        name = next(name for name, role in self.roles().items() if role == "sync_standby")
+        return next(each for each in self.members if each.name == name)
+
     def roles(self) -> dict[str, str]:
         """Return the role of each member that runs: ``leader``, ``sync_standby`` or ``replica``."""
         for each in self.members:
@@ -167,14 +183,12 @@ class Patroni:
         """Return the primary once there is one. Raise TimeoutError."""
         return _wait_for(lambda: self.primary, seconds, "a primary")
 
-    def switch_over(self) -> Member:
-        """Make the synchronous standby the primary, and return it. Raise RuntimeError if Patroni refuses."""
-        roles = {role: name for name, role in self.roles().items()}
-        wish = {"leader": roles["leader"], "candidate": roles["sync_standby"]}
-        status, text = self.named(wish["leader"]).ask("/switchover", wish)
+    def switch_over(self) -> None:
+        """Make the synchronous standby the primary. Raise RuntimeError if Patroni refuses."""
+        leader = self.wait_for_primary()
+        status, text = leader.ask("/switchover", {"leader": leader.name, "candidate": self.synchronous.name})
         if status != http.client.OK:
             raise RuntimeError(f"no switchover: {status} {text}")
-        return self.named(wish["candidate"])
 
     def balancer(self, name: str, *, shutdown_sessions: bool) -> Balancer:
         """Return a load balancer that leads to the primary.
@@ -184,10 +198,6 @@ class Patroni:
         options = "on-marked-down shutdown-sessions" if shutdown_sessions else ""
         servers = {each.name: f"127.0.0.1:{each.port} port {each.api_port}" for each in self.members}
         return Balancer(name, free_port(), "/primary", servers, options)
-
-    def named(self, name: str) -> Member:
-        """Return the member of this name."""
-        return next(each for each in self.members if each.name == name)
 
 
 @contextlib.contextmanager

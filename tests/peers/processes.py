@@ -106,8 +106,10 @@ class Program:
         raise RuntimeError(self._failure())
 
     def signal(self, number: signal.Signals) -> None:
-        """Send a signal to all processes of its session: SIGSTOP and SIGCONT make it hang and go on."""
-        os.killpg(self.pid, number)
+        """Send a signal to all its processes: SIGSTOP and SIGCONT make it hang and go on."""
+        for each in watched.below(self._watcher.pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(each, number)
 
     def stop(self) -> None:
         """End the program and all processes that it started at once."""

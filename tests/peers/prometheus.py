@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import time
 import urllib.parse
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from tests.peers.keystead import ANSWER_S, PASSWORD
 from tests.peers.processes import Program, free_port
@@ -29,6 +29,8 @@ _CONFIGURATION: Final = """\
 global:
   scrape_interval: 1s
   scrape_timeout: 1s
+  evaluation_interval: 1s
+rule_files: [{rules}]
 scrape_configs:
   - job_name: keystead
     scheme: https
@@ -50,13 +52,24 @@ class Prometheus:
 
     def query(self, expression: str) -> list[dict[str, str]]:
         """Return the labels of the series that an expression selects now. There are none while Prometheus starts."""
+        found = self._get(f"query?{urllib.parse.urlencode({'query': expression})}")
+        return [each["metric"] for each in found["result"]] if found else []
+
+    def rules(self) -> list[dict[str, Any]]:
+        """Return its rules, as it read them and with what came of their last evaluation."""
+        return [rule for group in (self._get("rules") or {"groups": []})["groups"] for rule in group["rules"]]
+
+    def _get(self, path: str) -> Any:
+        """Return what it answers, None while it starts. AssertionError with its words if it refuses."""
         connection = http.client.HTTPConnection(self._address, timeout=ANSWER_S)
         try:
-            connection.request("GET", f"/api/v1/query?{urllib.parse.urlencode({'query': expression})}")
+            connection.request("GET", f"/api/v1/{path}")
             answer = connection.getresponse()
             if answer.status == http.client.SERVICE_UNAVAILABLE:
-                return []
-            return [each["metric"] for each in json.load(answer)["data"]["result"]]
+                return None
+            body = json.load(answer)
+            assert body["status"] == "success", body
+            return body["data"]
         finally:
             connection.close()
 
@@ -71,13 +84,13 @@ class Prometheus:
 
 
 @contextlib.contextmanager
-def scraping(service: Service, folder: Path) -> Iterator[Prometheus]:
-    """Run a Prometheus that scrapes a service every second, with its files in ``folder``."""
+def scraping(service: Service, folder: Path, rules: Path | None = None) -> Iterator[Prometheus]:
+    """Run a Prometheus that scrapes a service every second, with its files in ``folder``, and perhaps with rules."""
     folder.mkdir()
     password, configuration = folder / "password", folder / "prometheus.yml"
     password.write_text(PASSWORD)
     ca = service.installation.data / "tls.crt"
-    configuration.write_text(_CONFIGURATION.format(ca=ca, password=password, port=service.port))
+    configuration.write_text(_CONFIGURATION.format(ca=ca, password=password, port=service.port, rules=rules or ""))
     port = free_port()
     command = [
         "prometheus",

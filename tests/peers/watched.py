@@ -41,14 +41,14 @@ def _end_with_input() -> None:
     while os.read(0, 4096):
         pass
     while True:
-        for each in _below(os.getpid()):
+        for each in below(os.getpid()):
             with suppress(ProcessLookupError):
                 os.kill(each, signal.SIGKILL)
         time.sleep(0.01)
 
 
-def _below(ancestor: int) -> list[int]:
-    """Return the processes that this one started, and those that they started."""
+def below(ancestor: int) -> list[int]:
+    """Return the processes that this one started, and those that they started; of a script, all that it watches."""
     children: dict[int, list[int]] = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from sqlalchemy import text
 
 from keystead.core.audit_retention import AuditCut, AuditSave, Rule, Way
+from keystead.core.availability import SILENT_AFTER, silent_nodes
 from keystead.core.model import (
     Account,
     Certificate,
@@ -24,6 +26,8 @@ from keystead.core.model import (
 from keystead.core.server_address import ServerAddress
 from keystead.service.ports.page import Page
 from keystead.service.ports.store import StoreConflict
+from tests.peers.databases import set_clock
+from tests.service.worlds.basics import HandClock
 from tests.store import samples
 from tests.store.commits import last_commit
 from tests.store.samples import NODE, NOON, OTHER_SVM, SVM
@@ -39,6 +43,8 @@ KINDS: tuple[type[Any], ...] = (Certificate, KeyManager, KeyServer, Svm, Node)
 
 async def test_a_node_is_starting_until_it_is_heard(store: SqlStore) -> None:
     """What is stored of it besides stays."""
+    clock = HandClock()
+    set_clock(clock, store)
 
     def starting(tx: Transaction) -> bool:
         return tx.nodes()[0].starting
@@ -46,7 +52,7 @@ async def test_a_node_is_starting_until_it_is_heard(store: SqlStore) -> None:
     await store.write(lambda tx: tx.put_node(Node("node-1", "n", Release(9, 18, 1))))
     await store.write(lambda tx: tx.hear_node("node-1", NOON))
     await store.write(lambda tx: tx.start_node("node-1"))
-    assert await store.read(lambda tx: (starting(tx), tx.nodes()[0].heard_at)) == (True, NOON)
+    assert await store.read(lambda tx: (starting(tx), tx.nodes()[0].heard_at)) == (True, clock.now())
     await store.write(lambda tx: tx.hear_node("node-1", NOON))
     assert not await store.read(starting)
 
@@ -62,13 +68,38 @@ async def test_touching_a_node_commits_and_changes_nothing(store: SqlStore) -> N
 
 
 async def test_when_a_node_was_heard_of_is_stored(store: SqlStore) -> None:
-    """The time moves no change marker, and stays when the node is stored again."""
+    """The time is the database's, moves no change marker, and stays when the node is stored again."""
+    began = await store.read(lambda tx: tx.now())
     await store.write(lambda tx: tx.put_node(NODE))
     before = await store.read(lambda tx: (tx.change_marker(), tx.nodes()[0].heard_at))
     await store.write(lambda tx: tx.hear_node(NODE.uuid, NOON))
     await store.write(lambda tx: tx.put_node(NODE))
-    assert before == ((), None)
-    assert await store.read(lambda tx: (tx.change_marker(), tx.nodes()[0].heard_at)) == ((), NOON)
+    marker, (node,), ended = await store.read(lambda tx: (tx.change_marker(), tx.nodes(), tx.now()))
+    assert (before, marker, node.reported) == (((), None), (), NOON)
+    assert node.heard_at is not None
+    assert began <= node.heard_at <= ended
+
+
+async def test_a_node_whose_clock_is_wrong_silences_no_other(store: SqlStore) -> None:
+    """It is 20 minutes ahead, another one as much behind: only one that has not been heard lately is silent."""
+    names = ("right", "ahead", "behind", "gone")
+    clock = HandClock()
+    set_clock(clock, store)
+
+    def hear(tx: Transaction, *nodes: str) -> None:
+        for name, minutes in zip(nodes, (0, 20, -20, 0), strict=False):
+            tx.hear_node(name, clock.now() + timedelta(minutes=minutes))
+
+    def add(tx: Transaction) -> None:
+        for name in names:
+            tx.put_node(Node(name, name, Release(9, 18, 1)))
+        hear(tx, *names)
+
+    await store.write(add)
+    for silent in (set(), set(), {"gone"}):
+        clock.advance(SILENT_AFTER.total_seconds() / 2)
+        await store.write(lambda tx: hear(tx, *names[:3]))
+        assert silent_nodes(await store.read(lambda tx: tx.nodes())) == silent
 
 
 async def test_an_empty_store_has_nothing(store: SqlStore) -> None:

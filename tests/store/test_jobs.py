@@ -52,6 +52,15 @@ async def test_a_removed_job_stays_removed(filled: SqlStore) -> None:
     assert await filled.read(lambda tx: tx.job("job-1")) is None
 
 
+async def test_a_job_that_ended_stays_as_it_ended(filled: SqlStore) -> None:
+    """A process that was frozen changes nothing of it afterwards."""
+    await filled.write(lambda tx: tx.add_job(job("job-1")))
+    done = ended(job("job-1"), JobOutcome(), NOON)
+    for each in (done, job("job-1"), replace(done, message="other")):
+        await filled.write(lambda tx, each=each: tx.update_job(each))  # type: ignore[misc]
+    assert await filled.read(lambda tx: tx.job("job-1")) == done
+
+
 async def test_unfinished_jobs_are_those_of_one_node(filled: SqlStore) -> None:
     """Queued, running and paused jobs of the node are found; finished ones and another node's are not."""
 

@@ -63,6 +63,7 @@ from keystead.service.probing.observations import Observations
 from keystead.service.probing.prober import ServerProber
 from keystead.service.probing.queue import ProbeQueue
 from keystead.store import open_store, tables
+from tests.peers.databases import set_clock
 from tests.service.worlds.keepers import WINDOW_S, believed
 from tests.service.worlds.keys import ShiftedClock, at_once, places_in
 from tests.survival.history import History, Kind, Operation, check, short, told
@@ -110,6 +111,7 @@ class Process:
         self.uuid, data, database = seat.uuid, seat.data, seat.database
         self.born = {place.address: place.faults for place in system.places}
         self._store = open_store(database)
+        set_clock(clock, self._store)
         self._raw = Objects(rules := EgressRules.parse(("127.0.0.0/8", "::1/128"), ()))
         store: Any = MortalStore(self._store, self.life)
         objects = MortalObjects(self._raw, self.life)
@@ -119,7 +121,7 @@ class Process:
         self.audit = AuditLog(store, home.keyring, clock, self.uuid)
         self.incarnations = Incarnations(store, DataDirectory(data, self._store), self.audit, clock, self.uuid)
         self.learner = ServerLearner(store, objects, endpoints, home.keyring, clock, wait_s=TIMEOUT_S)
-        context = KeeperContext(store, objects, endpoints, clock, self.uuid, at_once)
+        context = KeeperContext(store, objects, endpoints, clock, self.uuid, at_once, self.audit)
         self.writer = KeyWriter(context, self.learner, self.audit, describe=Describer(endpoints), grace_s=GRACE_S)
         self.ending = KeyRetirement(store, self.audit, clock)
         self.keeping = CopySweep(context, self.writer)

@@ -68,7 +68,6 @@ async def test_a_keeper_and_a_silent_node(site: Site, browser: Browser) -> None:
         tx.put_lease(Lease(KEEPER, f"{own}/abcd", 1, later))
         tx.put_node(Node("gone", MARKUP, ONTAP_LEVEL))
         tx.hear_node(own, datetime.now(UTC))
-        tx.hear_node("gone", datetime.now(UTC) - DAY)
 
     await site.open_.store.write(store)
     page = (await browser.log_in("auditor", url="/health")).content.decode()
@@ -205,6 +204,12 @@ def test_a_bad_check_is_in_the_headline(changed: dict[str, Any], count: int, ton
     """It is as bad as the worst of the items and the checks. What is not known is not bad."""
     item = Item(Subject.DISK, "/data", Severity.WARNING, "r", "a", "c")
     assert headline([item] * count, checks(replace(VIEW, **changed), ())[0]) == (tone, said)
+
+
+def test_a_node_that_was_stopped() -> None:
+    """It is said, not only that it is silent."""
+    stopped = replace(VIEW, nodes=(VIEW.nodes[0], replace(VIEW.nodes[1], up=False, has_left=True)))
+    assert [(row.of.name, row.word) for row in node_rows(stopped)] == [("two", "stopped"), ("one", "up")]
 
 
 @pytest.mark.parametrize("up", [True, False])

@@ -14,18 +14,17 @@ import asyncio
 import base64
 import json
 import os
-import re
 import shutil
-import time
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
 from keystead.app import tls
 from keystead.app.clock import SystemClock
 from keystead.app.conditions import NODE_FILE, note_backup
+from keystead.app.new_files import new_file, temporary_name
 from keystead.app.opening import CannotStart, opened
 from keystead.core import events
 from keystead.core.audit_retention import Way
@@ -58,9 +57,6 @@ _FILES: Final = {NODE_FILE: 0o444, tls.CERTIFICATE_FILE: 0o444, tls.KEY_FILE: 0o
 _SQLITE: Final = "sqlite"
 
 BUILDING: Final = ".restoring"
-KILLED_S: Final = 86_400.0
-"""Seconds after the last write from which a temporary file of a backup counts as left by a killed process."""
-
 _EMPTY: Final = {BUILDING, "lost+found"}
 """Names that an empty data directory may hold: leftovers of a killed restore, and a folder that file systems make."""
 
@@ -88,7 +84,7 @@ def backup(settings: Settings, file: Path, passphrase: Secret, *, bundle: bool) 
             "root_key": _encoded(root_key.reveal()),
             "files": {name: _encoded((settings.data / name).read_bytes()) for name in _FILES},
         }
-        with _new_file(file) as target:
+        with new_file(file) as target:
             write_sealed(target, _parts(manifest, database, file, bundle=bundle), passphrase)
         if not bundle or database.writer.dialect.name != _SQLITE:
             note_backup(settings.data)
@@ -108,7 +104,8 @@ def backup(settings: Settings, file: Path, passphrase: Secret, *, bundle: bool) 
 def _note_saved(store: SqlStore, keyring: Keyring, ends: Sequence[AuditHead]) -> list[str]:
     """Note that the backup has the audit records up to these ends. Return a line if that fails: the backup is good."""
     try:
-        asyncio.run(note_saved(store, keyring.mac, SystemClock(), Way.BACKUP, ends))
+        reached = [(end.node, end.index, end.mac) for end in ends]
+        asyncio.run(note_saved(store, keyring.mac, SystemClock(), Way.BACKUP, reached))
     except StoreError as error:
         return [f"old audit records stay until the next backup, because this one could not be noted: {error}"]
     return []
@@ -128,7 +125,7 @@ def _parts(manifest: dict[str, Any], database: Database, file: Path, *, bundle: 
         for start in range(0, len(content), LONGEST_PART):
             yield content[start : start + LONGEST_PART]
         return
-    copy = _temporary_name(file, "database")
+    copy = temporary_name(file, "database")
     try:
         copying.copy_file(database, copy)
         with copy.open("rb") as whole:
@@ -136,40 +133,6 @@ def _parts(manifest: dict[str, Any], database: Database, file: Path, *, bundle: 
                 yield piece
     finally:
         copy.unlink(missing_ok=True)
-
-
-@contextmanager
-def _new_file(path: Path) -> Iterator[IO[bytes]]:
-    """Yield a new file (0600). It gets its name when it is complete and on disk. An existing file is not replaced."""
-    exists = CannotStart(f"{path} exists: it is not written over")
-    if os.path.lexists(path):  # because the path may be a dangling link
-        raise exists
-    _remove_leftovers(path)
-    temporary = _temporary_name(path, "new")
-    try:
-        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        path.hardlink_to(temporary)
-    except FileExistsError:
-        raise exists from None
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _temporary_name(file: Path, what: str) -> Path:
-    """Return a new name in the folder of a file, because another backup to the same file may be under way."""
-    return file.with_name(f".{file.name}.{uuid4().hex}.{what}")
-
-
-def _remove_leftovers(file: Path) -> None:
-    """Remove what killed backups to a file have left. Younger files stay, because a backup may be under way."""
-    left = re.compile(rf"\.{re.escape(file.name)}\.[0-9a-f]{{32}}\.(new|database)")
-    with suppress(OSError):
-        for each in file.parent.iterdir():
-            if left.fullmatch(each.name) and time.time() - each.stat().st_mtime > KILLED_S:
-                each.unlink()
 
 
 # --- restore ---

@@ -139,7 +139,7 @@ def key_work(world: Dependencies, rules: EgressRules, settings: Settings) -> Key
     objects = Objects(rules)
     endpoints = Endpoints(world.prover, world.sealer)
     learner = ServerLearner(store, objects, endpoints, world.sealer, clock)
-    context = KeeperContext(store, objects, endpoints, clock, node, Pace(KEYS_PER_S).turn)
+    context = KeeperContext(store, objects, endpoints, clock, node, Pace(KEYS_PER_S).turn, audit)
 
     def look_soon(key: Key) -> None:
         keeper.kick(key.key_manager)

@@ -51,6 +51,7 @@ from keystead.service.cluster.info import ClusterInfo
 from keystead.service.cluster.jobs import Jobs
 from keystead.service.cluster.leases import Leases
 from keystead.service.cluster.listener_certificate import ListenerCertificate
+from keystead.service.cluster.membership import Membership
 from keystead.service.cluster.svms import Svms
 from keystead.service.configuration.certificate_uses import CertificateUses
 from keystead.service.configuration.certificates import Certificates
@@ -100,9 +101,10 @@ class Running:
     queue: ProbeQueue
     keys: KeyServices
     monitor: Monitor
-    """Not started, like the keeper of keys, the delivery and the retainer: ``serve`` starts them."""
+    """Not started, like the keeper of keys, and what follows: ``serve`` starts them."""
     delivery: Delivery
     retainer: Retainer
+    membership: Membership
 
     def stop(self) -> None:
         """End the parts that could hold a request for long. Each of them answers that the service stops."""
@@ -205,14 +207,15 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         await services.jobs.start()
         keys.start()
         delivery = _delivery(store, rules, keyring, clock, metrics, node, settings)
+        membership = Membership(store, clock, node)
         retainer = Retainer(store, Leases(store, clock, node, rests=True), keyring.mac, clock, retention)
-        monitor = _monitor(watching, KeyVisibility(store, keyring, clock), keys, metrics, settings)
+        monitor = _monitor(watching, KeyVisibility(store, keyring, clock), keys, membership, metrics, settings)
         metrics.add_source(lambda: in_work(queue, services.jobs))
         conditions.show(services.attention, metrics)
         try:
-            yield Running(services, store, keyring, queue, keys, monitor, delivery, retainer)
+            yield Running(services, store, keyring, queue, keys, monitor, delivery, retainer, membership)
         finally:
-            for each in (monitor, delivery, retainer, services.jobs, keys, incarnations, audit):
+            for each in (monitor, delivery, retainer, services.jobs, keys, incarnations, audit, membership):
                 await each.close()
     finally:
         hasher.close()
@@ -230,10 +233,15 @@ def _logins(
 
 
 def _monitor(
-    watching: Watching, visibility: KeyVisibility, keys: KeyServices, metrics: Metrics, settings: Settings
+    watching: Watching,
+    visibility: KeyVisibility,
+    keys: KeyServices,
+    membership: Membership,
+    metrics: Metrics,
+    settings: Settings,
 ) -> Monitor:
     """Return the monitor, which probes a server as soon as it was learned."""
-    monitor = Monitor(watching, visibility.sees_keys, metrics, _intervals(settings))
+    monitor = Monitor(watching, visibility.sees_keys, membership, metrics, _intervals(settings))
     keys.learner.on_learned = monitor.probe_soon
     return monitor
 
@@ -303,7 +311,7 @@ async def _serve(settings: Settings, address: tuple[str, int], proxies: TrustedP
             contexts = TlsContexts(settings.data, open_.services.certificate_logins.authorities)
             own = ListenerCertificate(open_.store, SystemClock(), node)
             await own.start()
-            await open_.store.write(lambda tx: tx.start_node(node))
+            await open_.membership.start()
         except (UnusableFilesError, StoreError) as error:
             raise CannotStart(str(error)) from None
         limits = Limits.of(settings, resource.getrlimit(resource.RLIMIT_NOFILE)[0])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,7 @@ import click
 
 from keystead.cli.commands import Command, Group
 from keystead.cli.login import hidden, secret_bytes
-from keystead.cli.server import directory_options, refusals
+from keystead.cli.server import directory_options, in_writable_folder, refusals
 from keystead.settings import load
 
 if TYPE_CHECKING:
@@ -44,13 +43,6 @@ def _passphrase(file: Path | None, *, new: bool) -> Secret:
     return Secret(content)
 
 
-def _in_writable_folder(_: click.Context, __: click.Parameter, file: Path) -> Path:
-    """Raise BadParameter unless a file can be created in the folder. Check this before temporary files are created."""
-    if not os.access(file.parent, os.W_OK | os.X_OK):
-        raise click.BadParameter(f"{file}: no file can be made in {file.parent}")
-    return file
-
-
 @contextlib.contextmanager
 def _removing_new_parents_on_failure(data: Path) -> Iterator[None]:
     """Remove the parent directories that the block created above a data directory, if the block fails."""
@@ -68,7 +60,7 @@ def _removing_new_parents_on_failure(data: Path) -> Iterator[None]:
 @directory_options
 @_PASSPHRASE
 @click.option("--bundle", is_flag=True, help="Save only the data that is needed to log in at the key servers again.")
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False), callback=_in_writable_folder)
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False), callback=in_writable_folder)
 def backup(file: Path, passphrase_file: Path | None, *, bundle: bool, **flags: Any) -> None:
     """Write a backup of an installation to FILE, sealed under a passphrase. The service may run meanwhile.
 

@@ -36,7 +36,7 @@ def node() -> None:
 @node.command("show")
 @api_command
 def show_nodes(**flags: Any) -> None:
-    """List the nodes: their state and release. A node that is down was not seen for 45 seconds.
+    """List the nodes: their state and release. A node that is down was stopped, or was not seen for 45 seconds.
 
     Example: keystead node show
     """

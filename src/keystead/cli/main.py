@@ -25,7 +25,7 @@ INTERRUPTED = 130  # 128 + SIGINT, as in shells
         "init": "keystead.cli.server:init",
         "serve": "keystead.cli.server:serve",
         "db": "keystead.cli.server:db",
-        "audit": "keystead.cli.server:audit",
+        "audit": "keystead.cli.audit:audit",
         "backup": "keystead.cli.backup:backup",
         "restore": "keystead.cli.backup:restore",
         "key-manager": "keystead.cli.backup:key_manager",

@@ -1,7 +1,8 @@
-"""Commands that work on a data directory: ``init``, ``serve``, ``db upgrade``, ``audit verify``."""
+"""Commands that work on a data directory: ``init``, ``serve``, ``db upgrade``."""
 
 from __future__ import annotations
 
+import os
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +29,13 @@ def directory_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(_FLAGS):
         command = option(command)
     return command
+
+
+def in_writable_folder(_: click.Context, __: click.Parameter, file: Path) -> Path:
+    """Raise BadParameter unless a file can be created in the folder. Check this before temporary files are created."""
+    if not os.access(file.parent, os.W_OK | os.X_OK):
+        raise click.BadParameter(f"{file}: no file can be made in {file.parent}")
+    return file
 
 
 @contextmanager
@@ -102,24 +110,3 @@ def upgrade(*, dry_run: bool, **flags: Any) -> None:
             return
         for line in planned(settings):
             click.echo(line)
-
-
-@click.group(cls=Group)
-def audit() -> None:
-    """Check the audit records."""
-
-
-@audit.command()
-@directory_options
-def verify(**flags: Any) -> None:
-    """Verify every node's chain of audit records. Exit status 1 if a chain is broken.
-
-    Example: keystead audit verify --data keystead-data
-    """
-    with refusals():
-        from keystead.app.audit import verify_audit
-
-        lines, intact = verify_audit(load(flags))
-        for line in lines:
-            click.echo(line)
-        sys.exit(0 if intact else 1)

@@ -211,15 +211,16 @@ class Connectivity:
 
 
 def silent_nodes(nodes: Sequence[Node]) -> frozenset[str]:
-    """Return the uuids of silent nodes: their last sign of life is much older than the latest one.
+    """Return the uuids of silent nodes: stopped ones, and those whose last sign of life is much older than the latest.
 
-    The latest one is that of the fastest clock.
+    The database's clock gave the time to all of them.
     """
-    heard = {node.uuid: node.heard_at for node in nodes}
-    last = max((time for time in heard.values() if time is not None), default=None)
-    if last is None:
-        return frozenset()
-    return frozenset(uuid for uuid, time in heard.items() if time is None or time < last - SILENT_AFTER)
+    last = max((node.heard_at for node in nodes if node.heard_at is not None), default=None)
+    return frozenset(node.uuid for node in nodes if node.has_left or _is_late(node.heard_at, last))
+
+
+def _is_late(heard_at: datetime | None, last: datetime | None) -> bool:
+    return last is not None and (heard_at is None or heard_at < last - SILENT_AFTER)
 
 
 def void_nodes(nodes: Sequence[Node]) -> frozenset[str]:

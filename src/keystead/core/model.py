@@ -46,8 +46,9 @@ class Cluster:
 class Node:
     """A Keystead process on this database, with its data directory. ``heard_at`` is its last sign of life.
 
-    ``up`` is what the other nodes conclude from it. ``clock_doubted``: its clock was untrusted when it was last read.
-    ``starting``: it has not looked at each of its key servers yet since it started.
+    The database's clock says when that was, ``reported`` is what the node's own clock said then. ``up`` is what the
+    other nodes conclude from it. ``clock_doubted``: its clock was untrusted when it was last read.
+    ``starting``: it has not looked at each of its key servers yet since it started. ``has_left``: it was stopped.
     """
 
     uuid: str
@@ -55,8 +56,10 @@ class Node:
     release: Release
     heard_at: datetime | None = field(default=None, compare=False)
     up: bool = field(default=True, compare=False)
+    reported: datetime | None = field(default=None, compare=False)
     clock_doubted: bool = field(default=False, compare=False)
     starting: bool = field(default=False, compare=False)
+    has_left: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

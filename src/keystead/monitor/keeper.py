@@ -66,7 +66,7 @@ class Periods:
     abort_s: float = 30.0
     sweep_s: float = 3600.0
     scan_s: float = 86_400.0
-    take_s: float = 15.0
+    take_s: float = 4.0
     share_s: float = 10.0
     rest_factor: float = REST_FACTOR
 

@@ -19,6 +19,7 @@ from keystead.monitor import families
 from keystead.monitor.recorder import Recorder
 from keystead.monitor.schedule import PROBE_S, Heartbeat, Intervals, Pace
 from keystead.monitor.watcher import WatchContext, Watcher, kinds_of
+from keystead.service.cluster.membership import AGAIN_S, BEAT_S
 from keystead.service.ports.store import StoreError
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from keystead.core.model import Observation
     from keystead.monitor.metrics import Metrics, Samples
     from keystead.monitor.watcher import SeesKeys
+    from keystead.service.cluster.membership import Membership
     from keystead.service.probing.watching import Watched, Watching
 
 log = structlog.get_logger(__name__)
@@ -41,9 +43,6 @@ SOON_S: Final = 0.05
 
 ROUND_S: Final = 0.1
 """Seconds between two checks whether the first round of looks has ended."""
-
-HEARD_EVERY_S: Final = 10.0
-"""Seconds between two notes that this node watches: several in :data:`keystead.core.availability.SILENT_AFTER`."""
 
 CERTIFICATES_S: Final = 60.0
 """Seconds between two checks of the expiry of certificates."""
@@ -60,10 +59,12 @@ class Monitor:
         self,
         watching: Watching,
         sees_keys: SeesKeys,
+        membership: Membership,
         metrics: Metrics,
         intervals: Intervals = Intervals(),  # noqa: B008 - frozen
     ) -> None:
         self._watching = watching
+        self._membership = membership
         self._recorder = Recorder(watching)
         self._heartbeat = Heartbeat()
         self._watchers: dict[WatchedAddress, tuple[Watcher, asyncio.Task[None]]] = {}
@@ -198,11 +199,13 @@ class Monitor:
         while not self._has_looked:  # noqa: ASYNC110 - each watcher says it for itself
             await asyncio.sleep(ROUND_S)
         while True:
+            rest_s = BEAT_S
             try:
-                await self._watching.hear()
+                await self._membership.beat()
             except StoreError as failure:
                 log.warning("the heartbeat of this node is not stored", why=str(failure))
-            await asyncio.sleep(HEARD_EVERY_S)
+                rest_s = AGAIN_S
+            await asyncio.sleep(rest_s)
 
     async def _compare(self) -> None:
         """Compare the stored observations with those of the watchers, periodically.

@@ -20,7 +20,7 @@ from keystead.sealing import envelope
 from keystead.service.ports.sealing import SealContext, SealError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 ROOT_KEY_ID = 0
 """The key id in the envelopes of data keys. The data keys are numbered from 1."""
@@ -41,7 +41,8 @@ class Keyring:
     def __init__(self, root_key: Secret, data_keys: dict[int, AESGCM]) -> None:
         self._data_keys = data_keys
         self._newest = max(data_keys)
-        self._mac_key = _derive(root_key, "keystead audit mac v1")
+        self.mac = audit_mac(root_key)
+        """The MAC of audit records."""
 
     @classmethod
     def create(cls, root_key: Secret, key_id: int = 1) -> tuple[Keyring, DataKey]:
@@ -75,12 +76,14 @@ class Keyring:
             raise SealError(f"a sealed value needs the data key {key_id}, which the database does not hold")
         return Secret(envelope.unseal(key, sealed, place))
 
-    def mac(self, message: bytes) -> bytes:
-        """Return HMAC-SHA-256 under a key derived from the root key, for the audit chain."""
-        return hmac.digest(self._mac_key, message, "sha256")
-
     def __repr__(self) -> str:
         return "Keyring(***)"
+
+
+def audit_mac(root_key: Secret) -> Callable[[bytes], bytes]:
+    """Return the function that computes HMAC-SHA-256 under a key derived from the root key, for the audit chain."""
+    key = _derive(root_key, "keystead audit mac v1")
+    return lambda message: hmac.digest(key, message, "sha256")
 
 
 def _unwrapped(wrapping: AESGCM, row: DataKey) -> AESGCM:

@@ -39,10 +39,15 @@ _DOUBT_CLOCK = (
     update(tables.nodes).where(tables.nodes.c.uuid == bindparam("u")).values(clock_doubted=bindparam("doubted"))
 )
 _HEAR_NODE = (
-    update(tables.nodes).where(tables.nodes.c.uuid == bindparam("u")).values(heard_at=bindparam("t"), starting=0)
+    update(tables.nodes)
+    .where(tables.nodes.c.uuid == bindparam("u"))
+    .values(heard_at=bindparam("t"), reported=bindparam("r"), starting=0)
 )
 _TOUCH_NODE = update(tables.nodes).where(tables.nodes.c.uuid == bindparam("u")).values(name=tables.nodes.c.name)
-_START_NODE = update(tables.nodes).where(tables.nodes.c.uuid == bindparam("u")).values(starting=1, schema=tables.HEAD)
+_START_NODE = (
+    update(tables.nodes).where(tables.nodes.c.uuid == bindparam("u")).values(starting=1, has_left=0, schema=tables.HEAD)
+)
+_LEAVE_NODE = update(tables.nodes).where(tables.nodes.c.uuid == bindparam("u")).values(has_left=1)
 _ACCOUNT = ACCOUNT.where(name="n")
 _ACCOUNT_ALIKE = ACCOUNT.everything.where(func.lower(tables.accounts.c.name) == bindparam("n"))
 _UPDATE_ACCOUNT = (
@@ -121,11 +126,14 @@ class AdministrationRows(Statements):
     def start_node(self, uuid: str) -> None:
         self.change(_START_NODE, {"u": uuid})
 
+    def leave_node(self, uuid: str) -> None:
+        self.change(_LEAVE_NODE, {"u": uuid})
+
     def touch_node(self, uuid: str) -> None:
         self.change(_TOUCH_NODE, {"u": uuid})
 
-    def hear_node(self, uuid: str, time: datetime) -> None:
-        self.change(_HEAR_NODE, {"u": uuid, "t": time})
+    def hear_node(self, uuid: str, reported: datetime) -> None:
+        self.change(_HEAR_NODE, {"u": uuid, "t": self.now(), "r": reported})
 
     def account(self, name: str) -> Account | None:
         return self.value_of(ACCOUNT, _ACCOUNT, {"n": name})

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
+    from datetime import datetime
 
     from sqlalchemy import Connection, Engine
 
@@ -20,8 +21,9 @@ class Database:
     ``reader`` and ``writer`` begin the right kind of transaction at their first statement. ``readers`` and ``writers``
     are numbers of threads, and of connections. ``inline_reader`` never waits. ``version`` returns a value that changes
     with every commit of any process, on one connection of ``inline_reader``. Both are None if every read crosses a
-    network. ``deadline_s`` is the longest time in seconds of a transaction from its submission: for the queue, for
-    locks, and for repetitions. If many transactions wait, all fail within this time, not one after the other.
+    network. ``now`` returns the time by the database's own clock; SQLite has that of the process. ``deadline_s`` is the
+    longest time in seconds of a transaction from its submission: for the queue, for locks, and for repetitions. If many
+    transactions wait, all fail within this time, not one after the other.
     """
 
     reader: Engine
@@ -31,6 +33,7 @@ class Database:
     writers: int
     row_locks: bool
     classify: Classify
+    now: Callable[[Connection], datetime]
     deadline_s: float
     version: Callable[[Connection], Hashable] | None = None
 

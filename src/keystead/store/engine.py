@@ -189,7 +189,10 @@ class SqlStore:
             return self._run(connection, work)
 
     def _run(self, connection: Connection, work: Callable[[Transaction], T]) -> T:
-        return work(SqlTransaction(connection, self.database.classify, row_locks=False))
+        return work(self._transaction(connection, row_locks=False))
+
+    def _transaction(self, connection: Connection, *, row_locks: bool) -> SqlTransaction:
+        return SqlTransaction(connection, self.database.classify, self.database.now, row_locks=row_locks)
 
     def _write(
         self,
@@ -201,7 +204,7 @@ class SqlStore:
         with self.database.writer.connect() as connection:
             connection.info[UNTIL] = until
             try:
-                transaction = SqlTransaction(connection, self.database.classify, row_locks=self.database.row_locks)
+                transaction = self._transaction(connection, row_locks=self.database.row_locks)
                 result = work(transaction)
                 if cancelled.is_set():
                     raise _Cancelled

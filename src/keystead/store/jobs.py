@@ -32,7 +32,7 @@ _CHANGING = (
 )
 _UPDATE = (
     update(tables.jobs)
-    .where(_jobs.uuid == bindparam("u"))
+    .where(_jobs.uuid == bindparam("u"), _jobs.end_time.is_(None))
     .values({name: bindparam(f"new_{name}") for name in _CHANGING})
 )
 _OLDEST_KEPT = (

@@ -152,7 +152,16 @@ def node_of(row: Row[Any], _: tuple[str, ...] = ()) -> Node:
     """Return the node of a row."""
     release = Release(row.generation, row.major, row.minor)
     doubted, starting = bool(row.clock_doubted), bool(row.starting)
-    return Node(row.uuid, row.name, release, row.heard_at, clock_doubted=doubted, starting=starting)
+    return Node(
+        row.uuid,
+        row.name,
+        release,
+        row.heard_at,
+        reported=row.reported,
+        clock_doubted=doubted,
+        starting=starting,
+        has_left=bool(row.has_left),
+    )
 
 
 def _svm(row: Row[Any], _: tuple[str, ...]) -> Svm:

@@ -10,9 +10,10 @@ Settings go with each BEGIN, because a pooler such as PgBouncer takes none when 
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import create_engine, event
+from sqlalchemy import create_engine, event, text
 from sqlalchemy.exc import DisconnectionError, IntegrityError, OperationalError, SQLAlchemyError
 
 from keystead.service.ports.store import SchemaError, StorageError, StoreConflict, StoreError
@@ -25,7 +26,7 @@ from keystead.store.failures import AWAY, BUSY, DISK_FAILS, DISK_FULL, TAKES_NO_
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
-    from sqlalchemy import URL, Engine, ExceptionContext, PoolProxiedConnection
+    from sqlalchemy import URL, Connection, Engine, ExceptionContext, PoolProxiedConnection
 
     from keystead.store.failures import Failure
 
@@ -35,6 +36,7 @@ CONFLICT_RUNS = 8
 TIMEOUT_S = 10
 """The longest wait for a statement or a lock, and of a transaction. It is below the 40 s of a request."""
 
+_NOW = text("SELECT clock_timestamp()")  # not now(), which is the time when the transaction began
 _TRANSIENT = {"40001", "40P01"}  # serialization_failure, deadlock_detected
 _STORAGE = {"53100": DISK_FULL, "58030": DISK_FAILS}  # disk_full, io_error
 _TOO_LATE = {"55P03", "57014"}  # lock_not_available, query_canceled
@@ -72,8 +74,17 @@ def open_database(url: URL) -> Database:
     reader = _engine(url, READERS, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", pools, _LOST)
     writer = _engine(url, WRITERS, "BEGIN ISOLATION LEVEL READ COMMITTED", pools, _LOST | {_READ_ONLY})
     return Database(
-        *(reader, writer, None, READERS, WRITERS), row_locks=True, classify=classify, deadline_s=float(TIMEOUT_S)
+        *(reader, writer, None, READERS, WRITERS),
+        row_locks=True,
+        classify=classify,
+        now=_now,
+        deadline_s=float(TIMEOUT_S),
     )
+
+
+def _now(connection: Connection) -> datetime:
+    found: datetime = connection.execute(_NOW).scalar_one()
+    return found.astimezone(UTC)
 
 
 def classify(error: SQLAlchemyError) -> Failure:

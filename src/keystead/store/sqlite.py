@@ -15,6 +15,7 @@ import os
 import random
 import sqlite3
 import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -83,9 +84,14 @@ def open_database(url: URL) -> Database:
         *(reader, writer, inline_reader, READERS, 1),
         row_locks=False,
         classify=classify,
+        now=_now,
         deadline_s=DEADLINE_S,
         version=version,
     )
+
+
+def _now(_: Connection) -> datetime:
+    return datetime.now(UTC)
 
 
 def classify(error: SQLAlchemyError) -> Failure:

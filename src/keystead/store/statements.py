@@ -18,6 +18,7 @@ from keystead.store.failures import VALUE_ERRORS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+    from datetime import datetime
 
     from sqlalchemy import Connection, Delete, Executable, Insert, Row, Select, Table, Update
 
@@ -67,9 +68,12 @@ def owner_of(svm: Svm | None) -> Parameters:
 class Statements:
     """An executor of statements on one open connection. It does not begin, commit or repeat (engine.py does)."""
 
-    def __init__(self, connection: Connection, classify: Classify, *, row_locks: bool) -> None:
+    def __init__(
+        self, connection: Connection, classify: Classify, now: Callable[[Connection], datetime], *, row_locks: bool
+    ) -> None:
         self._connection = connection
         self._classify = classify
+        self._now = now
         self.row_locks = row_locks
         self.reconfigured = False
         """True if something was changed that must move the change marker."""
@@ -77,6 +81,13 @@ class Statements:
         """The names of the tables that were written to."""
         self.announced: list[Event] = []
         """The events that were added. They are logged after the commit."""
+
+    def now(self) -> datetime:
+        """Return the time by the database's clock."""
+        try:
+            return self._now(self._connection)
+        except SQLAlchemyError as error:
+            raise self._classify(error) from None
 
     def values_of(self, kind: Kind[T], statement: Executable, parameters: Parameters) -> tuple[T, ...]:
         """Read the values of a kind."""

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from sqlalchemy.sql.compiler import DDLCompiler
     from sqlalchemy.sql.schema import SchemaItem
 
-HEAD = "0022"
+HEAD = "0023"
 """The newest revision in migrations/versions. It is kept here so that a normal start does not import Alembic."""
 
 WRITES_MIN = "0021"
@@ -127,6 +127,8 @@ nodes = Table(
     _integer("starting", server_default="0"),
     # The schema of the node's release, null for releases before 0021.
     Column("schema", Bytewise, nullable=True),
+    Column("reported", UtcTimestamp, nullable=True),
+    _integer("has_left", server_default="0"),
 )
 
 # One row. A release whose own schema is older may not write: see compatibility.py.

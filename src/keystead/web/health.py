@@ -59,6 +59,8 @@ def node_rows(view: HealthView) -> list[NodeRow]:
 
 def _node_state(node: Node) -> tuple[Tone, str]:
     """Return the tone and the word for a node. One that starts is silent until it has looked at each key server."""
+    if node.has_left:
+        return Tone.BAD, "stopped"
     if node.starting:
         return Tone.UNKNOWN, "starting"
     return (Tone.OK, "up") if node.up else (Tone.BAD, "silent")

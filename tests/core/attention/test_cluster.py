@@ -82,6 +82,12 @@ def test_nodes_that_are_silent() -> None:
     assert found.advice.startswith("Start it again")
 
 
+def test_nodes_that_were_stopped() -> None:
+    """Whenever they were heard last."""
+    (found,) = node_items([Node("1", "node1", ONTAP_LEVEL, NOON), Node("2", "node2", ONTAP_LEVEL, NOON, has_left=True)])
+    assert (found.name, found.reason.partition(".")[0]) == ("node2", "The node was stopped")
+
+
 def test_nodes_that_are_starting() -> None:
     """Are not to be started once more. One without others is not silent, so it is not listed."""
     starting = Node("2", "node2", ONTAP_LEVEL, NOON - DAY, starting=True)
@@ -103,9 +109,9 @@ def test_held_destruction(*, destroys: bool) -> None:
     ("unsaved", "overdue", "commands"),
     [
         (False, False, []),
-        (True, False, ["keystead backup FILE"]),
+        (True, False, ["keystead audit export FILE"]),
         (False, True, ["keystead audit verify"]),
-        (True, True, ["keystead backup FILE", "keystead audit verify"]),
+        (True, True, ["keystead audit export FILE", "keystead audit verify"]),
     ],
 )
 def test_old_audit_records_that_stay(*, unsaved: bool, overdue: bool, commands: list[str]) -> None:

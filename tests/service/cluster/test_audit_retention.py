@@ -64,7 +64,8 @@ class Chains:
     async def save(self, way: Way = Way.EXPORT) -> None:
         """Note that everything so far is saved."""
         ends = await self.store.read(lambda tx: tx.audit_ends())
-        await note_saved(self.store, KEYRING.mac, self.clock, way, ends)
+        reached = [(end.node, end.index, end.mac) for end in ends]
+        await note_saved(self.store, KEYRING.mac, self.clock, way, reached)
 
     async def indexes(self, node: str = NODE) -> list[int]:
         """Return the indexes of a node's records."""

@@ -196,7 +196,10 @@ async def test_an_operator_releases_it(home_settings: Settings) -> None:
         assert await each.incarnations.release(CALL) == released
         assert await each.incarnations.begin() == released
         records = await each.store.read(lambda tx: tx.audit_records(node.uuid, 1, 10))
-        assert [record.message for record in records] == ["released destruction in incarnation 2, restored"]
+        assert [record.message for record in records] == [
+            "began incarnation 2, restored",
+            "released destruction in incarnation 2, restored",
+        ]
         announced = await each.store.read(
             lambda tx: tx.events_named(node.uuid, [events.DESTRUCTION_HELD.name, events.DESTRUCTION_RELEASED.name])
         )

@@ -22,6 +22,7 @@ from keystead.service.cluster.leases import LENGTH
 from keystead.service.context import Call, Caller
 from keystead.service.ports.store import StoreError
 from keystead.store import open_store
+from tests.peers.databases import set_clock
 from tests.service.worlds.basics import HandClock
 from tests.service.worlds.jobs import jobs_of
 
@@ -89,8 +90,11 @@ async def counted(store: SqlStore) -> str:
 
 
 @pytest.fixture
-def clock() -> HandClock:
-    return HandClock()
+def clock(store: SqlStore, other: SqlStore) -> HandClock:
+    """The clock of the database and of both processes."""
+    made = HandClock()
+    set_clock(made, store, other)
+    return made
 
 
 @pytest.fixture

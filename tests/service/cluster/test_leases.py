@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, cast
 
 import pytest
@@ -13,6 +13,7 @@ from sqlalchemy import text
 from keystead.app.clock import SystemClock
 from keystead.service.cluster.leases import RENEWALS, LeaseLost, Leases
 from keystead.store import open_store
+from tests.peers.databases import set_clock
 from tests.service.worlds.basics import HandClock
 
 if TYPE_CHECKING:
@@ -33,6 +34,14 @@ async def other(database_url: str) -> AsyncIterator[SqlStore]:
     await opened.close()
 
 
+@pytest.fixture
+def clock(store: SqlStore, other: SqlStore) -> HandClock:
+    """The database's clock, which is also that of both processes."""
+    made = HandClock()
+    set_clock(made, store, other)
+    return made
+
+
 def leases(store: SqlStore, clock: HandClock) -> Leases:
     """Return what one process has."""
     return Leases(store, clock, "node-1", LENGTH)
@@ -51,9 +60,8 @@ async def fenced(store: SqlStore, of: Leases, held: HeldLease) -> bool:
     return False
 
 
-async def test_one_of_many_that_race_gets_it(store: SqlStore, other: SqlStore) -> None:
+async def test_one_of_many_that_race_gets_it(store: SqlStore, other: SqlStore, clock: HandClock) -> None:
     """Of all who ask at once, through two stores, one process holds the lease, and renews it with the same token."""
-    clock = HandClock()
     holders = [leases(each, clock) for each in (store, other) for _ in range(4)]
     first = await holders[0].take("keeper")
     assert first is not None
@@ -67,9 +75,8 @@ async def test_one_of_many_that_race_gets_it(store: SqlStore, other: SqlStore) -
     assert again.token == got.token
 
 
-async def test_a_change_of_hands_fences_the_one_before(store: SqlStore, other: SqlStore) -> None:
+async def test_a_change_of_hands_fences_the_one_before(store: SqlStore, other: SqlStore, clock: HandClock) -> None:
     """Who is late finds every transaction refused once another holds the lease, and says so before each packet."""
-    clock = HandClock()
     one, two = leases(store, clock), leases(other, clock)
     mine = await one.take("keeper")
     assert mine is not None
@@ -87,9 +94,8 @@ async def test_a_change_of_hands_fences_the_one_before(store: SqlStore, other: S
     assert await one.take("keeper") is None
 
 
-async def test_a_late_renewal_is_a_change_of_hands(store: SqlStore) -> None:
+async def test_a_late_renewal_is_a_change_of_hands(store: SqlStore, clock: HandClock) -> None:
     """A holder that comes back after its time has another token: what it permitted before is void."""
-    clock = HandClock()
     one = leases(store, clock)
     before = await one.take("keeper")
     clock.advance(2 * LENGTH.total_seconds())
@@ -100,11 +106,28 @@ async def test_a_late_renewal_is_a_change_of_hands(store: SqlStore) -> None:
     assert await fenced(store, one, before)
 
 
-async def test_a_lease_of_a_clock_ahead_is_free_when_it_is_left(store: SqlStore, other: SqlStore) -> None:
-    """A node a year ahead keeps its lease while it renews it, and when it died others wait as long as for any."""
-    clock, ahead = HandClock(), HandClock()
+@pytest.mark.parametrize("seconds", [1200, -1200])
+async def test_only_the_database_s_clock_ends_a_lease(store: SqlStore, other: SqlStore, seconds: float) -> None:
+    """A node whose own clock is wrong takes no lease that another renews, and keeps none for longer than others."""
+    wrong = HandClock()
+    wrong.time = datetime.now(UTC) + timedelta(seconds=seconds)
+    mine, theirs = Leases(store, SystemClock(), "node-1", SHORT), Leases(other, wrong, "node-2", SHORT)
+    for one, two in ((mine, theirs), (theirs, mine)):
+        assert await one.take("keeper") is not None
+        assert await two.take("keeper") is None
+        await asyncio.sleep(SHORT.total_seconds() + 0.1)
+        assert await two.take("keeper") is not None
+        await asyncio.sleep(SHORT.total_seconds() + 0.1)
+
+
+async def test_a_lease_by_a_clock_ahead_is_free_when_it_is_left(
+    store: SqlStore, other: SqlStore, clock: HandClock
+) -> None:
+    """The database was a year ahead when it was taken: when its holder died, others wait as long as for any."""
+    ahead = HandClock()
     ahead.advance(365 * 86_400)
-    theirs, mine = leases(other, ahead), leases(store, clock)
+    set_clock(ahead, other)
+    theirs, mine = leases(other, clock), leases(store, clock)
     for _ in range(3):
         assert await theirs.take("keeper") is not None
         assert await mine.take("keeper") is None
@@ -115,17 +138,15 @@ async def test_a_lease_of_a_clock_ahead_is_free_when_it_is_left(store: SqlStore,
     assert await mine.take("keeper") is not None
 
 
-async def test_processes_of_one_node_are_different_holders(store: SqlStore) -> None:
+async def test_processes_of_one_node_are_different_holders(store: SqlStore, clock: HandClock) -> None:
     """A node that restarts does not inherit what its earlier process may still be doing."""
-    clock = HandClock()
     assert await leases(store, clock).take("keeper") is not None
     assert await leases(store, clock).take("keeper") is None
     assert await leases(store, clock).take("another") is not None
 
 
-async def test_what_nobody_holds_fences_everybody(store: SqlStore) -> None:
+async def test_what_nobody_holds_fences_everybody(store: SqlStore, clock: HandClock) -> None:
     """A token counts only while its row is there, and releasing what is gone changes nothing."""
-    clock = HandClock()
     one = leases(store, clock)
     held = await one.take("keeper")
     assert held is not None
@@ -159,9 +180,8 @@ async def test_work_under_a_lease_holds_it_until_it_ends(store: SqlStore, other:
         await store.write(holding.check)
 
 
-async def test_a_release_that_became_too_old_loses_its_lease(store: SqlStore) -> None:
+async def test_a_release_that_became_too_old_loses_its_lease(store: SqlStore, clock: HandClock) -> None:
     """At its next renewal all work under the lease ends, also outside the database. Others wait for the lease's end."""
-    clock = HandClock()
     async with leases(store, clock).holding("keeper") as holding:
         assert holding is not None
         with store.database.writer.begin() as connection:
@@ -184,6 +204,8 @@ async def test_work_ends_while_its_lease_is_renewed(store: SqlStore) -> None:
         def __init__(self) -> None:
             self.committed = asyncio.Queue[None]()
 
+        read = store.read
+
         async def write(self, work: Callable[[Transaction], object]) -> object:
             result = await store.write(work)
             self.committed.put_nowait(None)
@@ -200,9 +222,10 @@ async def test_work_ends_while_its_lease_is_renewed(store: SqlStore) -> None:
         assert theirs is not None
 
 
-async def test_work_whose_lease_was_another_s_meanwhile_ends(store: SqlStore, other: SqlStore) -> None:
+async def test_work_whose_lease_was_another_s_meanwhile_ends(
+    store: SqlStore, other: SqlStore, clock: HandClock
+) -> None:
     """A renewal that comes too late says so, and permits nothing any more, also not to the same process."""
-    clock = HandClock()
     one, two = leases(store, clock), leases(other, clock)
     async with one.holding("keeper") as holding:
         assert holding is not None

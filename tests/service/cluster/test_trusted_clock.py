@@ -140,8 +140,25 @@ async def test_a_process_that_starts_with_a_wrong_clock(key_world: KeyWorld) -> 
     await kept.ending.recover(CALL, kept.manager, key.key_id)
 
 
-async def test_a_node_with_a_wrong_clock_takes_the_lease(key_world: KeyWorld) -> None:
-    """From the keeper that holds it: it purges nothing, then and while others say that it is another time."""
+@pytest.mark.parametrize("seconds", [JUMP_S + 1, -JUMP_S - 1])
+async def test_a_clock_that_is_not_the_database_s(key_world: KeyWorld, seconds: float) -> None:
+    """It is untrusted at its first reading, and until it has been right for an hour."""
+    node, wrong = await key_world.node(), ShiftedClock()
+    wrong.set(seconds)
+    believed = TrustedClock(node.store, wrong, node.uuid)
+    assert await believed.now() is None
+    wrong.set(0)
+    assert await believed.now() is None
+    wrong.advance(REST_S - 1)
+    key_world.clock.advance(REST_S - 1)
+    assert await believed.now() is None
+    wrong.advance(2)
+    key_world.clock.advance(2)
+    assert await believed.now() is not None
+
+
+async def test_a_node_with_a_wrong_clock_keeps_keys(key_world: KeyWorld) -> None:
+    """It takes the lease only from a keeper that gave it back. It purges nothing while others say another time."""
     kept = await keeping(key_world, *await key_world.start(1))
     other = await key_world.node()
     key = await kept.node.create(kept.manager)
@@ -150,7 +167,9 @@ async def test_a_node_with_a_wrong_clock_takes_the_lease(key_world: KeyWorld) ->
     ahead.set(WINDOW_S + 86_400)
     leases = Leases(other.store, ahead, other.uuid)
     destroying = KeyPurge(kept.context, TrustedClock(other.store, ahead, other.uuid), kept.hold)
-    async with kept.lease(), leases.holding("keeper") as taken:
+    async with kept.lease():
+        assert await leases.take("keeper") is None
+    async with leases.holding("keeper") as taken:
         assert taken is not None
         for _ in range(round(1.5 * REST_S / 50)):
             await key_world.store.write(lambda tx: tx.hear_node(kept.node.uuid, key_world.clock.now()))

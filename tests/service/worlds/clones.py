@@ -21,6 +21,7 @@ from keystead.service.keys.destroying.purge import KeyPurge
 from keystead.service.keys.keeping.rounds import KeyRounds
 from keystead.service.ports.page import Page
 from keystead.store import open_store
+from tests.peers.databases import set_clock
 from tests.service.worlds.keepers import Keeping, believed, keeping
 from tests.service.worlds.keys import CALL, KeyWorld, held, key_node
 
@@ -123,6 +124,7 @@ async def twin_of(one: Side, folder: Path) -> Side:
     _copy(file, folder)
     store = open_store(f"sqlite:///{folder / file.name}")
     world._stack.push_async_callback(store.close)
+    set_clock(world.clock, store)
     audit = AuditLog(store, world.home.keyring, world.clock, node.uuid)
     world._stack.push_async_callback(audit.close)
     made = key_node(world._stack, store, world.home.keyring, audit, world.clock, node.uuid)

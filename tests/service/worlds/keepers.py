@@ -92,7 +92,9 @@ class Keeping:
 
     def __init__(self, world: KeyWorld, node: KeyNode, manager: str) -> None:
         self.world, self.node, self.manager = world, node, manager
-        self.context = KeeperContext(node.store, node.objects, node.endpoints, world.clock, node.uuid, at_once)
+        self.context = KeeperContext(
+            node.store, node.objects, node.endpoints, world.clock, node.uuid, at_once, node.audit
+        )
         self.leases = Leases(node.store, world.clock, node.uuid)
         self.learner = learner(world, node)
         self.settling = AttemptSettlement(self.context)

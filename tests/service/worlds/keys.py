@@ -44,6 +44,7 @@ from keystead.service.probing.prober import ServerProber
 from keystead.service.probing.queue import ProbeQueue
 from keystead.store import SqlStore, open_store
 from tests.peers.certificates import server_context
+from tests.peers.databases import set_clock
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -177,19 +178,20 @@ def key_node(
     stack.push_async_callback(objects.close)
     learner = ServerLearner(store, objects, endpoints, sealer, clock)
     stack.push_async_callback(learner.close)
-    writer = KeyWriter(KeeperContext(store, objects, endpoints, clock, uuid, at_once), learner, audit, **options)
+    writer = KeyWriter(KeeperContext(store, objects, endpoints, clock, uuid, at_once, audit), learner, audit, **options)
     stack.push_async_callback(writer.close)
     return KeyNode(uuid, store, audit, objects, endpoints, learner, writer)
 
 
 class KeyWorld:
-    """An installation, what is around it, and a look into it from outside. ``clock`` is that of all its nodes."""
+    """An installation, what is around it, and a look into it from outside. ``clock`` is its and the database's."""
 
     def __init__(self, home: Home, pki: Pki, stack: AsyncExitStack) -> None:
         self.home = home
         self.store = home.store
         self.pki = pki
         self.clock = ShiftedClock()
+        set_clock(self.clock, self.store)
         self._stack = stack
         self._servers: dict[tuple[str, int], WorldServer] = {}
 
@@ -232,6 +234,7 @@ class KeyWorld:
         uuid = str(uuid4())
         store = open_store(database or self.home.database)
         self._stack.push_async_callback(store.close)
+        set_clock(self.clock, store)
 
         def initialise(tx: Transaction) -> None:
             tx.put_node(Node(uuid, f"node-{uuid[:8]}", ONTAP_LEVEL))
@@ -368,6 +371,14 @@ class KeyWorld:
     async def attempts(self, key: str) -> tuple[Attempt, ...]:
         """Return a key's attempts, in order."""
         return await self.store.read(lambda tx: tx.attempts([key]))
+
+    async def messages(self) -> list[str]:
+        """Return the messages of the audit records, node by node."""
+
+        def read(tx: Transaction) -> list[str]:
+            return [each.message for node in tx.audit_nodes() for each in tx.audit_records(node, 0, 10_000)]
+
+        return await self.store.read(read)
 
     async def copies(self, key: str) -> tuple[Copy, ...]:
         """Return a key's copies, in the order of their servers' creation, primaries before their secondaries."""

@@ -103,7 +103,7 @@ NODES = Resource(
         Field(
             name="state",
             type=one_of("up", "down"),
-            help="``down``: the node's process was not seen for 45 seconds.",
+            help="``down``: the node was stopped, or was not seen for 45 seconds.",
             get=lambda node: "up" if node.up else "down",
         ),
     ),

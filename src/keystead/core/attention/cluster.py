@@ -72,6 +72,10 @@ _SILENT: Final = (
     "The node has given no sign of life. What it observed does not count.",
     "Start it again on its host, or look at its log there.",
 )
+_LEFT: Final = (
+    "The node was stopped. What it observed does not count.",
+    "Start it again on its host.",
+)
 _STARTING: Final = (
     "It is starting, and has not looked at every key server yet. What it observed before does not count.",
     "Wait for it. If it takes more than some minutes, look at its log on its host.",
@@ -83,7 +87,7 @@ def node_items(nodes: Sequence[Node]) -> Iterator[Item]:
     silent = silent_nodes(nodes)
     for node in nodes:
         if node.uuid in silent:
-            reason, advice = _STARTING if node.starting else _SILENT
+            reason, advice = _LEFT if node.has_left else _STARTING if node.starting else _SILENT
             yield Item(
                 Subject.NODE,
                 node.name,
@@ -133,9 +137,9 @@ def retention_items(*, unsaved: bool, overdue: bool) -> Iterator[Item]:
             Subject.AUDIT,
             "retention",
             Severity.WARNING,
-            reason="Old audit records are not removed, because no backup has them.",
-            advice="Make a backup of the database. Then they are removed within a day.",
-            command="keystead backup FILE",
+            reason="Old audit records are not removed, because no export and no backup has them.",
+            advice="Export them, or make a backup of an SQLite database. Then they are removed within a day.",
+            command="keystead audit export FILE",
         )
     if overdue:
         yield Item(

@@ -16,7 +16,8 @@ import structlog
 
 from keystead.core import audit
 from keystead.core.errors import AUTHENTICATION_FAILED
-from keystead.core.model import AuditRecord
+from keystead.core.model import AuditRecord, Role
+from keystead.service.context import Call, Caller
 from keystead.service.ports.cluster import AuditRows, ClusterRows
 from keystead.service.ports.store import StoreError
 
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
     from keystead.core.errors import OntapError
     from keystead.core.model import Account, Svm
-    from keystead.service.context import Call
     from keystead.service.ports.process import Clock
     from keystead.service.ports.sealing import Sealer
     from keystead.service.ports.store import Store
@@ -53,6 +53,9 @@ LATE_LIMIT = 1000
 
 INITIALISED = "initialised"
 """The message of record 1 of every node. No other record has it."""
+
+INTERNAL = Call(Caller("", Role.ADMIN, ""), "", "")
+"""The call of records that no call made."""
 
 _OTHERS = "(others)"
 _MINUTE = timedelta(minutes=1)
@@ -101,6 +104,13 @@ class AuditLog:
     def succeed(self, tx: AuditRows, call: Call, message: str = "", *, svm: Svm | None = None) -> None:
         """Append the record of a change to the transaction that makes it. Call it last, because it locks the chain."""
         self.append(tx, self.success(call, message, svm=svm))
+
+    def act(self, tx: AuditRows, message: str, *, svm: Svm | None = None) -> None:
+        """Append the record of what the service does of its own accord. Call it last, because it locks the chain.
+
+        Needed wherever the loss of the transaction in a failover would do harm: see docs/explanation/failover.md.
+        """
+        self.succeed(tx, INTERNAL, message, svm=svm)
 
     def success(self, call: Call, message: str = "", *, svm: Svm | None = None) -> AuditRecord:
         """Return the record of a call that succeeded. The caller gives it to :meth:`append`."""

@@ -10,15 +10,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from keystead.core.audit import Mac
-    from keystead.core.model import AuditHead
     from keystead.service.ports.cluster import AuditRows
     from keystead.service.ports.process import Clock
     from keystead.service.ports.store import Store
 
 
-async def note_saved(store: Store[AuditRows], mac: Mac, clock: Clock, way: Way, ends: Iterable[AuditHead]) -> None:
-    """Note that a file that is on disk has the chains up to these ends. Raises StoreError."""
-    saves = [signed(AuditSave(end.node, way, end.index, end.mac, clock.now()), mac) for end in ends]
+async def note_saved(
+    store: Store[AuditRows], mac: Mac, clock: Clock, way: Way, ends: Iterable[tuple[str, int, bytes]]
+) -> None:
+    """Note that a file that is on disk has the chains up to these ends: node, index, MAC. Raises StoreError."""
+    saves = [signed(AuditSave(node, way, index, end, clock.now()), mac) for node, index, end in ends]
 
     def note(tx: AuditRows) -> None:
         for save in saves:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from keystead.core import audit
 from keystead.core.audit_retention import cut_in
@@ -94,6 +95,9 @@ class Walk:
             self.found[index] = mac
 
 
+NO_WALKS: Final[Mapping[str, Walk]] = MappingProxyType({})
+
+
 class _Page(NamedTuple):
     """Records of a chain with their stored sort keys, its last cut and its end, in one snapshot."""
 
@@ -103,14 +107,16 @@ class _Page(NamedTuple):
     end: AuditHead | None
 
 
-async def verify(store: Store[AuditRows], mac: audit.Mac, *known: str, page: int = PAGE) -> tuple[ChainReport, ...]:
+async def verify(
+    store: Store[AuditRows], mac: audit.Mac, *known: str, page: int = PAGE, walks: Mapping[str, Walk] = NO_WALKS
+) -> tuple[ChainReport, ...]:
     """Verify the chains of all nodes page by page, while they may grow. Raises StoreError.
 
     ``page`` is the number of records in one transaction. ``known`` are uuids of nodes that exist, whatever the database
-    says. A known node without a chain is reported as broken.
+    says. A known node without a chain is reported as broken. ``walks`` are those to make, by node, if not new ones.
     """
-    nodes = await store.read(lambda tx: tx.audit_nodes())
-    return tuple([await verify_chain(store, Walk(node, mac), page) for node in sorted({*nodes, *known})])
+    nodes = {*await store.read(lambda tx: tx.audit_nodes()), *known, *walks}
+    return tuple([await verify_chain(store, walks.get(node) or Walk(node, mac), page) for node in sorted(nodes)])
 
 
 async def verify_chain(store: Store[AuditRows], walk: Walk, page: int = PAGE) -> ChainReport:

@@ -45,7 +45,7 @@ class Rows(KeyManagerRows, AccountRows, NodeRows, LeaseRows, IncarnationRows, Pr
 
 @dataclass(frozen=True, slots=True)
 class HealthView:
-    """The state of the cluster and of the node that answers, at ``time``.
+    """The state of the cluster and of the node that answers, at ``time`` by the database's clock.
 
     ``keeper`` is the lease of the node that keeps keys, None if there was none yet. ``not_ready`` is what
     :meth:`Health.not_ready` returns. ``listener`` is None for a process without one.
@@ -115,13 +115,13 @@ class Health:
         """
         call.check_sees(None)
 
-        def read(tx: Rows) -> tuple[tuple[Node, ...], Lease | None, Incarnation]:
-            return with_up(tx, tx.nodes()), tx.lease(KEEPER), incarnation_of(tx)
+        def read(tx: Rows) -> tuple[tuple[Node, ...], Lease | None, Incarnation, datetime]:
+            return with_up(tx, tx.nodes()), tx.lease(KEEPER), incarnation_of(tx), tx.now()
 
-        nodes, keeper, incarnation = await self._store.read(read)
+        nodes, keeper, incarnation, now = await self._store.read(read)
         listener = self.listener() if self.listener else None
         not_ready = await self.not_ready()
-        return HealthView(nodes, keeper, incarnation, self._facts(), not_ready, listener, self._clock.now())
+        return HealthView(nodes, keeper, incarnation, self._facts(), not_ready, listener, now)
 
     async def _prove_commit(self) -> None:
         """Commit the row of this node as it is, unless that was just done. Raises StoreError.

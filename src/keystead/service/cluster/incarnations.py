@@ -176,6 +176,7 @@ class Incarnations:
             self._announce(tx, after, now)
         return before, after, epoch
 
-    def _announce(self, tx: EventRows, next_incarnation: Incarnation, now: datetime) -> None:
+    def _announce(self, tx: Rows, next_incarnation: Incarnation, now: datetime) -> None:
         values = {"incarnation": str(next_incarnation.number), "reason": next_incarnation.reason}
         add_events(tx, [events.DESTRUCTION_HELD.happened(self._node, now, None, values)])
+        self._audit.act(tx, f"began incarnation {next_incarnation.number}, {next_incarnation.reason}")

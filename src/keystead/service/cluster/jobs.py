@@ -1,8 +1,10 @@
 """Jobs: work that goes on after its call was answered. A row keeps each job from its beginning to its end.
 
-Most work runs as a task of this process. A stop or a crash ends it. The job then says so (262145), at once or when the
-node starts again, so that no job runs for ever. The work of a resumable job goes on: see job_runner.py. The use case
-that a job runs records its changes in the audit log. A failure is recorded here.
+Most work runs as a task of this process. A stop or a crash ends it. The job then says so (262145): at once, when the
+node starts again, or when the other nodes have not heard of it for a while. So no job runs for ever.
+
+The work of a resumable job goes on: see job_runner.py. The use case that a job runs records its changes in the audit
+log. A failure is recorded here.
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ from keystead.service.ports.store import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from keystead.core.model import Node, Svm
     from keystead.service.audit.log import AuditLog
@@ -94,11 +97,9 @@ class Jobs:
         """Mark the jobs as failed that an earlier process of this node left unfinished. Go on with resumable ones."""
 
         def end_all(tx: Rows) -> None:
+            end_lost_jobs(tx, self._node, self._clock.now())
             for job in tx.unfinished_jobs(self._node):
-                if job.resumable is None:
-                    tx.update_job(jobs.ended(job, jobs.interrupted(), self._clock.now()))
-                else:
-                    self._runner.leases.inherit(tx, lease_of(job.uuid))
+                self._runner.leases.inherit(tx, lease_of(job.uuid))
 
         await self._store.write(end_all)
         await self._runner.look()
@@ -243,6 +244,13 @@ class Jobs:
             why = str(failure)
             log.error("the end of a job is not stored", job=job.uuid, why=why)  # noqa: TRY400 - the text says it
         return JobAnswer(done, outcome.error)
+
+
+def end_lost_jobs(tx: JobRows, node: str, now: datetime) -> None:
+    """End the jobs of a node whose process is gone. Resumable ones stay, because any process goes on with them."""
+    for job in tx.unfinished_jobs(node):
+        if job.resumable is None:
+            tx.update_job(jobs.ended(job, jobs.interrupted(), now))
 
 
 async def _waited(

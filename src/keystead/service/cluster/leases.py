@@ -1,5 +1,6 @@
 """Leases: work that one process in the cluster does at a time. A lease is a row that is taken, renewed, and expires.
 
+Only the database's clock says when a lease expires, so a node whose own clock is wrong takes no lease from another.
 A process that was held up may wrongly believe that it still holds a lease. So the work checks its fencing token in each
 transaction that changes anything. Work outside the database goes on only while this process's own clock says that the
 lease cannot have passed to another process.
@@ -118,7 +119,7 @@ class Leases:
     def begin(self, tx: LeaseRows, name: str) -> HeldLease:
         """Take a lease that nobody else can know of yet, in the transaction that stores its work."""
         began = self._clock.monotonic()
-        tx.put_lease(Lease(name, self._holder, 1, self._clock.now() + self._length))
+        tx.put_lease(Lease(name, self._holder, 1, tx.now() + self._length))
         return HeldLease(name, 1, began + self._length.total_seconds())
 
     def inherit(self, tx: LeaseRows, name: str) -> None:
@@ -134,13 +135,15 @@ class Leases:
         """Take or renew a lease. Return None while another process holds it. Raises StoreError.
 
         With ``only_renew``, return None also if there is no such lease, because its work has ended meanwhile.
-        If it is taken minutes after it expired, or minutes before, by the clocks of both holders, this node's clock is
-        marked as doubted, unless ``rests``.
+        If it is taken minutes after it expired, or minutes before, this node's clock is marked as doubted, unless
+        ``rests``. For the database's clock may have jumped, and this one with it.
         """
+        if not only_renew and await self._store.read(lambda tx: self._is_another_s(tx, name)):
+            return None  # without a transaction that writes, because all but one process come here again and again
         began = self._clock.monotonic()
 
         def work(tx: Rows) -> HeldLease | None:
-            found, now = tx.lease(name, lock=True), self._clock.now()
+            found, now = tx.lease(name, lock=True), tx.now()
             if found is None and only_renew:
                 return None
             left = self._is_left(name, found)
@@ -155,10 +158,15 @@ class Leases:
 
         return await self._store.write(work)
 
+    def _is_another_s(self, tx: LeaseRows, name: str) -> bool:
+        """Return True if another process holds the lease now."""
+        found = tx.lease(name)
+        return take(found, name, self._holder, tx.now(), self._length, left=self._is_left(name, found)) is None
+
     def _is_left(self, name: str, lease: Lease | None) -> bool:
         """Return True if the lease has not changed for its length, by our monotonic clock.
 
-        The holder's clock does not count for this, because it may be a year ahead.
+        So a lease does not stay with a dead holder if the database's clock was a year ahead.
         """
         now = self._clock.monotonic()
         if name not in self._seen or self._seen[name][0] != lease:
@@ -223,6 +231,6 @@ class Leases:
         def work(tx: LeaseRows) -> None:
             lease = tx.lease(held.name, lock=True)
             if lease is not None and holds(lease, self._holder, held.token):
-                tx.put_lease(replace(lease, expires=self._clock.now()))
+                tx.put_lease(replace(lease, expires=tx.now()))
 
         await self._store.write(work)

@@ -1,7 +1,7 @@
 """The trusted clock. No recovery window expires while the clock is untrusted.
 
 The clock may have jumped, or differ from all other clocks. It is untrusted for an hour after it moved differently from
-the monotonic clock, and after another node reported a different time.
+the monotonic clock, and after the database or another node had a different time.
 
 At its first reading in a process, it is also untrusted if any node's clock is marked as doubted, because both clocks
 may show the same time. The mark is stored here, and when the lease is taken minutes before or after it expired: see
@@ -10,17 +10,16 @@ may show the same time. The mark is stored here, and when the lease is taken min
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 import structlog
-
-from keystead.service.ports.cluster import ClusterRows, NodeRows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
 
     from keystead.core.model import Node
+    from keystead.service.ports.cluster import NodeRows
     from keystead.service.ports.process import Clock
     from keystead.service.ports.store import Store
 
@@ -31,14 +30,10 @@ REST_S: Final = 3600.0
 """A clock that differs by more than ``JUMP_S`` seconds is untrusted for ``REST_S`` seconds."""
 
 
-class Rows(ClusterRows, NodeRows, Protocol):
-    """The rows that this module reads and writes."""
-
-
 class TrustedClock:
     """The trusted clock of one process, of ``node``. A doubt is stored for the next process."""
 
-    def __init__(self, store: Store[Rows], clock: Clock, node: str) -> None:
+    def __init__(self, store: Store[NodeRows], clock: Clock, node: str) -> None:
         self._store = store
         self._clock = clock
         self._node = node
@@ -48,9 +43,10 @@ class TrustedClock:
 
     async def now(self) -> datetime | None:
         """Return the time, or None while the clock is untrusted. Raises StoreError."""
-        nodes = await self._store.read(lambda tx: tx.cluster_and_nodes()[1])
+        nodes, shared = await self._store.read(lambda tx: (tx.nodes(), tx.now()))
         now, passed = self._clock.now(), self._clock.monotonic()
-        off_s = max(map(abs, [self._jumped_s(now, passed), *self._differs_s(now, nodes)]))
+        differs_s = (now - shared).total_seconds()
+        off_s = max(map(abs, [self._jumped_s(now, passed), differs_s, *self._differs_s(now, nodes)]))
         if off_s > JUMP_S or (self._read is None and any(node.clock_doubted for node in nodes)):
             log.warning("the clock is untrusted: no purge begins for an hour", seconds=round(off_s))
             self._trusted_from = passed + REST_S
@@ -71,7 +67,7 @@ class TrustedClock:
 
         Only nodes count that were heard of since the last reading.
         """
-        before, self._heard = self._heard, {node.uuid: node.heard_at for node in nodes if node.uuid != self._node}
+        before, self._heard = self._heard, {node.uuid: node.reported for node in nodes if node.uuid != self._node}
         return [
             (now - at).total_seconds()
             for uuid, at in self._heard.items()

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from keystead.core.keys.model import Attempt, Copy, Key, ServerProfile
     from keystead.core.model import KeyServer
+    from keystead.service.audit.log import AuditLog
     from keystead.service.keys.topology import Endpoints, ServerTopology
     from keystead.service.ports.objects import KeyObjects
     from keystead.service.ports.process import Clock
@@ -42,6 +43,7 @@ class KeeperContext:
     clock: Clock
     node: str
     turn: Callable[[], Awaitable[None]]
+    audit: AuditLog
     copies_per_read: int = COPIES_PER_READ
 
 

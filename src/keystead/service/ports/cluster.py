@@ -37,6 +37,14 @@ if TYPE_CHECKING:
     from keystead.core.sessions import Session
 
 
+class ClockRows(Protocol):
+    """The database's clock."""
+
+    def now(self) -> datetime:
+        """Return the time by the database's clock, which all nodes share."""
+        ...
+
+
 class ClusterRows(Protocol):
     """The cluster and its options."""
 
@@ -55,7 +63,7 @@ class ClusterRows(Protocol):
     def put_options(self, options: Options) -> None: ...
 
 
-class NodeRows(Protocol):
+class NodeRows(ClockRows, Protocol):
     """Nodes, and what is known of their clocks."""
 
     def nodes(self) -> tuple[Node, ...]: ...
@@ -72,12 +80,19 @@ class NodeRows(Protocol):
         """Note that a node's process starts: what it observed before does not count until it is heard."""
         ...
 
+    def leave_node(self, uuid: str) -> None:
+        """Note that a node's process stops: it is silent from now on until it starts again."""
+        ...
+
     def touch_node(self, uuid: str) -> None:
         """Store a node's row as it is: a commit that changes nothing."""
         ...
 
-    def hear_node(self, uuid: str, time: datetime) -> None:
-        """Note that a node's process runs, and has looked at all of its key servers since it started."""
+    def hear_node(self, uuid: str, reported: datetime) -> None:
+        """Note that a node's process runs now, and has looked at all of its key servers since it started.
+
+        ``reported`` is the time by its own clock.
+        """
         ...
 
 
@@ -165,7 +180,10 @@ class JobRows(Protocol):
     def add_job(self, job: Job) -> None: ...
 
     def update_job(self, job: Job) -> None:
-        """Store what a job has come to: all but what was given at its beginning. A removed job stays so."""
+        """Store what a job has come to: all but what was given at its beginning.
+
+        A removed job stays so, and so does the end of one that has ended.
+        """
         ...
 
     def remove_jobs(self, node: str, *, before: datetime, beyond: int) -> None:
@@ -259,7 +277,7 @@ class AuditRows(Protocol):
         ...
 
 
-class LeaseRows(Protocol):
+class LeaseRows(ClockRows, Protocol):
     """Leases."""
 
     def lease(self, name: str, *, lock: bool = False) -> Lease | None: ...

@@ -20,7 +20,7 @@ from keystead.core.availability import (
 )
 from keystead.service.announcing import add_events, cluster_name
 from keystead.service.loading import installed_certificates
-from keystead.service.ports.cluster import ClusterRows, EventRows, NodeRows, ObservationRows
+from keystead.service.ports.cluster import ClusterRows, EventRows, ObservationRows
 from keystead.service.ports.configuration import CertificateRows, KeyManagerRows, KeyServerRows
 from keystead.service.probing.observations import places
 from keystead.service.probing.prober import NO_IDENTITY
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 
-class Rows(CertificateRows, KeyManagerRows, KeyServerRows, ClusterRows, NodeRows, ObservationRows, EventRows, Protocol):
+class Rows(CertificateRows, KeyManagerRows, KeyServerRows, ClusterRows, ObservationRows, EventRows, Protocol):
     """The rows that this module reads and writes."""
 
 
@@ -110,10 +110,6 @@ class Watching:
     async def marker(self) -> Hashable:
         """Return a value that changes with the configuration."""
         return await self._store.read_few(lambda tx: tx.change_marker())
-
-    async def hear(self) -> None:
-        """Store that this node watches now. Raises StoreError."""
-        await self._store.write(lambda tx: tx.hear_node(self.node, self.now()))
 
     async def changed(self, within_s: float) -> None:
         """Return when this process has changed the configuration, or so many seconds later."""

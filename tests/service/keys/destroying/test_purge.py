@@ -15,8 +15,10 @@ from keystead.kmip.server.responder import Responder, cluster
 from keystead.kmip.testing.profiles import PROFILES
 from keystead.kmip.testing.server import close, first
 from keystead.kmip.ttlv.enums import Operation, ResultReason
+from keystead.service.audit.log import AuditLog
 from keystead.service.cluster.leases import LeaseLost
 from keystead.service.keys.looking import visit as visits
+from keystead.service.ports.store import StoreError
 from tests.service.worlds.keepers import (
     PAIRS,
     WINDOW_S,
@@ -92,6 +94,26 @@ async def test_a_key_whose_window_has_ended_is_destroyed(key_world: KeyWorld) ->
     assert name_again.uuid != key.uuid
     await kept.end()
     assert len(await kept.receipts(key)) == 6
+
+
+@on_sqlite
+async def test_a_purge_begins_with_its_audit_record(key_world: KeyWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In one transaction, so that a failover cannot lose the beginning alone: without a record there is no purge."""
+    servers = await key_world.start(1)
+    kept = await keeping(key_world, *servers)
+    key = await purged(kept)
+    with monkeypatch.context() as patched:
+        patched.setattr(AuditLog, "append", _fail)
+        with pytest.raises(StoreError, match="no record"):
+            await kept.end()
+    assert (await key_world.key(key.uuid)).state is KeyState.RETIRED
+    assert "DESTROY" not in asked(servers[0])
+    await kept.end()
+    assert f"began to purge key {key.key_id}" in await key_world.messages()
+
+
+def _fail(*_: object) -> None:
+    raise StoreError("no record")
 
 
 @on_sqlite

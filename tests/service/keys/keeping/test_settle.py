@@ -82,6 +82,7 @@ async def test_an_attempt_whose_time_is_over_is_aborted(key_world: KeyWorld) -> 
     key_world.clock.advance(key_attempts.EXPIRES.total_seconds() + 1)
     assert await kept.abort_expired() == 1
     assert await kept.abort_expired() == 0
+    assert f"aborted attempt 1 of key {key.key_id}, which timed out" in await key_world.messages()
     assert (await key_world.key(key.uuid)).state is KeyState.ABORTED
     assert [each.state for each in await key_world.attempts(key.uuid)] == [AttemptState.ABORTED]
     go_on.set()

@@ -46,7 +46,7 @@ from keystead.service.keys.destroying.objects import (
 from keystead.service.keys.looking.changes import store_changes
 from keystead.service.keys.looking.visit import visit_each
 from keystead.service.loading import incarnation_of
-from keystead.service.ports.cluster import LeaseRows
+from keystead.service.ports.cluster import AuditRows, LeaseRows
 from keystead.service.ports.configuration import KeyManagerRows
 from keystead.service.ports.keys import AttemptRows, CopyRows, DetachedRows, KeyRows, ReceiptRows, TopologyRows
 from keystead.service.ports.objects import KeyServerFault
@@ -72,7 +72,16 @@ _FINAL_ACTIONS: Final = frozenset({DESTROYED, ABSENT, LEFT})
 
 
 class Rows(
-    TopologyRows, KeyManagerRows, LeaseRows, KeyRows, AttemptRows, CopyRows, ReceiptRows, DetachedRows, Protocol
+    TopologyRows,
+    KeyManagerRows,
+    LeaseRows,
+    KeyRows,
+    AttemptRows,
+    CopyRows,
+    ReceiptRows,
+    DetachedRows,
+    AuditRows,
+    Protocol,
 ):
     """The rows that this module reads and writes."""
 
@@ -248,6 +257,7 @@ class KeyPurge:
         on = _servers_with_copies(tx, [uuid])
         if not on or on - set(unmarked):
             tx.change_key(as_purging(key), KeyState.RETIRED)
+            self._context.audit.act(tx, f"began to purge key {key.key_id}", svm=key.svm)
         elif not key.overdue:
             tx.change_key(replace(key, overdue=True), KeyState.RETIRED)
 
@@ -264,20 +274,10 @@ class KeyPurge:
         after = replace(row.copy, presence=presence, unique_identifiers=ids)
         store_changes(tx, holding, [(row.copy, after)])
         incarnation, now = incarnation_of(tx).uuid, self._context.clock.now()
-        copy = row.copy
+        copy, node = row.copy, self._context.node
         tx.add_receipts(
             [
-                Receipt(
-                    copy.key,
-                    copy.attempt,
-                    copy.key_server,
-                    copy.host,
-                    id_,
-                    action,
-                    now,
-                    incarnation,
-                    self._context.node,
-                )
+                Receipt(copy.key, copy.attempt, copy.key_server, copy.host, id_, action, now, incarnation, node)
                 for id_, actions in done.items()
                 for action in actions
             ]

@@ -104,13 +104,13 @@ class KeyRetirement:
         return key
 
     def _now(self, tx: ClusterRows) -> datetime:
-        """Return the latest time of our clock and of the last times that nodes reported.
+        """Return the latest time of our clock and of those that nodes reported last.
 
         So the recovery window is not too short by the clock of the node that later ends it. Called when a key is
         retired.
         """
         _, nodes = tx.cluster_and_nodes()
-        return max([self._clock.now(), *(node.heard_at for node in nodes if node.heard_at is not None)])
+        return max([self._clock.now(), *(node.reported for node in nodes if node.reported is not None)])
 
     def _change(
         self,

@@ -24,7 +24,7 @@ from keystead.service.keys.context import by_host, topology_of, tracked
 from keystead.service.keys.looking.changes import store_changes, with_seen
 from keystead.service.keys.looking.look import look
 from keystead.service.keys.looking.visit import visit
-from keystead.service.ports.cluster import ClusterRows, EventRows, LeaseRows
+from keystead.service.ports.cluster import AuditRows, ClusterRows, EventRows, LeaseRows
 from keystead.service.ports.configuration import KeyManagerRows
 from keystead.service.ports.keys import AttemptRows, CopyRows, KeyRows, TopologyRows
 from keystead.service.ports.objects import KeyServerFault
@@ -52,7 +52,18 @@ UNDESCRIBED_S: Final = 3600.0
 _NOT_ACTIVATED = ("", PRE_ACTIVE)
 
 
-class Rows(TopologyRows, KeyManagerRows, ClusterRows, EventRows, LeaseRows, KeyRows, AttemptRows, CopyRows, Protocol):
+class Rows(
+    TopologyRows,
+    KeyManagerRows,
+    ClusterRows,
+    EventRows,
+    AuditRows,
+    LeaseRows,
+    KeyRows,
+    AttemptRows,
+    CopyRows,
+    Protocol,
+):
     """The rows that this module reads and writes."""
 
 
@@ -77,10 +88,31 @@ class AttemptSettlement:
         expired = await self._context.store.read(lambda tx: tx.expired_attempts(now, now + AHEAD, AT_ONCE))
         aborted = 0
         for attempt in expired:
-            aborted += await self._context.store.write(lambda tx: _abort(tx, holding, attempt))  # noqa: B023 - awaited
+            aborted += await self._context.store.write(lambda tx: self._abort(tx, holding, attempt))  # noqa: B023 - awaited
         if aborted:
             log.info("attempts aborted", count=aborted)
         return aborted
+
+    def _abort(self, tx: Rows, holding: Holding, attempt: Attempt) -> bool:
+        """Abort an attempt that timed out, and the key if the attempt was to create it.
+
+        Return False, and change nothing, if the attempt was ended meanwhile or its key was deleted. Locks the key
+        manager, then the key. Raises LeaseLost.
+        """
+        holding.check(tx)
+        key = tx.key(attempt.key)
+        if key is None:
+            return False
+        tx.key_manager(key.key_manager, lock=True)
+        key = tx.key(attempt.key, lock=True)
+        if key is None or not tx.end_attempt(attempt, AttemptState.ABORTED, expired=True):
+            return False
+        if attempt.purpose is Purpose.CREATE:
+            tx.change_key(replace(key, state=KeyState.ABORTED), KeyState.PENDING)
+        self._context.audit.act(
+            tx, f"aborted attempt {attempt.number} of key {key.key_id}, which timed out", svm=key.svm
+        )
+        return True
 
     # --- copies ---
 
@@ -223,25 +255,6 @@ class AttemptSettlement:
         stored = store_changes(tx, holding, changes, seen_in=topology)
         add_events(tx, different_copy_events(tx, self._context, topology, server, stored))
         return stored
-
-
-def _abort(tx: Rows, holding: Holding, attempt: Attempt) -> bool:
-    """Abort an attempt that timed out, and the key if the attempt was to create it.
-
-    Return False, and change nothing, if the attempt was ended meanwhile or its key was deleted. Locks the key manager,
-    then the key. Raises LeaseLost.
-    """
-    holding.check(tx)
-    key = tx.key(attempt.key)
-    if key is None:
-        return False
-    tx.key_manager(key.key_manager, lock=True)
-    key = tx.key(attempt.key, lock=True)
-    if key is None or not tx.end_attempt(attempt, AttemptState.ABORTED, expired=True):
-        return False
-    if attempt.purpose is Purpose.CREATE:
-        tx.change_key(replace(key, state=KeyState.ABORTED), KeyState.PENDING)
-    return True
 
 
 async def _activate(at: Visit, ids: Sequence[str], state: str) -> str:

@@ -132,7 +132,9 @@ class VerificationJobs:
         """Verify the copies page by page. Return what stores the report."""
         walk = await self._begin(steps, ReportKind.PROOF)
         async with self._connected() as objects:
-            context = KeeperContext(self._store, objects, self._endpoints, self._clock, self._node, _without_limit)
+            context = KeeperContext(
+                self._store, objects, self._endpoints, self._clock, self._node, _without_limit, self._audit
+            )
             proof = CopyVerification(context, walk.topology)
             async for keys in self._pages(walk):
                 page = await proof.prove(keys)

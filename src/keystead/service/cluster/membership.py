@@ -1,0 +1,78 @@
+"""The part of this process in the cluster: it says that it runs, and that it stops.
+
+A node is silent if it was not heard for :data:`keystead.core.availability.SILENT_AFTER`. Then any other node ends the
+jobs that its process ran, because nobody else would. Resumable jobs and other work under a lease pass on by themselves.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Protocol
+
+import structlog
+
+from keystead.core.availability import silent_nodes
+from keystead.service.cluster.jobs import end_lost_jobs
+from keystead.service.ports.cluster import JobRows, NodeRows
+from keystead.service.ports.store import StoreError
+
+if TYPE_CHECKING:
+    from keystead.service.ports.process import Clock
+    from keystead.service.ports.store import Store
+
+log = structlog.get_logger(__name__)
+
+BEAT_S: Final = 10.0
+"""Seconds between two signs of life: several in :data:`keystead.core.availability.SILENT_AFTER`."""
+
+AGAIN_S: Final = 1.0
+"""Seconds from a sign of life that was not stored to the next one."""
+
+STEADY_S: Final = 20.0
+"""Seconds for which this process must have been heard before it judges others.
+
+While the database is away, nobody is heard. Afterwards all nodes need time until they are heard again: a call of the
+database may hang for 15 seconds.
+"""
+
+
+class Rows(NodeRows, JobRows, Protocol):
+    """The rows that this module reads and writes."""
+
+
+class Membership:
+    """The membership of this process, of ``node``."""
+
+    def __init__(self, store: Store[Rows], clock: Clock, node: str) -> None:
+        self._store = store
+        self._clock = clock
+        self._node = node
+        self._is_member = False
+        self._beaten = self._steady_from = -float("inf")
+
+    async def start(self) -> None:
+        """Store that the process starts. Raises StoreError."""
+        await self._store.write(lambda tx: tx.start_node(self._node))
+        self._is_member = True
+
+    async def beat(self) -> None:
+        """Store that this node runs, and end the jobs of silent nodes. Raises StoreError."""
+        began = self._clock.monotonic()
+        if began - self._beaten > 2 * BEAT_S:
+            self._steady_from = began + STEADY_S
+
+        def work(tx: Rows) -> None:
+            tx.hear_node(self._node, self._clock.now())
+            if began >= self._steady_from:
+                for node in silent_nodes(tx.nodes()):
+                    end_lost_jobs(tx, node, self._clock.now())
+
+        await self._store.write(work)
+        self._beaten = began
+
+    async def close(self) -> None:
+        """Store that the process stops, if it has started: nobody need wait for its next sign of life."""
+        if self._is_member:
+            try:
+                await self._store.write(lambda tx: tx.leave_node(self._node))
+            except StoreError as failure:
+                log.warning("it is not stored that this node stops", why=str(failure))

@@ -1,0 +1,149 @@
+"""The membership of processes on one database: what others do for one that is gone, and what it may do afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from keystead.core import errors
+from keystead.core.availability import SILENT_AFTER, silent_nodes
+from keystead.core.errors import OntapError
+from keystead.core.model import Cluster, JobState, Node, Release, Role
+from keystead.core.resumable import Resumable
+from keystead.service.cluster.membership import BEAT_S, STEADY_S, Membership
+from keystead.service.context import Call, Caller
+from keystead.store import open_store
+from tests.peers.databases import set_clock
+from tests.service.worlds.basics import HandClock
+from tests.service.worlds.jobs import jobs_of
+from tests.store.test_jobs import job
+
+if TYPE_CHECKING:
+    from keystead.service.cluster.jobs import Jobs, Progress
+    from keystead.service.ports.store import Transaction
+    from keystead.store import SqlStore
+
+CALL = Call(Caller("admin", Role.ADMIN, "127.0.0.1"), "POST", "/api/test")
+
+
+class Cluster3:
+    """Three nodes on one database, whose clock is set by hand."""
+
+    def __init__(self, store: SqlStore) -> None:
+        self.store = store
+        self.clock = HandClock()
+        set_clock(self.clock, store)
+        self.nodes = {f"node-{number}": Membership(store, self.clock, f"node-{number}") for number in (1, 2, 3)}
+
+    async def pass_(self, seconds: float, *heard: str) -> None:
+        """Let time pass, in which these nodes are heard."""
+        for _ in range(round(seconds / BEAT_S)):
+            self.clock.advance(BEAT_S)
+            for node in heard:
+                await self.nodes[node].beat()
+
+    async def silent(self) -> set[str]:
+        """Return the silent nodes."""
+        return set(silent_nodes(await self.store.read(lambda tx: tx.nodes())))
+
+    async def states(self) -> dict[str, str]:
+        """Return the states of all jobs."""
+        found = await self.store.read(lambda tx: [tx.job(f"job-{number}") for number in (1, 2, 3)])
+        return {each.uuid: each.state.value for each in found if each is not None}
+
+
+@pytest.fixture
+async def cluster(store: SqlStore) -> Cluster3:
+    """Return three nodes that have been heard for a while."""
+    made = Cluster3(store)
+
+    def fill(tx: Transaction) -> None:
+        tx.put_cluster(Cluster("cluster-1", "c1"))
+        for node in made.nodes:
+            tx.put_node(Node(node, node, Release(9, 18, 1)))
+
+    await store.write(fill)
+    for each in made.nodes.values():
+        await each.start()
+    await made.pass_(STEADY_S + BEAT_S, *made.nodes)
+    assert await made.silent() == set()
+    return made
+
+
+async def fill_jobs(store: SqlStore) -> None:
+    """Store a job of each node; that of node 3 is a resumable one."""
+
+    def fill(tx: Transaction) -> None:
+        for number in (1, 2):
+            tx.add_job(job(f"job-{number}", node=f"node-{number}"))
+        tx.add_job(replace(job("job-3", node="node-3"), resumable=Resumable("kind", "{}", "{}", total=3)))
+
+    await store.write(fill)
+
+
+async def test_others_end_the_jobs_of_a_node_that_died(cluster: Cluster3) -> None:
+    """Within a minute, and only its own; a resumable job is left to who goes on with it."""
+    await fill_jobs(cluster.store)
+    await cluster.pass_(SILENT_AFTER.total_seconds() - BEAT_S, "node-1")
+    assert set((await cluster.states()).values()) == {"running"}
+    await cluster.pass_(2 * BEAT_S, "node-1")
+    assert await cluster.silent() == {"node-2", "node-3"}
+    assert await cluster.states() == {"job-1": "running", "job-2": "failure", "job-3": "running"}
+    ended = await cluster.store.read(lambda tx: tx.job("job-2"))
+    assert ended is not None
+    assert ended.code == errors.JOB_INTERRUPTED.code
+
+
+async def test_after_an_outage_of_the_database_nobody_is_judged_at_once(cluster: Cluster3) -> None:
+    """Who comes back first leaves the others the time that they need."""
+    await fill_jobs(cluster.store)
+    cluster.clock.advance(300)
+    await cluster.nodes["node-1"].beat()
+    await cluster.pass_(BEAT_S, "node-1")
+    assert set((await cluster.states()).values()) == {"running"}
+    await cluster.pass_(STEADY_S, "node-2", "node-1")
+    assert (await cluster.states())["job-2"] == "running"
+
+
+async def test_a_node_that_was_frozen_does_not_undo_the_end_of_its_job(cluster: Cluster3, database_url: str) -> None:
+    """Its work goes on when it is thawed, but its job has ended, with one end."""
+    go, told = asyncio.Event(), asyncio.Event()
+
+    async def work(progress: Progress) -> None:
+        await go.wait()
+        await progress(OntapError(errors.RECORDS_DONE, done=1, all=2))
+        told.set()
+
+    store = open_store(database_url)
+    frozen: Jobs = jobs_of(store, cluster.clock, "node-2")
+    try:
+        begun = (await frozen.run(CALL, work, svm=None)).job
+        await cluster.pass_(SILENT_AFTER.total_seconds() + BEAT_S, "node-1", "node-3")
+        before = await cluster.store.read(lambda tx: tx.job(begun.uuid))
+        go.set()
+        await told.wait()
+        await frozen.close()
+        assert before is not None
+        assert before.state is JobState.FAILURE
+        assert await cluster.store.read(lambda tx: tx.job(begun.uuid)) == before
+    finally:
+        await frozen.close()
+        await store.close()
+
+
+async def test_a_node_that_stops_is_silent_at_once(cluster: Cluster3) -> None:
+    """Until it starts again. A process that never started says nothing when it stops."""
+    await cluster.nodes["node-2"].close()
+    await Membership(cluster.store, cluster.clock, "node-3").close()
+    assert await cluster.silent() == {"node-2"}
+    await cluster.nodes["node-2"].start()
+    assert await cluster.silent() == set()
+
+
+async def test_a_stop_without_a_database(cluster: Cluster3) -> None:
+    """It is only logged; the others notice the silence."""
+    await cluster.store.close()
+    await cluster.nodes["node-1"].close()
