@@ -10,10 +10,9 @@ import pytest
 from sqlalchemy import event, text
 
 from keystead.core.model import Svm
-from keystead.service.ports.store import OutcomeUnknown, StorageError
+from keystead.service.ports.store import AWAY, OutcomeUnknown, StorageError
 from keystead.store import open_store
 from keystead.store import postgres_connection as limits
-from keystead.store.failures import AWAY
 from keystead.store.opening import open_database
 from keystead.store.postgres import WRITERS
 from keystead.store.upgrade import upgrade
