@@ -1,4 +1,4 @@
-"""Three nodes under load while PostgreSQL's primary dies: keys are read on, and creations go on with the new primary.
+"""Three nodes under load while PostgreSQL's primary goes: keys are read on, and creations go on with the new primary.
 
 It prints what callers saw. Reads and creations go through the load balancers of ``docs/how-to/cluster.md``.
 """
@@ -10,7 +10,8 @@ import itertools
 import random
 import threading
 import time
-from typing import TYPE_CHECKING, Final, Self
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import click
 import psycopg
@@ -23,10 +24,9 @@ from tests.peers.keystead import PASSWORD
 from tests.peers.patroni import START_S, SUPERUSER, Member
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from keystead.cli.client import Api
-    from keystead.testing.service import Keystead
     from tests.peers.cluster import Cluster
     from tests.peers.patroni import Patroni
 
@@ -45,17 +45,22 @@ pytestmark = [
 ]
 
 
-class Callers:
-    """Threads that call without a pause, each on a connection that it keeps until a call fails."""
+Connect = Callable[[], contextlib.AbstractContextManager[Any]]
 
-    def __init__(self, service: Keystead, user: str, calls: list[Callable[[Api], None]]) -> None:
+
+class Callers:
+    """Threads that call without a pause, each on a connection that it keeps until a call fails.
+
+    Each has a way to connect, and what it calls with a connection.
+    """
+
+    def __init__(self, *callers: tuple[Connect, Callable[[Any], object]]) -> None:
         self.done: list[tuple[float, float]] = []
         """When each call that succeeded began and ended."""
         self.failed: list[tuple[float, str]] = []
         """When each call that failed began, and why."""
-        self._service, self._user = service, user
         self._ending = threading.Event()
-        self._threads = [threading.Thread(target=self._work, args=(call,), daemon=True) for call in calls]
+        self._threads = [threading.Thread(target=self._work, args=each, daemon=True) for each in callers]
 
     def __enter__(self) -> Self:
         for each in self._threads:
@@ -67,69 +72,65 @@ class Callers:
         for each in self._threads:
             each.join()
 
-    def gap(self) -> float:
-        """Return the longest time in which no call succeeded."""
-        ends = sorted(end for _, end in self.done)
-        return max(after - before for before, after in itertools.pairwise(ends))
+    def longest_gap(self, since: float) -> tuple[float, float]:
+        """Return begin and end of the longest time without a call that succeeded, of those that end after a moment."""
+        pairs = itertools.pairwise(sorted(end for _, end in self.done))
+        return max((pair for pair in pairs if pair[1] > since), key=lambda pair: pair[1] - pair[0])
 
-    def _work(self, call: Callable[[Api], None]) -> None:
+    def _work(self, connect: Connect, call: Callable[[Any], object]) -> None:
         while not self._ending.is_set():
-            with self._service.api(self._user) as api:
-                started = time.monotonic()
-                try:
+            started = time.monotonic()
+            try:
+                with connect() as connection:
                     while not self._ending.is_set():
                         started = time.monotonic()
-                        call(api)
+                        call(connection)
                         self.done.append((started, time.monotonic()))
-                except click.ClickException as error:
-                    self.failed.append((started, str(error)))
-                    time.sleep(0.02)
+            except (click.ClickException, psycopg.Error) as error:
+                self.failed.append((started, str(error)))
+                time.sleep(0.02)
 
 
-class Observer:
-    """Who tries, past all load balancers, which PostgreSQL takes writes."""
-
-    def __init__(self, database: Patroni) -> None:
-        self._members = database.members
-        self._ending = threading.Event()
-        self._thread = threading.Thread(target=self._work, daemon=True)
-        self.takes: list[tuple[float, str]] = []
-        """When a member took a write, and its name."""
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ending.set()
-        self._thread.join()
-
-    def first_after(self, moment: float) -> float:
-        """Return when a write that began after a moment was taken."""
-        return next(when for when, _ in self.takes if when > moment)
-
-    def _work(self) -> None:
-        while not self._ending.is_set():
-            for member in self._members:
-                started = time.monotonic()
-                if _takes_a_write(member):
-                    self.takes.append((started, member.name))
-            time.sleep(0.1)
+def directly(member: Member) -> Connect:
+    """Return the way to connect to the PostgreSQL of a member, past all load balancers."""
+    return lambda: psycopg.connect(
+        host="127.0.0.1", port=member.port, user=SUPERUSER, dbname="postgres", connect_timeout=2, autocommit=True
+    )
 
 
-def _takes_a_write(member: Member) -> bool:
-    with (
-        contextlib.suppress(psycopg.Error),
-        psycopg.connect(
-            host="127.0.0.1", port=member.port, user=SUPERUSER, dbname="postgres", connect_timeout=2, autocommit=True
-        ) as connection,
-    ):
-        if connection.execute("SELECT pg_is_in_recovery()").fetchone() == (True,):
-            return False
-        connection.execute("CREATE TABLE IF NOT EXISTS probed (number integer)")
-        connection.execute("INSERT INTO probed VALUES (1)")
-        return True
-    return False
+def write(connection: psycopg.Connection) -> None:
+    """Write a row, where a primary takes it. Raise psycopg.Error."""
+    time.sleep(0.1)
+    connection.execute("CREATE TABLE IF NOT EXISTS written (number integer)")
+    connection.execute("INSERT INTO written VALUES (1)")
+
+
+class Keys:
+    """The keys of one key manager, as callers create and read them."""
+
+    def __init__(self, key_manager: str) -> None:
+        self.created: list[str] = []
+        self._path = f"/security/key-managers/{key_manager}/volume-keys"
+        self._known: dict[str, str] = {}
+        self._numbers = itertools.count()
+
+    def create(self, api: Api) -> None:
+        """Create another one."""
+        (key,) = api.create(self._path, {"name": f"vol{next(self._numbers)}"})
+        self.created.append(key["key_id"])
+
+    def read_all(self, api: Api) -> None:
+        """Read all that were created, so that the node has them in memory."""
+        self._known = {key: self._material(api, key) for key in self.created}
+
+    def read_one(self, api: Api) -> None:
+        """Read one of those again. Raise ClickException if it is another key."""
+        key = random.choice(list(self._known))  # noqa: S311 - no secret
+        if self._material(api, key) != self._known[key]:
+            raise click.ClickException(f"{key} is another key")
+
+    def _material(self, api: Api, key: str) -> str:
+        return str(api.call("POST", f"{self._path}/{key}/retrieve")["material"])
 
 
 @pytest.fixture(scope="module")
@@ -143,70 +144,77 @@ def three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Cluster, K
         yield running, servers
 
 
-def kill_postgres(primary: Member) -> None:
+def kill_postgres(database: Patroni, primary: Member) -> None:
     """PostgreSQL dies."""
+    del database
     primary.kill_postgres()
 
 
-def kill_machine(primary: Member) -> None:
-    """Its machine dies."""
+def kill_machine(database: Patroni, primary: Member) -> None:
+    """The primary's machine dies."""
+    del database
     primary.kill()
 
 
-@pytest.mark.parametrize("fault", [kill_postgres, kill_machine])
-def test_the_primary_dies(three: tuple[Cluster, KeyServers], fault: Callable[[Member], None]) -> None:
+def freeze_machine(database: Patroni, primary: Member) -> None:
+    """The primary's machine hangs."""
+    del database
+    primary.freeze()
+
+
+def switch_over(database: Patroni, primary: Member) -> None:
+    """An operator makes the standby the primary."""
+    del primary
+    database.switch_over()
+
+
+def seconds(gap: tuple[float, float]) -> str:
+    """Return the length of a gap."""
+    return f"{gap[1] - gap[0]:.1f} s"
+
+
+def read_everywhere(running: Cluster, keys: Keys) -> None:
+    """Read all keys from each node."""
+    for node in running.nodes:
+        with node.service.api(READER) as api:
+            keys.read_all(api)
+
+
+@pytest.mark.parametrize("fault", [kill_postgres, kill_machine, freeze_machine, switch_over])
+def test_the_primary_goes(three: tuple[Cluster, KeyServers], fault: Callable[[Patroni, Member], None]) -> None:
     """No read fails, no creation fails late, and every key that was created can be read from every node."""
     running, key_servers = three
-    svm = running.service.create_svm(key_servers)
-    path = f"/security/key-managers/{svm.key_manager}/volume-keys"
-    made: list[str] = []
-    numbers = itertools.count()
-
-    def create(api: Api) -> None:
-        (key,) = api.create(path, {"name": f"vol{next(numbers)}"})
-        made.append(key["key_id"])
-
-    def material(api: Api, key: str) -> str:
-        return str(api.call("POST", f"{path}/{key}/retrieve")["material"])
-
-    def read(api: Api) -> None:
-        key = random.choice(list(known))  # noqa: S311 - no secret
-        assert material(api, key) == known[key]
-
+    keys = Keys(running.service.create_svm(key_servers).key_manager)
     with running.service.api() as api:
         for _ in range(KEYS):
-            create(api)
-    known: dict[str, str] = {}
-    for node in running.nodes:  # now each of them has the keys in memory
-        with node.service.api(READER) as api:
-            known |= {key: material(api, key) for key in made}
+            keys.create(api)
+    read_everywhere(running, keys)
     primary = running.database.wait_until_whole()
     with (
-        Observer(running.database) as observer,
-        Callers(running.reads, READER, [read] * READERS) as readers,
-        Callers(running.service, running.service.user, [create] * CREATORS) as creators,
+        Callers(*((directly(member), write) for member in running.database.members)) as writers,
+        Callers(*[(lambda: running.reads.api(READER), keys.read_one)] * READERS) as readers,
+        Callers(*[(running.service.api, keys.create)] * CREATORS) as creators,
     ):
         time.sleep(CALM_S)
-        killed = time.monotonic()
-        fault(primary)
-        running.database.wait_for_primary()
+        gone = time.monotonic()
+        fault(running.database, primary)
         until = time.monotonic() + START_S
-        while not any(began > killed + 0.1 for began, _ in creators.done) and time.monotonic() < until:
+        while not any(began > gone + 0.1 for began, _ in creators.done) and time.monotonic() < until:
             time.sleep(0.05)
         time.sleep(CALM_S)
-    back = observer.first_after(killed)
-    late = [(round(began - back, 1), why) for began, why in creators.failed if began > back + LATE_S]
+        primary.thaw()
+    without_read, without_creation, without_write = (each.longest_gap(gone) for each in (readers, creators, writers))
+    late = [(began, why) for began, why in creators.failed if began > without_write[1] + LATE_S]
     print(
-        f"\n{fault.__name__}: {len(readers.done)} reads, {len(readers.failed)} failed, none for {readers.gap():.1f} s;"
+        f"\n{fault.__name__}: PostgreSQL took no write for {seconds(without_write)};"
+        f" {len(readers.done)} reads, {len(readers.failed)} failed, none for {seconds(without_read)};"
         f" {len(creators.done)} creations, {len(creators.failed)} failed, {len(late)} of them late,"
-        f" none for {creators.gap():.1f} s; PostgreSQL took no write for {back - killed:.1f} s"
+        f" none for {seconds(without_creation)}, {without_creation[1] - without_write[1]:.1f} s longer than PostgreSQL"
     )
     for began, why in (*readers.failed[:5], *creators.failed[:5]):
-        print(f"  {began - killed:+.1f} s: {why}")
+        print(f"  {began - gone:+.1f} s: {why}")
     if not primary.pid:
         primary.start()
     assert readers.failed == []
     assert late == []
-    for node in running.nodes:
-        with node.service.api(READER) as api:
-            assert len({material(api, key) for key in made}) == len(made)
+    read_everywhere(running, keys)

@@ -169,7 +169,7 @@ def written(service: Keystead) -> bool:
 
 
 def test_its_files_make_a_cluster_that_outlives_a_machine(machines: list[Machine]) -> None:
-    """Each load balancer leads to a ready node, three nodes are there, and one may lose its machine's database."""
+    """Each load balancer leads to a ready node, and one of the three PostgreSQL may die and come back."""
     for each in machines:
         each.start_etcd()
     wait_for("etcd", lambda: all(each.answers(2379, "/health") for each in machines))
@@ -192,3 +192,5 @@ def test_its_files_make_a_cluster_that_outlives_a_machine(machines: list[Machine
     members[primary].stop()
 
     wait_for("a write", lambda: written(services[primary]))
+    machines[primary].start_patroni()
+    wait_for("the member that died", lambda: sum(each.answers(8008, "/replica") for each in machines) == 2)

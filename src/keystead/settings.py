@@ -211,17 +211,17 @@ def _read_file(path: Path, known: set[str]) -> dict[str, Any]:
         raise SettingsError(f"{path}: {unknown[0]!r} is no setting any more: it {MOVED[unknown[0]]}")
     if unknown:
         raise SettingsError(f"{path}: unknown setting {unknown[0]!r}")
-    if _has_password(table.get("database")) and stat.S_IMODE(path.stat().st_mode) & 0o077:
+    if has_password(table.get("database")) and stat.S_IMODE(path.stat().st_mode) & 0o077:
         raise SettingsError(f"{path}: holds a database password, so its mode must be 0600")
     return table
 
 
 def _refuse_password_in_flag(database: str | None) -> None:
-    if _has_password(database):
+    if has_password(database):
         raise SettingsError("a database URL with a password comes from KEYSTEAD_DATABASE or keystead.toml, not a flag")
 
 
-def _has_password(database: object) -> bool:
+def has_password(database: object) -> bool:
     """Return True if the URL may hold a password.
 
     In doubt, return True, because a malformed URL cannot be split safely.

@@ -90,7 +90,7 @@ def test_a_data_directory_is_served_once(installation: Installation) -> None:
     with installation.serving():
         second = installation.run("serve", "--listen", "127.0.0.1:0")
         assert (second.returncode, second.stdout) == (1, "")
-        assert f"{installation.data} is served by another process" in second.stderr
+        assert f"{installation.data} is used by another process" in second.stderr
         assert installation.run("audit", "verify").returncode == 0
         assert installation.run("init").returncode == 0
     with installation.serving() as service, service.client() as call:

@@ -24,6 +24,7 @@ from tests.cli.pages import DOCS, PASTED, SHOWN, blocks, environment, run
 from tests.peers.appliances import Appliance
 from tests.peers.certificates import Authority, client, server_context
 from tests.peers.keystead import PASSWORD, Client, Installation, create_key, create_key_manager, install_certificates
+from tests.peers.postgres import postgres_server
 from tests.peers.processes import accepts, free_port
 
 if TYPE_CHECKING:
@@ -251,6 +252,13 @@ def prepare_backup(reader: Reader) -> None:
     reader.names |= {"BACKUP": "backup", "PASSPHRASE": "passphrase"}
 
 
+def empty_postgresql(reader: Reader) -> None:
+    """Have an empty database on a PostgreSQL server."""
+    server = reader.running.enter_context(postgres_server(os.environ.get("PYTEST_XDIST_TESTRUNUID", "")[:12] or None))
+    url = reader.running.enter_context(server.empty_database())
+    reader.names["KEYSTEAD_COPY_TO"] = url.replace("+psycopg", "").replace("keystead@", "keystead:its-password@")
+
+
 def lost_disk(reader: Reader) -> None:
     """Create a key after the backup, then lose the data directory."""
     with reader.client() as call:
@@ -284,6 +292,11 @@ BEFORE: dict[str, dict[str, Callable[[Reader], None]]] = {
     "change-a-key-server.md": {"": appliance},
     "keys.md": {"": for_keys, "Replace a key server": dead_server},
     "monitor.md": {"": wiped_server},
+    "move-the-database.md": {
+        "": empty_postgresql,
+        "Move it": Reader.stop_service,
+        "Move it back": Reader.stop_service,
+    },
     "operate.md": {"Read a key meanwhile": database_away, "Export audit records": database_back},
     "recover.md": {
         "": prepare_backup,
@@ -294,6 +307,9 @@ BEFORE: dict[str, dict[str, Callable[[Reader], None]]] = {
     "refused-server.md": {"": unknown_issuer},
 }
 """What happens before the blocks under a heading; ``""`` is before the page."""
+
+LONG = {"move-the-database.md"}
+"""Pages that are run with ``--long`` only."""
 
 FAILS: dict[str, tuple[str, ...]] = {
     "monitor.md": (r"(10|20): keystead status",),
@@ -311,6 +327,11 @@ SHOWS: dict[str, tuple[str, ...]] = {
         *(r"^keystead_key_server_available\{", r"km\.canary\.notvisible", r"km\.keyserver\.confirmed"),
         *(r"^127\.0\.0\.1 +6514 +tcp_encrypted +local3 +true", r"^servers +1 +include +km\.keyserver\.\*"),
         *(r"^siem +syslog +127\.0\.0\.1 +servers", r"^deleted filter servers"),
+    ),
+    "move-the-database.md": (
+        r"^set `database = .postgresql://keystead@/.* with its password ",
+        r"^node .*: intact, \d+ records",
+        r"^remove the setting `database` ",
     ),
     "operate.md": (r"^reset the password of account admin ",),
     "recover.md": (r"keys taken: 1\b", r"keys taken: 2\b", r"^released: incarnation \d destroys"),
@@ -346,7 +367,9 @@ def script(page: str, port: int) -> str:
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="the pages use curl")
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="the pages use openssl")
-@pytest.mark.parametrize("page", sorted(BEFORE))
+@pytest.mark.parametrize(
+    "page", [pytest.param(page, marks=pytest.mark.long) if page in LONG else page for page in sorted(BEFORE)]
+)
 def test_every_block_can_be_pasted(page: str, reader: Reader) -> None:
     """Nothing fails but what the page is about."""
     happens = dict(BEFORE[page])

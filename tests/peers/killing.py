@@ -112,6 +112,15 @@ def initialise(points: Points, data: str, database: str) -> list[str]:
     return initialise(Settings(data=Path(data), database=database), None, terminal=False)
 
 
+def copy_database(points: Points, data: str, database: str, to: str) -> list[str]:
+    """``keystead db copy``."""
+    from keystead.app.database_copy import copy_database
+    from keystead.settings import Settings
+
+    points.arm()
+    return copy_database(Settings(data=Path(data), database=database), to, keep_source=False)
+
+
 def add(points: Points, data: str, database: str, key_manager: str, servers: list[dict[str, Any]]) -> str:
     """Add key servers; "stored", or the code of the refusal."""
     from tests.peers.adding import new_key_server
@@ -193,6 +202,7 @@ async def _with_key_node(points: Points, data: str, database: str, work: Callabl
 
 JOBS: dict[str, Callable[..., Any]] = {
     "initialise": initialise,
+    "copy_database": copy_database,
     "add": add,
     "change": change,
     "create": create,
@@ -202,6 +212,7 @@ JOBS: dict[str, Callable[..., Any]] = {
 
 
 IMPORTED_ONCE = (
+    "keystead.app.database_copy",
     "keystead.app.initialise",
     "keystead.store.upgrade",
     "psycopg",

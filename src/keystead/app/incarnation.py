@@ -32,7 +32,8 @@ class DataDirectory:
         self._store = store
 
     async def storage(self) -> Storage:
-        """Return where the database is stored."""
+        """Return where the database is stored. Raises StoreError also if it was moved elsewhere."""
+        await self._store.check()
         return Storage(*await self._store.examine(place_of))
 
     async def read(self) -> Witness:

@@ -56,9 +56,7 @@ def served_alone(data: Path) -> Iterator[None]:
             held.callback(os.close, descriptor)
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise CannotStart(
-                f"{data} is served by another process: each node has a data directory of its own"
-            ) from None
+            raise CannotStart(f"{data} is used by another process: each node has a data directory of its own") from None
         except OSError as error:
             raise CannotStart(f"{file}: {error.strerror}") from None
         yield

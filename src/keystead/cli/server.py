@@ -1,4 +1,4 @@
-"""Commands that work on a data directory: ``init``, ``serve``, ``db upgrade``."""
+"""Commands that work on a data directory: ``init``, ``serve``, ``db upgrade`` and ``db copy``."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from keystead.cli.commands import Command, Group
 from keystead.cli.login import secret_bytes
-from keystead.settings import Settings, SettingsError, load
+from keystead.settings import Settings, SettingsError, has_password, load
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -85,6 +86,13 @@ def serve(**flags: Any) -> None:
         serve_(load(flags))
 
 
+def _without_password(context: click.Context, parameter: click.Parameter, url: str) -> str:
+    """Return the URL of a database. Raise BadParameter if it was typed with a password."""
+    if has_password(url) and context.get_parameter_source(parameter.name or "") is ParameterSource.COMMANDLINE:
+        raise click.BadParameter("a URL with a password comes from KEYSTEAD_COPY_TO, not from the command line")
+    return url
+
+
 @click.group(cls=Group)
 def db() -> None:
     """Maintain the database."""
@@ -109,4 +117,31 @@ def upgrade(*, dry_run: bool, **flags: Any) -> None:
             click.echo(upgrade_(settings))
             return
         for line in planned(settings):
+            click.echo(line)
+
+
+@db.command()
+@directory_options
+@click.option(
+    "--to",
+    metavar="URL",
+    required=True,
+    envvar="KEYSTEAD_COPY_TO",
+    show_envvar=True,
+    callback=_without_password,
+    help="The database to copy to: postgresql://USER@HOST/NAME or sqlite:////PATH. It must be empty. A URL with a"
+    " password must come from the environment.",
+)
+@click.option("--keep-source", is_flag=True, help="Copy only: nothing is destroyed by the copy until a release.")
+def copy(to: str, *, keep_source: bool, **flags: Any) -> None:
+    """Move everything to another database, from SQLite to PostgreSQL or back. No node may run. It is safe to repeat.
+
+    Afterwards the old database refuses to be served.
+
+    Example: keystead db copy --data keystead-data --to postgresql://keystead@db.example.com/keystead
+    """
+    with refusals():
+        from keystead.app.database_copy import copy_database
+
+        for line in copy_database(load(flags), to, keep_source=keep_source):
             click.echo(line)

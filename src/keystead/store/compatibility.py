@@ -26,7 +26,9 @@ FUNCTION: Final = "keystead_schema"
 SQLSTATE: Final = "KS001"
 """PostgreSQL's code of the refusal, and SQLite's text of it."""
 
-TOO_OLD: Final = "the database accepts no writes of this release, which is too old: install the newer release"
+TOO_OLD: Final = "the database accepts no writes of this release, which is too old, or the database was moved"
+
+_NO_RELEASE = "moved"  # greater than every schema, because letters follow digits
 
 _POSTGRESQL_FUNCTION = f"""
 CREATE OR REPLACE FUNCTION keystead_refuse_old_release() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -62,6 +64,11 @@ def refuse_old_releases(connection: Connection) -> None:
     for statement in make(connection, sorted(tables.metadata.tables)):
         connection.execute(text(statement))
     connection.execute(update(tables.compatibility).values(writes_min=tables.WRITES_MIN))
+
+
+def refuse_all_writes(connection: Connection) -> None:
+    """Let the database refuse the writes of every release, for ever."""
+    connection.execute(update(tables.compatibility).values(writes_min=_NO_RELEASE))
 
 
 def writes_min(connection: Connection) -> str:

@@ -18,10 +18,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from keystead.service.ports.store import StoreError
 from keystead.store import tables
-from keystead.store.failures import final
+from keystead.store.database import once
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from sqlalchemy import Table
@@ -79,7 +79,7 @@ def copy_file(database: Database, to: Path) -> None:
 
 def configuration(database: Database) -> Rows:
     """Read the configuration in one snapshot. Raises StoreError."""
-    with _failures(database), database.reader.connect() as connection:
+    with once(database), database.reader.connect() as connection:
         return {
             table.name: [_plain(row) for row in connection.execute(select(table)).mappings()] for table in CONFIGURATION
         }
@@ -90,21 +90,13 @@ def fill(database: Database, rows: Mapping[str, Sequence[Mapping[str, Any]]]) ->
     known = {table.name: table for table in CONFIGURATION}
     if set(rows) != set(known):
         raise StoreError("the configuration is another release's: restore it with that release, then upgrade")
-    with _failures(database), database.writer.begin() as connection:
+    with once(database), database.writer.begin() as connection:
         connection.execute(tables.incarnations.delete())  # the migration's own row
         if any(connection.execute(select(table).limit(1)).first() is not None for table in CONFIGURATION):
             raise StoreError("the database is not empty: nothing is restored over it")
         for table in CONFIGURATION:
             if values := [_valued(table, row) for row in rows[table.name]]:
                 connection.execute(insert(table), values)
-
-
-@contextlib.contextmanager
-def _failures(database: Database) -> Iterator[None]:
-    try:
-        yield
-    except SQLAlchemyError as error:
-        raise final(database.classify(error)) from None
 
 
 def _plain(row: Mapping[Any, Any]) -> dict[str, Any]:

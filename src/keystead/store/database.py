@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from sqlalchemy.exc import SQLAlchemyError
+
+from keystead.store.failures import RunAgain, final
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
+    from collections.abc import Callable, Hashable, Iterator
     from datetime import datetime
 
     from sqlalchemy import Connection, Engine
@@ -42,3 +47,14 @@ class Database:
         for engine in (self.reader, self.writer, self.inline_reader):
             if engine is not None:
                 engine.dispose()
+
+
+@contextlib.contextmanager
+def once(database: Database) -> Iterator[None]:
+    """Raise StoreError for a failure of the block, which is not run again."""
+    try:
+        yield
+    except SQLAlchemyError as error:
+        raise final(database.classify(error)) from None
+    except RunAgain as error:
+        raise error.otherwise from None

@@ -15,6 +15,8 @@ from keystead.store.engine import SqlStore
 from keystead.store.schema import check_schema
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from keystead.store.database import Database
 
 MALFORMED = "the database URL is malformed (in a user and a password, / ? : @ % are written %2F %3F %3A %40 %25)"
@@ -35,6 +37,11 @@ def open_store(url: str | Path) -> SqlStore:
     SQLite's file. Raises StoreError, whose text never holds the URL. Raises SchemaError if `keystead db upgrade` must
     run first.
     """
+    return SqlStore(open_existing(url, check_schema))
+
+
+def open_existing(url: str | Path, check: Callable[[Database], None]) -> Database:
+    """Open a database that is there and passes a check. Raises StoreError, as the check does."""
     parsed = parse(url)
     if parsed.get_backend_name() == "sqlite" and not Path(parsed.database or "").is_file():
         raise StoreError(
@@ -42,11 +49,11 @@ def open_store(url: str | Path) -> SqlStore:
         )
     database = open_database(parsed)
     try:
-        check_schema(database)
+        check(database)
     except StoreError:
         database.dispose()
         raise
-    return SqlStore(database)
+    return database
 
 
 def open_database(url: str | Path | URL) -> Database:
@@ -77,6 +84,16 @@ def parse(url: str | Path | URL) -> URL:
     if isinstance(url, str) and parsed.get_backend_name() != "sqlite" and url.count("@") > 1:
         raise StoreError(MALFORMED)
     return parsed
+
+
+def shown(url: str | Path) -> str:
+    """Return the URL of a database as a setting has it, without its password. Raises StoreError."""
+    parsed = parse(url)
+    if parsed.get_backend_name() == "sqlite":
+        return f"sqlite:///{Path(parsed.database or '').resolve()}"
+    options = {name: value for name, value in parsed.query.items() if "password" not in name}
+    without = URL.create("postgresql", parsed.username, None, parsed.host, parsed.port, parsed.database, options)
+    return without.render_as_string()
 
 
 def _with_hosts(url: str) -> str:

@@ -9,6 +9,7 @@ Settings go with each BEGIN, because a pooler such as PgBouncer takes none when 
 
 from __future__ import annotations
 
+import math
 import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -49,10 +50,15 @@ _LOST = {
 }
 """The server of the connection goes away, or is not the primary: another connection may lead to the primary."""
 
+_APPLICATION = "keystead"
+_OTHER_SESSIONS = text(
+    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    " AND application_name = :name"
+)
 _CONNECT = {
     "autocommit": True,  # BEGIN is sent by this module
     "connect_timeout": 2,
-    "application_name": "keystead",
+    "application_name": _APPLICATION,
     "keepalives_idle": TIMEOUT_S,
     "keepalives_interval": 2,
     "keepalives_count": 3,
@@ -112,6 +118,23 @@ def classify(error: SQLAlchemyError) -> Failure:
     if state in _TOO_LATE:
         return unavailable(text, BUSY)
     return StorageError(text, _STORAGE[state]) if state in _STORAGE else StoreError(text)
+
+
+def is_used_elsewhere(database: Database) -> bool:
+    """Return True if another session of Keystead is connected to the database. A service always has some.
+
+    No connection of ``database`` may be open.
+    """
+    with database.reader.connect() as connection:
+        return bool(connection.execute(_OTHER_SESSIONS, {"name": _APPLICATION}).scalar())
+
+
+def end_limits(connection: Connection) -> None:
+    """Let the rest of a transaction take as long as it needs."""
+    for limit in ("statement_timeout", "idle_in_transaction_session_timeout"):
+        connection.execute(text(f"SET LOCAL {limit} = 0"))
+    raw: Any = connection.connection.driver_connection
+    raw.patience_s = math.inf
 
 
 class _Pools:

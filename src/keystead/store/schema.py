@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sqlalchemy import inspect, text
-from sqlalchemy.exc import SQLAlchemyError
 
 from keystead.service.ports.store import SchemaError
 from keystead.store import tables
 from keystead.store.compatibility import writes_min
-from keystead.store.failures import final
+from keystead.store.copy_mark import check_not_marked
+from keystead.store.database import once
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -25,16 +25,20 @@ NEWER = (
 
 
 def check_schema(database: Database) -> None:
+    """Raise SchemaError as :func:`check_revision` does. Raise StoreError if the data is elsewhere, or not all there."""
+    check_revision(database)
+    with once(database), database.reader.connect() as connection:
+        check_not_marked(connection)
+
+
+def check_revision(database: Database) -> None:
     """Raise SchemaError unless this release may use the database. Raise StoreError if it cannot be read.
 
     It may use its own schema, and a newer one that still accepts its writes.
     """
-    try:
-        with database.reader.connect() as connection:
-            found = revision(connection)
-            is_too_old = found is not None and found > tables.HEAD < writes_min(connection)
-    except SQLAlchemyError as error:
-        raise final(database.classify(error)) from None
+    with once(database), database.reader.connect() as connection:
+        found = revision(connection)
+        is_too_old = found is not None and found > tables.HEAD < writes_min(connection)
     if found is None:
         raise SchemaError("the database holds no Keystead schema: run `keystead init`, or `keystead db upgrade`")
     if found < tables.HEAD:

@@ -11,6 +11,7 @@ written to a deleted or replaced file.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import sqlite3
@@ -110,6 +111,23 @@ def classify(error: SQLAlchemyError) -> Failure:
         reason = _STORAGE.get(_primary_code(cause))
         return StorageError(text, reason) if reason else StoreError(text)
     return StoreError(f"the database failed: {type(cause or error).__name__}")
+
+
+def is_used_elsewhere(database: Database) -> bool:
+    """Return True if SQLite does not let one connection be the only one that has the file open.
+
+    No connection of ``database`` may be open. Raises StoreError.
+    """
+    path = f"{database.writer.url.database}?mode=rw"
+    with contextlib.closing(sqlite3.connect(path, timeout=0, uri=True, isolation_level=None)) as connection:
+        try:
+            connection.execute("PRAGMA locking_mode = EXCLUSIVE").close()
+            connection.execute("BEGIN EXCLUSIVE").close()
+        except sqlite3.Error as error:
+            if _is_busy(error):
+                return True
+            raise StoreError(f"the database failed: {error.sqlite_errorname}") from None
+    return False
 
 
 def _is_busy(cause: BaseException | None) -> bool:

@@ -33,10 +33,10 @@ if TYPE_CHECKING:
     from sqlalchemy.sql.compiler import DDLCompiler
     from sqlalchemy.sql.schema import SchemaItem
 
-HEAD = "0023"
+HEAD = "0024"
 """The newest revision in migrations/versions. It is kept here so that a normal start does not import Alembic."""
 
-WRITES_MIN = "0021"
+WRITES_MIN = "0024"
 """The oldest schema whose releases may write to a database with this release's. `db upgrade` stores it."""
 
 CLUSTER = ""
@@ -663,4 +663,18 @@ change_marks = Table(
     _text("part", primary_key=True),
     _integer("slot", primary_key=True),
     Column("mark", BigInteger, nullable=False),
+)
+
+# No row, or one that refuses service (copy_mark.py). `state` is `unfinished`: this is an unfinished copy of `other`. Or
+# it is `moved`: the data went to `other`. Both sides of a copy have its `uuid`. `storage` is the place of `other`.
+database_copy = Table(
+    "database_copy",
+    metadata,
+    _integer("id", primary_key=True),
+    _text("uuid"),
+    _text("state"),
+    _text("other"),
+    _text("storage"),
+    Column("time", UtcTimestamp, nullable=False),
+    CheckConstraint("id = 1", name="one"),
 )

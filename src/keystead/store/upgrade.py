@@ -21,6 +21,7 @@ from keystead.core.availability import SILENT_AFTER
 from keystead.service.ports.store import SchemaError, StoreError
 from keystead.store import tables
 from keystead.store.compatibility import refuse_old_releases, writes_min
+from keystead.store.copy_mark import MARKED_SINCE, check_not_marked
 from keystead.store.engine import UNTIL
 from keystead.store.failures import final
 from keystead.store.opening import open_database, parse
@@ -118,6 +119,8 @@ def _upgrade(database: Database, stopped: Collection[str] | None) -> str | None:
 
 def _plan(connection: Connection, stopped: Collection[str] | None) -> Plan:
     found = revision(connection)
+    if found is not None and found >= MARKED_SINCE:
+        check_not_marked(connection)
     if found is not None and found >= tables.HEAD:
         if found > tables.HEAD < writes_min(connection):
             raise SchemaError(NEWER.format(found=found, own=tables.HEAD))
