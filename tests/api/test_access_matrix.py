@@ -253,7 +253,7 @@ class Matrix:
         """Return a path to what an owner has."""
         of_path = {
             "/api/cluster/jobs": owned.job,
-            "/api/cluster/nodes": self.node.uuid,
+            "/api/cluster/nodes": owned.job if owned is self.nobodys else self.node.uuid,
             "/api/security/certificates": owned.certificate,
             "/api/security/key-managers": owned.key_manager,
             "/api/security/key-stores": owned.key_manager,

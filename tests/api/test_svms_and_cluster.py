@@ -81,6 +81,22 @@ async def test_the_cluster_is_one_plain_object(api: Api) -> None:
     assert set((await api.admin.get("/api/cluster?fields=ntp_servers,dns_domains,timezone.name")).body) == {"_links"}
 
 
+async def test_a_node_that_is_gone_is_removed(api: Api) -> None:
+    """Not one that is heard, nor the one that answers, whatever ``force`` says."""
+    (own,) = await api.store.read(lambda tx: tx.nodes())
+    other = replace(own, uuid=ABSENT, name="keystead-02")
+    await api.store.write(
+        lambda tx: (tx.put_node(other), [tx.hear_node(each.uuid, datetime.now(UTC)) for each in (own, other)])
+    )
+    for uuid in (own.uuid, ABSENT):
+        refused = await api.admin.delete(f"/api/cluster/nodes/{uuid}?force=true")
+        assert_error(refused, errors.NODE_IS_UP, "uuid")
+    await api.store.write(lambda tx: tx.leave_node(ABSENT))
+    assert (await api.admin.delete(f"/api/cluster/nodes/{ABSENT}")).status == 200
+    assert_error(await api.admin.delete(f"/api/cluster/nodes/{ABSENT}"), errors.ENTRY_NOT_FOUND, "uuid")
+    assert [record["name"] for record in (await api.admin.get("/api/cluster/nodes")).body["records"]] == [own.name]
+
+
 async def test_a_node_that_is_not_heard_of_is_down(api: Api) -> None:
     """Its state says so in the list, in a filter and on its own; that of the node that answers is up."""
     (own,) = await api.store.read(lambda tx: tx.nodes())

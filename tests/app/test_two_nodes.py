@@ -73,6 +73,39 @@ def test_a_node_that_stops_gives_its_work_to_the_other(two: tuple[Installation, 
             assert nodes_by_state(call) == {"keystead-01": "down", "keystead-02": "up"}
 
 
+def test_a_stopped_node_is_removed(two: tuple[Installation, Installation]) -> None:
+    """Its process does not start again, nor does init take its directory; the other node is the cluster."""
+    with two[0].serving() as one, one.client() as call:
+        with two[1].serving() as other:
+            uuid = next(each["uuid"] for each in call.get("/cluster/nodes")["records"] if each["name"] == "keystead-02")
+            until(lambda: nodes_by_state(call) == {"keystead-01": "up", "keystead-02": "up"}, END_S)
+            refused = call("DELETE", f"/cluster/nodes/{uuid}")
+            assert (refused.status, "Stop it first" in refused.body["error"]["message"]) == (409, True)
+            other.signal(signal.SIGTERM)
+            assert other.wait(END_S) == 0
+        assert call("DELETE", f"/cluster/nodes/{uuid}").status == 200
+        assert nodes_by_state(call) == {"keystead-01": "up"}
+        for command in ("serve", "init"):
+            ended = two[1].run(command)
+            assert ended.returncode == 1
+            assert "this node was removed from the cluster" in ended.stderr
+
+
+@pytest.mark.long
+def test_a_frozen_node_that_was_removed_stops_when_it_is_thawed(two: tuple[Installation, Installation]) -> None:
+    """It writes nothing more, and ends by itself."""
+    with two[0].serving() as one, two[1].serving() as other, one.client() as call:
+        until(lambda: nodes_by_state(call) == {"keystead-01": "up", "keystead-02": "up"}, END_S)
+        other.signal(signal.SIGSTOP)
+        until(lambda: nodes_by_state(call)["keystead-02"] == "down", 60)
+        uuid = call.get("/cluster/nodes?state=down")["records"][0]["uuid"]
+        assert call("DELETE", f"/cluster/nodes/{uuid}").status == 200
+        other.signal(signal.SIGCONT)
+        assert other.wait(END_S) == 1
+        assert "this node was removed from the cluster" in other.stderr.read_text()
+        assert nodes_by_state(call) == {"keystead-01": "up"}
+
+
 @pytest.mark.long
 def test_a_node_that_is_killed_is_replaced(
     two: tuple[Installation, Installation], pki: Pki, sound_ports: list[int]

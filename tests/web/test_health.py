@@ -75,6 +75,10 @@ async def test_a_keeper_and_a_silent_node(site: Site, browser: Browser) -> None:
     assert "keeps the keys: it writes missing copies" in page
     assert "<b>bold" not in page
     assert "The node has given no sign of life." in page
+    assert "/nodes/gone/remove" not in page
+    admin = site.browser()
+    assert "/nodes/gone/remove" in (await admin.log_in("admin", url="/health")).content.decode()
+    assert "node-gone" not in (await admin.submit("/nodes/gone/remove")).content.decode()
 
 
 @pytest.mark.parametrize("account", ["vs1-admin", "vs1-auditor", "reader"])

@@ -26,6 +26,7 @@ from keystead.sealing import Argon2Hasher, Keyring, create_root_key, read_root_k
 from keystead.sealing.signing import one_line
 from keystead.sealing.sources import unfinished
 from keystead.service.audit import log as audit
+from keystead.service.cluster.membership import REMOVED
 from keystead.service.ports.sealing import SealError
 from keystead.service.ports.store import StoreError
 from keystead.settings import SettingsError
@@ -257,6 +258,8 @@ def _cluster_and_node(tx: Transaction, data: Path, keyring: Keyring) -> None:
     uuid = file.read_text().strip()
     known = {node.uuid: node for node in tx.nodes()}
     name = known[uuid].name if uuid in known else f"{cluster.name}-{len(known) + 1:02}"
+    if uuid not in known and tx.audit_head(uuid) is not None:
+        raise CannotStart(REMOVED)
     tx.put_node(Node(uuid, name, ONTAP_LEVEL))
     if uuid not in known:  # because a known node without records has lost them, and verify must say so
         audit.begin(tx, keyring, SystemClock(), uuid)

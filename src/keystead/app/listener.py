@@ -179,6 +179,10 @@ class Server(uvicorn.Server):
                 log.warning("the ready line cannot be written", reason=error.strerror)
         self._supervisor.ready()
 
+    def stop_soon(self) -> None:
+        """Stop as after SIGTERM. Any thread may call this."""
+        self.should_exit = True
+
     async def _accept(self, listening: socket.socket) -> None:
         """Accept connections for ever. Connections beyond a limit are closed before they cost a handshake."""
         loop = asyncio.get_running_loop()

@@ -52,6 +52,7 @@ from keystead.service.cluster.jobs import Jobs
 from keystead.service.cluster.leases import Leases
 from keystead.service.cluster.listener_certificate import ListenerCertificate
 from keystead.service.cluster.membership import Membership
+from keystead.service.cluster.node_removal import NodeRemoval
 from keystead.service.cluster.svms import Svms
 from keystead.service.configuration.certificate_uses import CertificateUses
 from keystead.service.configuration.certificates import Certificates
@@ -129,6 +130,8 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         except (SealError, StoreError) as error:
             raise CannotStart(str(error)) from None
         audit = AuditLog(store, keyring, clock, node)
+        membership = Membership(store, clock, node)
+        store.admit = membership.check
         queue = ProbeQueue(
             per_account=settings.probes_per_account,
             per_svm=settings.probes_per_svm,
@@ -194,6 +197,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             listener_tls=offered(),
             logins=logins,
             login_messages=LoginMessagesOfOwners(store, audit),
+            node_removal=NodeRemoval(store, audit, keyring, clock, node),
             roles=Roles(store, audit, tuple(PATHS)),
             server_confirmation=keys.confirmation,
             sessions=Sessions(store, logins, certificate_logins, audit, clock),
@@ -203,13 +207,13 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             waiting_work=WaitingWork(store, clock),
         )
         try:
+            await membership.require()
             await _begin(incarnations, store, settings, node)
         except StoreError as error:
             raise CannotStart(str(error)) from None
         await services.jobs.start()
         keys.start()
         delivery = _delivery(store, rules, keyring, clock, metrics, node, settings)
-        membership = Membership(store, clock, node)
         retainer = Retainer(store, Leases(store, clock, node, rests=True), keyring.mac, clock, retention)
         monitor = _monitor(watching, KeyVisibility(store, keyring, clock), keys, membership, metrics, settings)
         metrics.add_source(lambda: in_work(queue, services.jobs))
@@ -337,7 +341,10 @@ async def _serve(settings: Settings, address: tuple[str, int], proxies: TrustedP
         open_.services.health.listener = lambda: ListenerFacts(
             settings.listen, own.used(contexts.certificate), connections.in_all, connections.most
         )
+        open_.membership.on_lost = server.stop_soon
         open_.keys.keeper.start()
         open_.delivery.start()
         open_.retainer.start()
         await server.serve([socket])
+        if open_.membership.lost:
+            raise CannotStart(open_.membership.lost)

@@ -1,4 +1,4 @@
-"""``keystead cluster show`` and ``keystead node show``. Source: the ONTAP CLI's verbs."""
+"""``keystead cluster show``, ``keystead node show`` and ``keystead node remove``. Source: the ONTAP CLI's verbs."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from typing import Any
 
 import click
 
+from keystead.cli.client import exactly
 from keystead.cli.commands import Group
 from keystead.cli.output import print_records
-from keystead.cli.rest import api, api_command
+from keystead.cli.rest import api, api_command, confirm, yes
 
 
 @click.group(cls=Group)
@@ -43,6 +44,26 @@ def show_nodes(**flags: Any) -> None:
     with api(flags) as service:
         records = service.records("/cluster/nodes", fields="*", order_by="name")
     _print(records, ["name", "state", "version", "uuid"], flags["output"])
+
+
+@node.command()
+@api_command
+@click.argument("name")
+@yes
+def remove(name: str, yes: bool, **flags: Any) -> None:  # noqa: FBT001
+    """Remove a node that is gone for good, and is down.
+
+    Its process can never serve again. Its audit records and events stay.
+
+    Example: keystead node remove keystead-02
+    """
+    confirm(f"Remove node {name}", yes=yes)
+    with api(flags) as service:
+        records = service.records("/cluster/nodes", name=exactly(name))
+        if not records:
+            raise click.ClickException(f"there is no node {name}")
+        service.call("DELETE", f"/cluster/nodes/{records[0]['uuid']}")
+    click.echo(f"removed node {name}", err=True)
 
 
 def _print(records: list[dict[str, Any]], columns: list[str], form: str) -> None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from keystead.service.cluster.incarnations import Incarnations
     from keystead.service.cluster.info import ClusterInfo
     from keystead.service.cluster.jobs import Jobs
+    from keystead.service.cluster.node_removal import NodeRemoval
     from keystead.service.cluster.svms import Svms
     from keystead.service.configuration.certificate_uses import CertificateUses
     from keystead.service.configuration.certificates import Certificates
@@ -87,6 +88,7 @@ class Services:
     logins: Logins
     listener_tls: ListenerTls
     login_messages: LoginMessagesOfOwners
+    node_removal: NodeRemoval
     roles: Roles
     server_confirmation: ServerConfirmation
     sessions: Sessions

@@ -45,8 +45,14 @@ _HEAR_NODE = (
 )
 _TOUCH_NODE = update(tables.nodes).where(tables.nodes.c.uuid == bindparam("u")).values(name=tables.nodes.c.name)
 _START_NODE = (
-    update(tables.nodes).where(tables.nodes.c.uuid == bindparam("u")).values(starting=1, has_left=0, schema=tables.HEAD)
+    update(tables.nodes)
+    .where(tables.nodes.c.uuid == bindparam("u"))
+    .values(starting=1, has_left=0, schema=tables.HEAD, process=bindparam("p"))
 )
+_PROCESS = select(tables.nodes.c.process).where(tables.nodes.c.uuid == bindparam("u"))
+_LOCKED_PROCESS = _PROCESS.with_for_update(key_share=True, read=True)
+_DELETE_NODE = delete(tables.nodes).where(tables.nodes.c.uuid == bindparam("u"))
+_DELETE_OBSERVATIONS = delete(tables.observations).where(tables.observations.c.node == bindparam("u"))
 _LEAVE_NODE = update(tables.nodes).where(tables.nodes.c.uuid == bindparam("u")).values(has_left=1)
 _ACCOUNT = ACCOUNT.where(name="n")
 _ACCOUNT_ALIKE = ACCOUNT.everything.where(func.lower(tables.accounts.c.name) == bindparam("n"))
@@ -123,8 +129,16 @@ class AdministrationRows(Statements):
     def doubt_clock(self, node: str, *, doubted: bool) -> None:
         self.change(_DOUBT_CLOCK, {"u": node, "doubted": int(doubted)})
 
-    def start_node(self, uuid: str) -> None:
-        self.change(_START_NODE, {"u": uuid})
+    def start_node(self, uuid: str, process: str) -> bool:
+        return bool(self.change(_START_NODE, {"u": uuid, "p": process}))
+
+    def process_of(self, uuid: str) -> str | None:
+        statement = _LOCKED_PROCESS if self.row_locks else _PROCESS
+        return self.one(statement, {"u": uuid}, lambda row: str(row.process or ""))
+
+    def delete_node(self, uuid: str) -> None:
+        self.change(_DELETE_NODE, {"u": uuid})
+        self.change(_DELETE_OBSERVATIONS, {"u": uuid})
 
     def leave_node(self, uuid: str) -> None:
         self.change(_LEAVE_NODE, {"u": uuid})

@@ -54,9 +54,11 @@ class SqlStore:
 
     ``database.writer`` takes SQLAlchemy's event listeners. ``deadline_s``, if given, replaces the database's. For
     ``closing_s`` see :data:`CLOSING_S`. ``on_events`` is called in a worker thread with the events of each commit.
+    ``admit`` is called first in each transaction that writes, and raises StoreError to refuse it.
     """
 
     on_events: Callable[[Sequence[Event]], None] = staticmethod(lambda _: None)
+    admit: Callable[[Transaction], None] = staticmethod(lambda _: None)
 
     def __init__(self, database: Database, *, deadline_s: float | None = None, closing_s: float = CLOSING_S) -> None:
         self.database = database
@@ -205,6 +207,7 @@ class SqlStore:
             connection.info[UNTIL] = until
             try:
                 transaction = self._transaction(connection, row_locks=self.database.row_locks)
+                self.admit(transaction)
                 result = work(transaction)
                 if cancelled.is_set():
                     raise _Cancelled

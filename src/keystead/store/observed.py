@@ -15,7 +15,7 @@ from sqlalchemy import bindparam, delete, func, insert, select, update
 from keystead.core.model import Observation, PeerCertificate, State
 from keystead.store import tables
 from keystead.store.kinds import EVENT, KEY_MANAGER, KEY_SERVER
-from keystead.store.statements import Parameters, Statements, locking
+from keystead.store.statements import Parameters, Statements
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -78,7 +78,8 @@ _ADD = insert(tables.observations)
 _FORGET = delete(tables.observations).where(
     _observations.key_server == bindparam("server"), _observations.host.not_in(bindparam("hosts", expanding=True))
 )
-_LOCK_NODE = locking(tables.nodes)
+_LOCK_NODE = select(tables.nodes.c.uuid).where(tables.nodes.c.uuid == bindparam("u")).with_for_update(key_share=True)
+"""A lock that lets others read the node's process, as every transaction does that writes."""
 _LAST = select(func.max(_events.index).label("last")).where(_events.node == bindparam("n"))
 _DROP = delete(tables.events).where(_events.node == bindparam("n"), _events.index <= bindparam("last"))
 _EVENT = EVENT.within(node="n", index="i")

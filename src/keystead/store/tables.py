@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from sqlalchemy.sql.compiler import DDLCompiler
     from sqlalchemy.sql.schema import SchemaItem
 
-HEAD = "0024"
+HEAD = "0025"
 """The newest revision in migrations/versions. It is kept here so that a normal start does not import Alembic."""
 
 WRITES_MIN = "0024"
@@ -129,6 +129,7 @@ nodes = Table(
     Column("schema", Bytewise, nullable=True),
     Column("reported", UtcTimestamp, nullable=True),
     _integer("has_left", server_default="0"),
+    Column("process", Bytewise, nullable=True),
 )
 
 # One row. A release whose own schema is older may not write: see compatibility.py.

@@ -49,6 +49,11 @@ class NodeRow:
     tone: Tone
     word: str
 
+    @property
+    def is_removable(self) -> bool:
+        """True if the node may be removed: it is down."""
+        return not self.of.up and not self.is_own
+
 
 def node_rows(view: HealthView) -> list[NodeRow]:
     """Return the nodes, the worst first."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -13,11 +14,18 @@ from keystead.core.availability import SILENT_AFTER, silent_nodes
 from keystead.core.errors import OntapError
 from keystead.core.model import Cluster, JobState, Node, Release, Role
 from keystead.core.resumable import Resumable
-from keystead.service.cluster.membership import BEAT_S, STEADY_S, Membership
+from keystead.monitor.metrics import Metrics
+from keystead.service.audit.log import INITIALISED, AuditLog, begin
+from keystead.service.audit.verifying import verify
+from keystead.service.cluster.health import Health
+from keystead.service.cluster.membership import BEAT_S, REMOVED, REPLACED, STEADY_S, Membership
+from keystead.service.cluster.node_removal import NodeRemoval
 from keystead.service.context import Call, Caller
+from keystead.service.ports.store import NotAMember
 from keystead.store import open_store
 from tests.peers.databases import set_clock
-from tests.service.worlds.basics import HandClock
+from tests.service.cluster.test_health import FACTS
+from tests.service.worlds.basics import KEYRING, HandClock
 from tests.service.worlds.jobs import jobs_of
 from tests.store.test_jobs import job
 
@@ -64,6 +72,7 @@ async def cluster(store: SqlStore) -> Cluster3:
         tx.put_cluster(Cluster("cluster-1", "c1"))
         for node in made.nodes:
             tx.put_node(Node(node, node, Release(9, 18, 1)))
+            begin(tx, KEYRING, made.clock, node)
 
     await store.write(fill)
     for each in made.nodes.values():
@@ -141,6 +150,87 @@ async def test_a_node_that_stops_is_silent_at_once(cluster: Cluster3) -> None:
     assert await cluster.silent() == {"node-2"}
     await cluster.nodes["node-2"].start()
     assert await cluster.silent() == set()
+
+
+async def test_a_removed_node_may_not_write(cluster: Cluster3) -> None:
+    """Refused while it is heard. Its jobs end, its observations go, its chain is closed; then its process stops."""
+    audit = AuditLog(cluster.store, KEYRING, cluster.clock, "node-1")
+    removal = NodeRemoval(cluster.store, audit, KEYRING, cluster.clock, "node-1")
+    await fill_jobs(cluster.store)
+    for uuid, error in (("node-1", errors.NODE_IS_UP), ("node-2", errors.NODE_IS_UP), ("x", errors.ENTRY_NOT_FOUND)):
+        with pytest.raises(OntapError) as refused:
+            await removal.remove(CALL, uuid)
+        assert refused.value.kind is error
+    cluster.clock.advance(SILENT_AFTER.total_seconds() + 1)
+    await cluster.nodes["node-1"].beat()
+    await removal.remove(CALL, "node-2")
+    assert (await cluster.states())["job-2"] == "failure"
+    assert {node.uuid for node in await cluster.store.read(lambda tx: tx.nodes())} == {"node-1", "node-3"}
+    chain = await cluster.store.read(lambda tx: tx.audit_records("node-2", 0, 9))
+    assert [record.message for record in chain] == [INITIALISED, "closed: node node-2 was removed"]
+    assert all(report.intact for report in await verify(cluster.store, KEYRING.mac, "node-1"))
+    await assert_ends(cluster, "node-2", REMOVED)
+    with pytest.raises(NotAMember):
+        await cluster.nodes["node-2"].start()
+
+
+async def test_of_two_processes_of_a_node_the_later_one_writes(cluster: Cluster3) -> None:
+    """The earlier one was frozen, or is another copy of the data directory."""
+    later = Membership(cluster.store, cluster.clock, "node-2")
+    await later.start()
+    await assert_ends(cluster, "node-2", REPLACED)
+    await cluster.store.write(later.check)
+
+
+async def assert_ends(cluster: Cluster3, node: str, why: str) -> None:
+    """A process writes nothing any more, not even a sign of life. It is told once to stop, and is not ready."""
+    process, told = cluster.nodes[node], [0]
+    process.on_lost = lambda: told.append(1)
+    before = await cluster.store.read(lambda tx: tx.nodes())
+    cluster.store.admit = process.check
+    health = Health(cluster.store, Metrics(), lambda: FACTS._replace(uuid=node), cluster.clock)
+    try:
+        for _ in range(2):
+            with pytest.raises(NotAMember, match=why):
+                await process.beat()
+        assert await health.not_ready() == why
+        await process.close()
+    finally:
+        del cluster.store.admit
+    assert (process.lost, told) == (why, [0, 1])
+    assert await cluster.store.read(lambda tx: tx.nodes()) == before
+
+
+async def test_a_removal_waits_for_a_transaction_of_the_node(cluster: Cluster3, database_url: str) -> None:
+    """What the node's process has begun is complete before its chain is closed."""
+    if database_url.startswith("sqlite"):
+        pytest.skip("SQLite has one writer")
+    store = open_store(database_url)
+    store.admit = cluster.nodes["node-2"].check
+    removal = NodeRemoval(
+        cluster.store, AuditLog(cluster.store, KEYRING, cluster.clock, "node-1"), KEYRING, cluster.clock, "node-1"
+    )
+    audit = AuditLog(store, KEYRING, cluster.clock, "node-2")
+    loop, began = asyncio.get_running_loop(), asyncio.Event()
+    go = threading.Event()
+
+    def slow(tx: Transaction) -> None:
+        loop.call_soon_threadsafe(began.set)
+        go.wait(10)
+        audit.succeed(tx, CALL, "the last one")
+
+    try:
+        await cluster.nodes["node-2"].close()
+        writing = asyncio.create_task(store.write(slow))
+        await began.wait()
+        removing = asyncio.create_task(removal.remove(CALL, "node-2"))
+        assert not (await asyncio.wait([removing], timeout=0.3))[0]
+        go.set()
+        await asyncio.gather(writing, removing)
+    finally:
+        await store.close()
+    chain = await cluster.store.read(lambda tx: tx.audit_records("node-2", 0, 9))
+    assert [record.message for record in chain] == [INITIALISED, "the last one", "closed: node node-2 was removed"]
 
 
 async def test_a_stop_without_a_database(cluster: Cluster3) -> None:

@@ -10,9 +10,9 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from keystead.api.hal import segment
-from keystead.api.operations import listing, setting, showing
+from keystead.api.operations import deleting, listing, setting, showing
 from keystead.api.resource import OURS, Field, Group, Resource
-from keystead.api.values import TEXT, UUID, integer, name, one_of, text
+from keystead.api.values import BOOLEAN, TEXT, UUID, Parameter, integer, name, one_of, text
 from keystead.core import errors
 from keystead.core.attention.items import Severity
 from keystead.core.model import ONTAP_LEVEL
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from keystead.api.declared import Paths
+    from keystead.api.query import WriteQuery
     from keystead.api.request import Request
     from keystead.core.model import Node, Release
     from keystead.core.query.query import Wanted
@@ -123,6 +124,12 @@ async def _change(request: Request, values: dict[str, Any]) -> None:
     await request.services.cluster.change(request.call, ClusterChange(**values))
 
 
+async def _remove(request: Request, uuid: str, _: WriteQuery) -> None:
+    await request.services.node_removal.remove(request.call, uuid)
+
+
+_FORCE = Parameter(BOOLEAN, "Accepted, and changes nothing: a node that is heard is never removed.")
+
 PATHS: Paths = {
     CLUSTER_PATH: {
         "GET": showing(CLUSTER, _show),
@@ -130,6 +137,7 @@ PATHS: Paths = {
     },
     NODES_PATH: {"GET": listing(NODES, lambda request, page: request.services.cluster.nodes(request.call, page))},
     f"{NODES_PATH}/{{uuid}}": {
-        "GET": showing(NODES, lambda request, _: request.services.cluster.node(request.call, request.path_uuid()))
+        "GET": showing(NODES, lambda request, _: request.services.cluster.node(request.call, request.path_uuid())),
+        "DELETE": deleting(NODES, _remove, {"force": _FORCE}, codes=(errors.NODE_IS_UP,)),
     },
 }

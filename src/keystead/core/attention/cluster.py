@@ -70,11 +70,11 @@ def certificate_items(used: Iterable[UsedCertificate], now: datetime) -> Iterato
 
 _SILENT: Final = (
     "The node has given no sign of life. What it observed does not count.",
-    "Start it again on its host, or look at its log there.",
+    "Start it again on its host, or look at its log there. If it is gone for good: `keystead node remove`.",
 )
 _LEFT: Final = (
     "The node was stopped. What it observed does not count.",
-    "Start it again on its host.",
+    "Start it again on its host. If it is gone for good: `keystead node remove`.",
 )
 _STARTING: Final = (
     "It is starting, and has not looked at every key server yet. What it observed before does not count.",

@@ -16,6 +16,12 @@ JOB_CANCELLED = row(
     "The job was cancelled. What it had done by then stays done.",
     "A PATCH of the job with `action=cancel`.",
 )
+NODE_IS_UP = row(
+    262145,
+    409,
+    'Cannot remove node "{node}": it was heard less than 45 seconds ago. Stop it first.',
+    "A node that is to be removed still runs, or ran a moment ago.",
+)
 JOB_ENDED = row(458762, 400, "Job is already in a terminal state.", "The job has succeeded or failed.")
 JOB_IS_RUNNING = row(458771, 400, "The specified job is running.", "Only a paused job can be resumed.")
 JOB_NOT_RUNNING = row(

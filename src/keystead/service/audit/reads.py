@@ -24,7 +24,7 @@ from keystead.service.audit.first_reads import first_reads
 from keystead.service.failures import retrieve_failure
 from keystead.service.ports.cluster import AccountRows, AuditRows, ClusterRows, EventRows
 from keystead.service.ports.keys import KeyRows
-from keystead.service.ports.store import StoreError
+from keystead.service.ports.store import NotAMember, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
@@ -191,6 +191,8 @@ class ReadAudit:
             try:
                 async with asyncio.timeout(self._limits.patience_s):
                     return await self._store.write(lambda tx: self._compare_and_append(tx, group))
+            except NotAMember:
+                raise
             except (StoreError, TimeoutError) as error:
                 self._database_failed(error)
                 self._offline.require()

@@ -14,7 +14,7 @@ from keystead.service.failures import retrieve_failure
 from keystead.service.loading import incarnation_of
 from keystead.service.ports.cluster import AccountRows, IncarnationRows, LeaseRows, NodeRows
 from keystead.service.ports.configuration import KeyManagerRows
-from keystead.service.ports.store import SchemaError, StorageError, StoreError
+from keystead.service.ports.store import NotAMember, SchemaError, StorageError, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -115,6 +115,8 @@ class Health:
         try:
             async with asyncio.timeout(COMMIT_S):
                 await self._prove_commit()
+        except NotAMember as failure:
+            return str(failure)
         except StorageError as failure:
             return f"{NOT_COMMITTED}: {failure.reason}"
         except (StoreError, TimeoutError):

@@ -1,5 +1,8 @@
 """The part of this process in the cluster: it says that it runs, and that it stops.
 
+Each process has a token. Only the process whose token the node has may write: not one of a node that was removed, nor
+one that was frozen while another process took its place. Each transaction that writes checks that.
+
 A node is silent if it was not heard for :data:`keystead.core.availability.SILENT_AFTER`. Then any other node ends the
 jobs that its process ran, because nobody else would. Resumable jobs and other work under a lease pass on by themselves.
 """
@@ -7,15 +10,18 @@ jobs that its process ran, because nobody else would. Resumable jobs and other w
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Protocol
+from uuid import uuid4
 
 import structlog
 
 from keystead.core.availability import silent_nodes
 from keystead.service.cluster.jobs import end_lost_jobs
 from keystead.service.ports.cluster import JobRows, NodeRows
-from keystead.service.ports.store import StoreError
+from keystead.service.ports.store import NotAMember, StoreError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from keystead.service.ports.process import Clock
     from keystead.service.ports.store import Store
 
@@ -35,24 +41,49 @@ database may hang for 15 seconds.
 """
 
 
+REMOVED: Final = "this node was removed from the cluster: it needs a new data directory to join again"
+REPLACED: Final = "another process serves as this node"
+
+
 class Rows(NodeRows, JobRows, Protocol):
     """The rows that this module reads and writes."""
 
 
 class Membership:
-    """The membership of this process, of ``node``."""
+    """The membership of this process, of ``node``. ``on_lost`` is called, in any thread, when the process lost it."""
+
+    on_lost: Callable[[], None] = staticmethod(lambda: None)
 
     def __init__(self, store: Store[Rows], clock: Clock, node: str) -> None:
+        self.lost = ""
+        """Why this process is no member any more, empty while it is one."""
         self._store = store
+        self._token = uuid4().hex
         self._clock = clock
         self._node = node
         self._is_member = False
         self._beaten = self._steady_from = -float("inf")
 
+    async def require(self) -> None:
+        """Raise NotAMember if the node was removed. Raises StoreError."""
+        if await self._store.read(lambda tx: tx.process_of(self._node)) is None:
+            raise NotAMember(REMOVED)
+
     async def start(self) -> None:
-        """Store that the process starts. Raises StoreError."""
-        await self._store.write(lambda tx: tx.start_node(self._node))
+        """Store that the process starts. Raises StoreError, and NotAMember if the node was removed."""
+        if not await self._store.write(lambda tx: tx.start_node(self._node, self._token)):
+            raise NotAMember(REMOVED)
         self._is_member = True
+
+    def check(self, tx: NodeRows) -> None:
+        """Raise NotAMember unless this process may write. Before :meth:`start` it may."""
+        process = tx.process_of(self._node) if self._is_member else self._token
+        if process != self._token:
+            if not self.lost:
+                self.lost = REMOVED if process is None else REPLACED
+                log.error("this process stops", why=self.lost)
+                self.on_lost()
+            raise NotAMember(self.lost)
 
     async def beat(self) -> None:
         """Store that this node runs, and end the jobs of silent nodes. Raises StoreError."""

@@ -76,8 +76,22 @@ class NodeRows(ClockRows, Protocol):
         """Note whether a node's clock is believed."""
         ...
 
-    def start_node(self, uuid: str) -> None:
-        """Note that a node's process starts: what it observed before does not count until it is heard."""
+    def start_node(self, uuid: str, process: str) -> bool:
+        """Note that a node's process starts: what it observed before does not count until it is heard.
+
+        ``process`` is the token of this process. Return False if there is no such node.
+        """
+        ...
+
+    def process_of(self, uuid: str) -> str | None:
+        """Return the token of the process that serves as a node last, None if the node is gone.
+
+        In a write, the node is not removed before the end of the transaction.
+        """
+        ...
+
+    def delete_node(self, uuid: str) -> None:
+        """Delete a node and what it observed. Its events and its audit chain stay."""
         ...
 
     def leave_node(self, uuid: str) -> None:

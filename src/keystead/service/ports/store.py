@@ -56,6 +56,10 @@ class SchemaError(StoreError):
     """The database does not have this release's schema. The text says what to do."""
 
 
+class NotAMember(StoreError):  # noqa: N818 - named as what happened
+    """The node of this process was removed, or another process serves as it. This process may write nothing more."""
+
+
 class StorageError(StoreError):
     """The database cannot be used now: it is away, or its disk is full. ``reason`` says why. Nothing was stored.
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from keystead.core.console_paths import HEALTH
 from keystead.web.declaration import Page
 from keystead.web.health import checks, headline, node_rows
-from keystead.web.rendering import page
+from keystead.web.rendering import page, redirect
 from keystead.web.shell import ATTENTION, OF_HEALTH, shell
 
 if TYPE_CHECKING:
@@ -34,4 +34,19 @@ async def health(request: PageRequest) -> Response:
     return page("health.html", await shell(request, HEALTH, items) | context)
 
 
-PAGES: Final = (Page(HEALTH, health, needs=(("GET", "/api/cluster/nodes"), ("GET", ATTENTION))),)
+async def remove_node(request: PageRequest) -> Response:
+    """Remove a node that is down, and show the others."""
+    await request.services.node_removal.remove(request.call, request.value("uuid"))
+    return redirect(HEALTH)
+
+
+PAGES: Final = (
+    Page(HEALTH, health, needs=(("GET", "/api/cluster/nodes"), ("GET", ATTENTION))),
+    Page(
+        "/nodes/{uuid}/remove",
+        remove_node,
+        needs=(("DELETE", "/api/cluster/nodes/{uuid}"),),
+        method="POST",
+        asks_password=True,
+    ),
+)
