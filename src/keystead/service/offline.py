@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 LONGEST_PERIOD_S: Final = 60.0
 """Most seconds between two comparisons."""
 
+REMEMBERED_S: Final = 300.0
+"""Seconds for which a login is remembered."""
+
 NOT_ALLOWED: Final = f"{AWAY}, and offline_reads_s allows no read without it any longer"
 
 
@@ -48,11 +51,14 @@ class OfflineReads:
         """Return True if a read may be answered without the database now."""
         if self._limit_s == 0:
             return False
-        return self._alone or self.age_s() < self._limit_s
+        return self._alone or self._age_s() < self._limit_s
 
-    def age_s(self) -> float:
-        """Return the seconds since the last comparison."""
-        return self._clock.monotonic() - self._compared_at
+    def can_read(self) -> bool:
+        """Return True if callers can be answered without the database now: a read is allowed, and some are remembered.
+
+        Called when a load balancer asks.
+        """
+        return self.allowed() and self._age_s() < REMEMBERED_S
 
     def require(self) -> None:
         """Raise StorageError unless a read may be answered without the database now."""
@@ -83,6 +89,10 @@ class OfflineReads:
             await part()
         self._compared_at = began
         self._alone = nodes <= {self._node}
+
+    def _age_s(self) -> float:
+        """Return the seconds since the last comparison."""
+        return self._clock.monotonic() - self._compared_at
 
     def _commit(self, tx: NodeRows) -> set[str]:
         """Commit without a change. Return the nodes (uuids) that are registered."""

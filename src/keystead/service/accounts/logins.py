@@ -20,6 +20,7 @@ from cachetools import TTLCache
 from keystead.core.errors import AUTHENTICATION_FAILED, TOO_MANY_REQUESTS, OntapError
 from keystead.core.secret import Secret
 from keystead.service.context import Caller
+from keystead.service.offline import REMEMBERED_S
 from keystead.service.ports.store import AWAY, StorageError, StoreError
 
 if TYPE_CHECKING:
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from keystead.service.ports.sealing import PasswordHasher
     from keystead.service.ports.store import Store
 
-REMEMBERED_S = 300.0
 PATIENCE_S = 1.0
 """Seconds that a login with ``recall`` waits for the database."""
 

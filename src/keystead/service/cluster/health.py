@@ -7,7 +7,6 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from keystead.service.accounts.logins import REMEMBERED_S
 from keystead.service.cluster.info import with_up
 from keystead.service.cluster.leases import KEEPER
 from keystead.service.failures import retrieve_failure
@@ -94,7 +93,7 @@ class Health:
 
         While the database is away, keys in memory are read by callers that were remembered.
         """
-        if self._offline.allowed() and self._offline.age_s() < REMEMBERED_S:
+        if self._offline.can_read():
             return ""
         return await self.not_ready()
 
