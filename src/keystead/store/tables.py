@@ -342,6 +342,16 @@ observations = Table(
     Column("hidden_since", UtcTimestamp, nullable=True),
 )
 
+# What was announced of an address, and is not over: one that is available and shows its keys has no row.
+announced_states = Table(
+    "announced_states",
+    metadata,
+    _text("key_server", ForeignKey("key_servers.uuid", ondelete="CASCADE"), primary_key=True),
+    _text("host", primary_key=True),
+    _text("reason"),
+    _integer("keys_hidden"),
+)
+
 # `parameters` is a JSON array of [name, value]. The newest events of each node are kept. Lists are ordered by `key`.
 events = Table(
     "events",
