@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from sqlalchemy.sql.compiler import DDLCompiler
     from sqlalchemy.sql.schema import SchemaItem
 
-HEAD = "0026"
+HEAD = "0028"
 """The newest revision in migrations/versions. It is kept here so that a normal start does not import Alembic."""
 
 WRITES_MIN = "0024"
@@ -134,6 +134,7 @@ nodes = Table(
     Column("reported", UtcTimestamp, nullable=True),
     _integer("has_left", server_default="0"),
     Column("process", Bytewise, nullable=True),
+    _text("stop_token", server_default=text("''")),
 )
 
 # One row. A release whose own schema is older may not write: see compatibility.py.
@@ -339,6 +340,16 @@ observations = Table(
     Column("latency_ms", Integer, nullable=True),
     Column("keys_visible", Integer, nullable=True),
     Column("hidden_since", UtcTimestamp, nullable=True),
+)
+
+# What was announced of an address, and is not over: one that is available and shows its keys has no row.
+announced_states = Table(
+    "announced_states",
+    metadata,
+    _text("key_server", ForeignKey("key_servers.uuid", ondelete="CASCADE"), primary_key=True),
+    _text("host", primary_key=True),
+    _text("reason"),
+    _integer("keys_hidden"),
 )
 
 # `parameters` is a JSON array of [name, value]. The newest events of each node are kept. Lists are ordered by `key`.
@@ -596,6 +607,17 @@ incarnations = Table(
     _text("reason"),
     _text("storage"),
     _integer("destroys"),
+    _text("vouching", server_default=text("''")),
+    Column("vouching_since", UtcTimestamp, nullable=True),
+)
+
+# The nodes that found in a promoted database, by its storage, all that was acknowledged to them.
+vouchers = Table(
+    "vouchers",
+    metadata,
+    _text("storage", primary_key=True),
+    _text("node", primary_key=True),
+    Column("vouched", UtcTimestamp, nullable=False),
 )
 
 key_receipts = Table(

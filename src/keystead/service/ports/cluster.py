@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Hashable, Iterable, Sequence
     from datetime import datetime
 
+    from keystead.core.announcing import AnnouncedState
     from keystead.core.audit_retention import AuditCut, AuditSave
     from keystead.core.keys.model import (
         ClusterKey,
@@ -230,7 +231,15 @@ class ObservationRows(Protocol):
         ...
 
     def forget_observations(self, key_server: str, hosts: Iterable[str]) -> None:
-        """Delete what was observed of addresses of a key server that are not among ``hosts``."""
+        """Delete what was observed and announced of addresses of a key server that are not among ``hosts``."""
+        ...
+
+    def announced_states(self, key_servers: Collection[str] | None = None) -> tuple[AnnouncedState, ...]:
+        """Return what is announced of these key servers, or of all: the addresses that are lost, or hide their keys."""
+        ...
+
+    def put_announced_states(self, states: Sequence[AnnouncedState]) -> None:
+        """Store what is announced of addresses, in place of what stands there."""
         ...
 
 
@@ -316,6 +325,20 @@ class IncarnationRows(Protocol):
 
     def node_epoch(self, node: str) -> int: ...
     def put_node_epoch(self, node: str, epoch: int) -> None: ...
+
+    def stop_token(self, node: str) -> str:
+        """Return the token that the node's last process left when it was stopped, empty if there is none."""
+        ...
+
+    def put_stop_token(self, node: str, token: str) -> None: ...
+
+    def vouchers(self, storage: str) -> frozenset[str]:
+        """Return the nodes (uuids) that vouched for the database at this storage."""
+        ...
+
+    def add_voucher(self, storage: str, node: str, time: datetime) -> None:
+        """Note that a node vouches for the database at this storage, if that is not noted yet."""
+        ...
 
 
 class SealingKeyRows(Protocol):
