@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from sqlalchemy.sql.compiler import DDLCompiler
     from sqlalchemy.sql.schema import SchemaItem
 
-HEAD = "0025"
+HEAD = "0026"
 """The newest revision in migrations/versions. It is kept here so that a normal start does not import Alembic."""
 
 WRITES_MIN = "0024"
@@ -130,6 +130,8 @@ nodes = Table(
     Column("reported", UtcTimestamp, nullable=True),
     _integer("has_left", server_default="0"),
     Column("process", Bytewise, nullable=True),
+    _text("keystead_release", server_default=text("''")),
+    _text("place", server_default=text("''")),
 )
 
 # One row. A release whose own schema is older may not write: see compatibility.py.
