@@ -42,11 +42,11 @@ def main() -> None:
     started = time.monotonic()
     say("Starting etcd, PostgreSQL under Patroni, HAProxy, key servers and three nodes ...")
     with until_stopped(), private_folder(None) as folder, _serving(folder) as (running, servers, svm):
-        prove(running, svm)
+        key = prove(running, svm)
         seconds = time.monotonic() - started
         say(f"A key was created through the load balancer, and read from each node ({seconds:.0f} s).")
         if not once:
-            invite(folder, running, servers)
+            invite(folder, running, servers, f"--key-manager {svm.key_manager} --key-id {key}")
             signal.pause()
 
 
@@ -63,8 +63,8 @@ def _serving(folder: Path) -> Iterator[tuple[Cluster, KeyServers, Svm]]:
         yield running, servers, svm
 
 
-def prove(running: Cluster, svm: Svm) -> None:
-    """Create a key through the load balancer and read it from each node. Exit if they do not read the same."""
+def prove(running: Cluster, svm: Svm) -> str:
+    """Create a key through the load balancer and read it from each node. Return its id; exit if the nodes differ."""
     keys = f"/security/key-managers/{svm.key_manager}/volume-keys"
     with running.service.api() as api:
         (key,) = api.create(keys, {"name": "vol1"})
@@ -74,10 +74,14 @@ def prove(running: Cluster, svm: Svm) -> None:
             read.add(api.call("POST", f"{keys}/{key['key_id']}/retrieve")["material"])
     if len(read) != 1:
         sys.exit("the nodes do not read the same key")
+    return str(key["key_id"])
 
 
-def invite(folder: Path, running: Cluster, servers: KeyServers) -> None:
-    """Say where everything is, and what can be broken. The password is shown on a terminal only."""
+def invite(folder: Path, running: Cluster, servers: KeyServers, key: str) -> None:
+    """Say where everything is, and what can be broken. The password is shown on a terminal only.
+
+    ``key`` names the key that all nodes have in memory, as options of ``key retrieve``.
+    """
     password = folder / "node1.password"
     rows = [
         ("load balancer", running.service.url, "console and API; the browser warns, as the certificate is new"),
@@ -100,6 +104,9 @@ def invite(folder: Path, running: Cluster, servers: KeyServers) -> None:
     }
     say(f"{exports(environment)}alias keystead={shlex.quote(shlex.join(COMMAND))}")
     say(f"keystead security key-manager key create --vserver {SVM} --name vol2")
+    say("\nRead a key, also while nobody leads PostgreSQL:\n")
+    say(f"KEYSTEAD_URL={running.reads.url} keystead security key-manager key retrieve --user {READER} \\")
+    say(f"    {key} --stdout | sha256sum")
     leader = running.database.wait_for_primary()
     say("\nSee who leads PostgreSQL, and make another one lead:\n")
     say(f"patronictl -c {leader.configuration} list\npatronictl -c {leader.configuration} switchover --force")
