@@ -80,8 +80,9 @@ class Settings:
         "How many percent of `connections` only addresses may use that have logged in within 15 minutes.", 25, most=90
     )
     database: str = _setting(
-        "Database URL: `postgresql://...`, or empty for SQLite in the data directory. A URL with a password must come"
-        " from the environment or the file (mode 0600), not from a flag.",
+        "Database URL: `postgresql://...`, or empty for SQLite in the data directory. Several hosts, as in"
+        " `postgresql://h1:5432,h2:5432/db`, are tried until one takes writes. A URL with a password must come from the"
+        " environment or the file (mode 0600), not from a flag.",
         "",
         secret=True,
         flag=True,

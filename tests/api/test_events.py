@@ -21,6 +21,7 @@ LOST = {
     "vserver": "vs0",
     "address": "ks1:5696",
     "keyserver_status": "not-responding",
+    "node_states": "keystead-01 not_responding",
     "stage": "tls",
     "reason": "tls_timed_out",
 }
@@ -104,7 +105,12 @@ async def test_an_svm_sees_its_own_events_without_what_failures_looked_like(api:
     confined = {"x-dot-svm-name": "vs0"}
     body = (await api.admin.get(f"{PATH}?fields=*", headers=confined)).body
     assert [record["index"] for record in body["records"]] == [1, 2]
-    assert [pair["name"] for pair in body["records"][0]["parameters"]] == ["vserver", "address", "keyserver_status"]
+    assert [pair["name"] for pair in body["records"][0]["parameters"]] == [
+        "vserver",
+        "address",
+        "keyserver_status",
+        "node_states",
+    ]
     assert "tls_timed_out" not in str(body)
     assert (await api.admin.get(f"{PATH}/{node}/1", headers=confined)).status == 200
     foreign = await api.admin.get(f"{PATH}/{node}/3", headers=confined)

@@ -207,12 +207,24 @@ def test_a_read_id_that_is_not_the_one_in_the_message_is_found() -> None:
 def test_a_sort_key_that_is_not_its_records_is_found() -> None:
     """The sort key is outside of the MAC, so it is computed again: lists are ordered by it."""
     records, _ = chain(3)
-    places = {record.index: audit.place(record) for record in records}
-    audit.check_places(records, places)
-    for wrong in (places | {2: places[3]}, {1: places[1], 3: places[3]}):
+    placed = [(record, audit.place(record)) for record in records]
+    audit.check_places(placed)
+    for wrong in (placed[2][1], ""):
         with pytest.raises(audit.BrokenChainError, match="sort key") as raised:
-            audit.check_places(records, wrong)
+            audit.check_places([placed[0], (records[1], wrong), placed[2]])
         assert raised.value.index == 2
+
+
+@pytest.mark.parametrize("seconds", [0, 0.000001, 1, 86_400 * 365 * 100])
+def test_sort_keys_begin_with_the_time(seconds: float) -> None:
+    """So they sort like it, and what comes after the time's beginning with ``~`` is later."""
+    record = chain(1)[0][0]
+    later = record.timestamp.astimezone(timezone(timedelta(hours=2))) + timedelta(seconds=seconds)
+    beginning = audit.place_of_time(later)
+    assert (audit.place(record) < beginning) is (seconds > 0)
+    assert audit.place(replace(record, timestamp=later)) > beginning
+    assert audit.place(replace(record, timestamp=later)) < f"{beginning}~"
+    assert audit.place(replace(record, timestamp=later + timedelta(microseconds=1))) > f"{beginning}~"
 
 
 def test_text_moved_between_fields_is_found() -> None:

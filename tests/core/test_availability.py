@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from keystead.core import errors, events
+from keystead.core.announcing import event_values
 from keystead.core.availability import (
     EXPIRES_SOON,
     FAILED_LOOK,
@@ -17,11 +18,9 @@ from keystead.core.availability import (
     CheckResult,
     UsedCertificate,
     WatchedAddress,
-    announced,
     announced_certificate,
     certificate_events,
     connectivity,
-    event_values,
     has_proved_certificates,
     keys_visible,
     observation_without_network,
@@ -121,34 +120,9 @@ def test_when_a_server_was_last_available() -> None:
 
 
 def test_after_a_look_that_failed_for_our_own_fault_nothing_is_known() -> None:
-    """The state is unknown: neither available nor lost, and no event says either."""
+    """The state is unknown: neither available nor lost."""
     found = after(AVAILABLE, CheckResult(reason=FAILED_LOOK))
-    assert (found.state, found.last_available, announced(AVAILABLE, found)) == (State.UNKNOWN, NOW, ())
-    assert announced(found, LOST) == (events.NOT_AVAILABLE,)
-
-
-@pytest.mark.parametrize(
-    ("before", "now", "name"),
-    [
-        (None, AVAILABLE, None),
-        (None, LOST, "km.keyserver.notavailable"),
-        (AVAILABLE, LOST, "km.keyserver.notavailable"),
-        (LOST, AVAILABLE, "km.keyserver.available"),
-        (AVAILABLE, AVAILABLE, None),
-        (LOST, LOST, None),
-        (LOST, replace(LOST, reason="no_answer"), "km.keyserver.notavailable"),
-        (LOST, after(LOST, CheckResult(reason=FAILED_LOOK)), None),
-        (None, after(None, VISIBLE), None),
-        (None, after(None, HIDDEN), "km.canary.notvisible"),
-        (AVAILABLE, after(AVAILABLE, HIDDEN), "km.canary.notvisible"),
-        (after(AVAILABLE, HIDDEN), after(AVAILABLE, HIDDEN), None),
-        (after(AVAILABLE, HIDDEN), after(after(AVAILABLE, HIDDEN), VISIBLE), "km.canary.visible"),
-        (after(AVAILABLE, HIDDEN), after(after(AVAILABLE, HIDDEN), BAD), "km.keyserver.notavailable"),
-    ],
-)
-def test_what_is_announced(before: Observation | None, now: Observation, name: str | None) -> None:
-    """A loss and each new reason of it are announced, a return only after a loss, and keys that are hidden or back."""
-    assert [kind.name for kind in announced(before, now)] == ([] if name is None else [name])
+    assert (found.state, found.last_available) == (State.UNKNOWN, NOW)
 
 
 def test_since_when_the_keys_are_hidden() -> None:
@@ -160,28 +134,6 @@ def test_since_when_the_keys_are_hidden() -> None:
     assert (lost.hidden_since, back.hidden_since) == (NOW, NOW)
     assert after(back, VISIBLE, LATER).hidden_since is None
     assert after(None, VISIBLE, NOW).hidden_since is None
-
-
-def test_a_server_that_comes_back_without_its_keys_is_announced_as_both() -> None:
-    """It is available, and hides its keys."""
-    assert announced(LOST, after(LOST, HIDDEN)) == (events.AVAILABLE, events.CANARY_HIDDEN)
-
-
-def test_an_event_says_what_it_is_about() -> None:
-    """An event has ONTAP's parameters in order and ONTAP's sentence, and then stage and reason."""
-    (kind,) = announced(None, LOST)
-    event = kind.happened("node-1", LATER, SVM, event_values(LOST, "vs0", "ks1:5696"))
-    assert (event.node, event.time, event.severity, event.svm) == ("node-1", LATER, "alert", SVM)
-    assert event.parameters == (
-        ("vserver", "vs0"),
-        ("address", "ks1:5696"),
-        ("keyserver_status", "not-responding"),
-        ("stage", "connect"),
-        ("reason", "connection_refused"),
-    )
-    assert event.log_message == (
-        'The external key management server "ks1:5696" is not available for Vserver "vs0", status: "not-responding".'
-    )
 
 
 def test_what_a_probe_of_a_server_found_at_each_address() -> None:
@@ -371,7 +323,7 @@ def test_a_ca_that_several_key_servers_show_is_announced_once() -> None:
 
 def test_what_a_loss_looked_like_is_told_to_the_cluster_only() -> None:
     """Stage and reason of a loss are shown to the cluster only; an SVM sees ONTAP's sentence."""
-    event = events.NOT_AVAILABLE.happened("node-1", LATER, SVM, event_values(LOST, "vs0", "ks1:5696"))
+    event = events.NOT_AVAILABLE.happened("node-1", LATER, SVM, event_values(LOST, "vs0", "ks1:5696", [], {}))
     assert sentence(event, whole_cluster=False) == event.log_message
     more = ' It failed in stage "connect", reason "connection_refused".'
     assert sentence(event, whole_cluster=True) == event.log_message + more

@@ -11,7 +11,14 @@ import pytest
 from keystead.core.events import KINDS, NOT_AVAILABLE, EventKind, shown
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
-VALUES = {"vserver": "vs0", "address": "ks1:5696", "keyserver_status": "not-responding", "stage": "tls", "reason": "r"}
+VALUES = {
+    "vserver": "vs0",
+    "address": "ks1:5696",
+    "keyserver_status": "not-responding",
+    "node_states": "",
+    "stage": "tls",
+    "reason": "r",
+}
 EVENT = NOT_AVAILABLE.happened("node-1", NOW, None, VALUES)
 
 
@@ -31,7 +38,12 @@ def test_an_event_without_a_value_is_a_mistake() -> None:
 def test_what_a_failure_looked_like_is_for_the_whole_cluster_only() -> None:
     """A caller of an SVM does not see stage and reason, but sees every parameter of an unknown event."""
     assert dict(shown(EVENT, whole_cluster=True)) == VALUES
-    assert [name for name, _ in shown(EVENT, whole_cluster=False)] == ["vserver", "address", "keyserver_status"]
+    assert [name for name, _ in shown(EVENT, whole_cluster=False)] == [
+        "vserver",
+        "address",
+        "keyserver_status",
+        "node_states",
+    ]
     assert shown(replace(EVENT, name="km.gone"), whole_cluster=False) == EVENT.parameters
 
 

@@ -35,11 +35,11 @@ def outage(begin: int, end: int) -> Outage:
         ([(LOST, 5), (LOST, 4), (BACK, 3)], [outage(5, 3)]),
         ([(LOST, 9), (BACK, 8), (BACK, 7)], [outage(9, 8)]),
         ([(LOST, 9), (BACK, 8), (LOST, 2), (BACK, 1)], [outage(9, 8), outage(2, 1)]),
-        ([(LOST, 9, "1"), (LOST, 8, "2"), (BACK, 7, "1"), (BACK, 6, "2")], [outage(9, 6)]),
+        ([(LOST, 9, "1"), (LOST, 8, "2"), (BACK, 7, "3")], [outage(9, 7)]),
     ],
 )
 def test_outages(found: list[tuple[str, int]], expected: list[Outage]) -> None:
-    """From the first loss to the last return; what began before, or has not ended, reaches to the border."""
+    """From loss to return, whichever nodes announce them; what began before, or has not ended, reaches the border."""
     happened = [event(*each) for each in found]
     assert outages(reversed(happened), SINCE, NOON) == {("vs0", "ks1:5696"): tuple(expected)}
 

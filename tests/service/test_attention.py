@@ -11,8 +11,8 @@ import pytest
 from sqlalchemy import event
 
 from keystead.app.clock import SystemClock
+from keystead.core.announcing import STATUS
 from keystead.core.attention.items import Item, Severity, Subject
-from keystead.core.availability import STATUS
 from keystead.core.events import NOT_AVAILABLE
 from keystead.core.keys.model import AttemptState, KeyState, Orphan, Presence
 from keystead.core.model import (
@@ -93,7 +93,12 @@ def server(manager: KeyManager, position: int) -> KeyServer:
 
 def loss(number: int) -> Event:
     """Return the event that a key server of a key manager was lost just now."""
-    values = {"vserver": f"svm{number}", "address": f"km-{number}-server-0.example:5696", "keyserver_status": STATUS}
+    values = {
+        "vserver": f"svm{number}",
+        "address": f"km-{number}-server-0.example:5696",
+        "keyserver_status": STATUS,
+        "node_states": "",
+    }
     return NOT_AVAILABLE.happened(
         samples.NODE.uuid, SystemClock().now(), svm(number), values | {"stage": "", "reason": ""}
     )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from keystead.core.announcing import AnnouncedState
 from keystead.core.model import Account, Cluster, Event, Observation, PeerCertificate, Role, State
 from keystead.service.ports.page import Page
 from keystead.service.ports.store import SchemaError, StoreError
@@ -67,6 +68,24 @@ async def test_observations_go_with_what_they_are_about(filled: SqlStore) -> Non
     assert await filled.read(lambda tx: tx.observations(["km-1-server-0"])) == (SEEN,)
     await filled.write(lambda tx: tx.delete_key_manager("km-1"))
     assert await filled.read(lambda tx: tx.observations_of_node("node-1")) == ()
+
+
+async def test_what_is_announced_stays_until_it_is_over(filled: SqlStore) -> None:
+    """One row for each address that is lost or hides its keys. It goes with its server, or with its host."""
+    lost = AnnouncedState("km-1-server-0", "", reason="tls_timed_out")
+    hiding = AnnouncedState("km-1-server-0", "Zeta", keys_hidden=True)
+    other = replace(lost, key_server="km-1-server-1")
+    await filled.write(lambda tx: tx.put_announced_states([lost, hiding, other]))
+    assert await filled.read(lambda tx: tx.announced_states()) == (lost, hiding, other)
+    assert await filled.read(lambda tx: tx.announced_states(["km-1-server-0"])) == (lost, hiding)
+    assert await filled.read(lambda tx: tx.announced_states([])) == ()
+    newer = replace(lost, reason="expired")
+    await filled.write(lambda tx: tx.put_announced_states([newer, replace(other, reason="")]))
+    assert await filled.read(lambda tx: tx.announced_states()) == (newer, hiding)
+    await filled.write(lambda tx: tx.forget_observations("km-1-server-0", [""]))
+    assert await filled.read(lambda tx: tx.announced_states()) == (newer,)
+    await filled.write(lambda tx: tx.delete_key_manager("km-1"))
+    assert await filled.read(lambda tx: tx.announced_states()) == ()
 
 
 async def test_what_is_watched_is_every_enabled_key_manager(filled: SqlStore) -> None:

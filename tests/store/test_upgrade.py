@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import insert, make_url, text
 
 from keystead.core import audit
+from keystead.core.announcing import AnnouncedState
 from keystead.core.model import Account, AuditRecord, JobState, KeyManager, Options, Role, Svm
 from keystead.service.ports.page import Page
 from keystead.store import open_store, tables
@@ -92,7 +93,7 @@ async def test_rows_of_the_first_schema(old_url: str) -> None:
         (manager,) = await store.read(lambda tx: tx.page(KeyManager, Page()))
         (server,) = await store.read(lambda tx: tx.key_servers("km-1"))
         records = await store.read(lambda tx: tx.page(AuditRecord, Page()))
-        places = await store.read(lambda tx: tx.audit_places("n1", 0, 9))
+        placed = await store.read(lambda tx: tx.placed_audit_records("n1", 0, 9))
         options = await store.read(lambda tx: tx.options())
         svms = await store.read(lambda tx: tx.page(Svm, Page().within(uuid="svm-2")))
     finally:
@@ -101,7 +102,7 @@ async def test_rows_of_the_first_schema(old_url: str) -> None:
     assert (manager.policy, manager.configuration_name, manager.monitor_interval) == ("", "default", 0)
     assert server.tls_server_name == ""
     assert [(record.index, record.role, record.svm_uuid) for record in records] == [(2, "", ""), (1, "", "")]
-    assert places == {record.index: audit.place(record) for record in records}
+    assert [place for _, place in placed] == [audit.place(record) for record, _ in placed]
     assert options == Options()
     assert svms == (Svm("svm-2", "B"),)
 
@@ -210,3 +211,18 @@ async def test_jobs_that_failed_before(old_url: str) -> None:
     found = await _upgraded(old_url, "0015", lambda tx: tx.job("job-1"))
     assert found is not None
     assert (found.state, found.message, found.arguments, found.resumable) == (JobState.FAILURE, "said", (), None)
+
+
+async def test_key_servers_that_were_lost_before(old_url: str) -> None:
+    """Their loss was announced by each node: their return is announced, and the loss not again."""
+    seen = "node, key_server, host, state, since, stage, reason, certificates, keys_visible"
+    rows = (
+        "'n1', 'ks-1', '', 'not_responding', '2026-03-01 12:00:00', 'tls', 'expired', '[]', 0",
+        "'n2', 'ks-1', '', 'available', '2026-03-01 12:00:00', '', '', '[]', 1",
+        "'n1', 'ks-1', 'second', 'available', '2026-03-01 12:00:00', '', '', '[]', NULL",
+        "'n2', 'ks-1', 'third', 'unknown', '2026-03-01 12:00:00', '', 'look_failed', '[]', 0",
+    )
+    _fill(old_url, "0026", *(f"INSERT INTO observations ({seen}) VALUES ({row})" for row in rows))  # noqa: S608
+    found = await _upgraded(old_url, "0026", lambda tx: tx.announced_states())
+    lost = AnnouncedState("ks-1", "", "expired", keys_hidden=True)
+    assert found == (lost, AnnouncedState("ks-1", "third", keys_hidden=True))

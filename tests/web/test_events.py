@@ -22,7 +22,13 @@ if TYPE_CHECKING:
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 OTHER = Svm("7f1a3ee8-0a2b-4f4e-9a3f-0a4f2f6a2b11", "vs2")
-LOST = {"address": "ks1:5696", "keyserver_status": "not-responding", "stage": "tls", "reason": "tls_timed_out"}
+LOST = {
+    "address": "ks1:5696",
+    "keyserver_status": "not-responding",
+    "node_states": "",
+    "stage": "tls",
+    "reason": "tls_timed_out",
+}
 MARKUP = "<b>bold</b>&"
 
 

@@ -173,7 +173,9 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             destinations=Destinations(store, audit, gateway.refuses),
             event_filters=EventFilters(store, audit),
             events=Events(store),
-            health=Health(store, metrics, conditions.facts, clock, metrics_public=settings.metrics_public),
+            health=Health(
+                *(store, metrics, conditions.facts, clock, keys.offline), metrics_public=settings.metrics_public
+            ),
             incarnations=incarnations,
             jobs=Jobs(store, audit, clock, node, keys.runner),
             key_lists=KeyLists(store),

@@ -12,13 +12,15 @@ import json
 import re
 from dataclasses import replace
 from datetime import UTC
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from keystead.core.model import AuditHead
 from keystead.core.secret import holds_private_key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Sequence
+    from datetime import datetime
 
     from keystead.core.model import AuditRecord
 
@@ -41,6 +43,12 @@ _USERINFO = re.compile(r"(?<=://)[^/?#\s\"]*@")
 """The user and password of a URL."""
 
 _READ = re.compile(r"retrieval of key .*, read ([0-9a-f]{16})", re.DOTALL)
+
+
+_SIGNED = attrgetter(
+    *("account", "location", "svm", "method", "path", "input", "state", "code", "message"),
+)
+"""The texts of a record that its MAC covers, in order."""
 
 
 # --- masking ---------------------------------------------------------------------------------------------------------
@@ -164,7 +172,15 @@ def append_all(records: Sequence[AuditRecord], head: AuditHead | None, mac: Mac)
 
 def place(record: AuditRecord) -> str:
     """Return the sort key of a record among those of all nodes: a unique text, ordered by time."""
-    return f"{record.timestamp.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%f} {record.node} {record.index:020}"
+    return f"{place_of_time(record.timestamp)} {record.node} {record.index:020}"
+
+
+def place_of_time(time: datetime) -> str:
+    """Return what the sort keys of a time's records begin with. It sorts like the time, and ``~`` after it comes last.
+
+    So the order of sort keys is that of time, and a list by time can follow their index.
+    """
+    return time.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds")
 
 
 def follow(node: str, records: Iterable[AuditRecord], last: tuple[int, bytes], mac: Mac) -> tuple[int, bytes]:
@@ -186,10 +202,10 @@ def follow(node: str, records: Iterable[AuditRecord], last: tuple[int, bytes], m
     return index, previous
 
 
-def check_places(records: Iterable[AuditRecord], places: Mapping[int, str]) -> None:
-    """Raise BrokenChainError at the first record whose stored sort key, in ``places``, is not the one that it gives."""
-    for record in records:
-        if places.get(record.index) != place(record):
+def check_places(records: Iterable[tuple[AuditRecord, str]]) -> None:
+    """Raise BrokenChainError at the first record whose stored sort key, beside it, is not the one that it gives."""
+    for record, stored in records:
+        if stored != place(record):
             raise BrokenChainError(record.index, "was altered: its sort key is not that of its time and place")
 
 
@@ -209,13 +225,9 @@ def check_end(node: str, last: tuple[int, bytes], head: AuditHead | None, mac: M
 def _canonical(record: AuditRecord, index: int, previous: bytes) -> bytes:
     timestamp = record.timestamp.astimezone(UTC).isoformat(timespec="microseconds")
     added = (record.role, record.svm_uuid)  # added after version 1, so that records of version 1 still verify
-    version = "2" if any(added) else "1"
-    texts = (
-        *(f"keystead audit record v{version}", record.node, str(index), timestamp, record.account),
-        *(record.location, record.svm, record.method, record.path, record.input, record.state, record.code),
-        *(record.message, *(added if any(added) else ())),
-    )
-    return joined([*(text.encode() for text in texts), previous])
+    texts = (record.node, str(index), timestamp, *_SIGNED(record))
+    texts = ("keystead audit record v2", *texts, *added) if any(added) else ("keystead audit record v1", *texts)
+    return joined([*[text.encode() for text in texts], previous])  # lists, because generators are slower
 
 
 def _canonical_head(node: str, end: AuditHead | AuditRecord) -> bytes:
@@ -224,4 +236,4 @@ def _canonical_head(node: str, end: AuditHead | AuditRecord) -> bytes:
 
 def joined(parts: list[bytes]) -> bytes:
     """Join the parts, each with its length before it, so that different lists give different bytes."""
-    return b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+    return b"".join([len(part).to_bytes(4, "big") + part for part in parts])

@@ -1,4 +1,4 @@
-"""The rules of availability: the state of a key server after a look, and the events to announce.
+"""The rules of availability: the state of a key server after a look, and the events of certificates.
 
 Pure: a look is a value, the time an argument. The monitor looks twice at a failure; only confirmed results come here.
 Source: ONTAP's states of a key server (``available``, ``not_responding``, ``unknown``), EMS reference.
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
     from datetime import datetime
 
-    from keystead.core.events import EventKind
     from keystead.core.model import Certificate, Event, KeyManager, KeyServer, Node, PeerCertificate, Svm
     from keystead.core.probing import ProbeResult
 
@@ -30,9 +29,6 @@ SILENT_AFTER: Final = timedelta(seconds=45)
 
 SERVER: Final = "server"
 """The type of a server's own certificate: a key server's, or the listener's."""
-
-STATUS: Final = "not-responding"
-"""``keyserver_status`` in events: ONTAP's word on its command line."""
 
 ONE_REQUEST: Final = "credential"
 """The stage of a probe that sends one request on the connection, and so shows the time of a request."""
@@ -138,29 +134,6 @@ def _latency_ms(before: int | None, now: int | None) -> int | None:
     if before is None or now is None:
         return now or before
     return before if before / 2 <= now <= before * 2 else now
-
-
-def announced(before: Observation | None, after: Observation) -> tuple[EventKind, ...]:
-    """Return the kinds of events that a change has: a loss, a new reason, a return, keys hidden or visible again."""
-    found = []
-    was_lost = before is not None and before.state is State.NOT_RESPONDING
-    is_lost = after.state is State.NOT_RESPONDING
-    was_visible, had_reason = (None, "") if before is None else (before.keys_visible, before.reason)
-    if is_lost and not (was_lost and after.reason == had_reason):
-        found.append(events.NOT_AVAILABLE)
-    if was_lost and after.state is State.AVAILABLE:
-        found.append(events.AVAILABLE)
-    if after.keys_visible is False is not was_visible:
-        found.append(events.CANARY_HIDDEN)
-    if after.keys_visible and was_visible is False:
-        found.append(events.CANARY_VISIBLE)
-    return tuple(found)
-
-
-def event_values(after: Observation, vserver: str, address: str) -> dict[str, str]:
-    """Return the parameters of the events that an observation may have."""
-    values = {"vserver": vserver, "address": address}
-    return values | {"keyserver_status": STATUS, "stage": after.stage, "reason": after.reason}
 
 
 def keys_visible(observations: Iterable[Observation], nodes: Sequence[Node]) -> dict[str, bool]:

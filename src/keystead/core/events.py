@@ -54,7 +54,7 @@ _CERTIFICATE = ("common_name", "serial_number", "certificate_authority", "type",
 NOT_AVAILABLE: Final = EventKind(
     "km.keyserver.notavailable",
     "alert",
-    ("vserver", "address", "keyserver_status"),
+    ("vserver", "address", "keyserver_status", "node_states"),
     'The external key management server "{address}" is not available for Vserver "{vserver}", status: '
     '"{keyserver_status}".',
     internal=("stage", "reason"),

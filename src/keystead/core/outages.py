@@ -31,32 +31,19 @@ def outages(found: Iterable[Event], since: datetime, now: datetime) -> Mapping[O
     """Return the outages of each key server between ``since`` and ``now``.
 
     ``found`` are events within :data:`BOUNDS` from that time, in any order. An outage that began earlier begins at
-    ``since``, one that has not ended ends at ``now``. Nodes do not see a loss at the same moment: the first that sees
-    it begins the outage, and the last that sees the return ends it.
+    ``since``, one that has not ended ends at ``now``.
     """
     by_server: dict[OfServer, list[Outage]] = {}
-    lost: dict[tuple[OfServer, str], datetime] = {}
-    heard: set[tuple[OfServer, str]] = set()
+    lost: dict[OfServer, datetime] = {}
+    heard: set[OfServer] = set()
     for event in sorted(found, key=lambda each: each.time):
         values = dict(event.parameters)
         server = values["vserver"], values["address"]
-        of_node = server, event.node
         if event.name == events.NOT_AVAILABLE.name:
-            lost.setdefault(of_node, event.time)
-        elif of_node in lost or of_node not in heard:
-            by_server.setdefault(server, []).append(Outage(lost.pop(of_node, since), event.time))
-        heard.add(of_node)
-    for (server, _), begin in lost.items():
+            lost.setdefault(server, event.time)
+        elif server in lost or server not in heard:
+            by_server.setdefault(server, []).append(Outage(lost.pop(server, since), event.time))
+        heard.add(server)
+    for server, begin in lost.items():
         by_server.setdefault(server, []).append(Outage(begin, now))
-    return {server: _joined(of_server) for server, of_server in by_server.items()}
-
-
-def _joined(found: Iterable[Outage]) -> tuple[Outage, ...]:
-    """Return outages in order, with those that overlap made one."""
-    joined: list[Outage] = []
-    for each in sorted(found):
-        if joined and each.begin <= joined[-1].end:
-            joined[-1] = Outage(joined[-1].begin, max(each.end, joined[-1].end))
-        else:
-            joined.append(each)
-    return tuple(joined)
+    return {server: tuple(of_server) for server, of_server in by_server.items()}

@@ -223,6 +223,15 @@ class Monitor:
             for place, (watcher, _) in self._watchers.items():
                 if watcher.known is not None and not _agree(stored.get(place), watcher.known):
                     watcher.tell_again()
+            await self._announce_ends()
+
+    async def _announce_ends(self) -> None:
+        try:
+            await self._watching.announce_ends(
+                {place: watcher.watched for place, (watcher, _) in self._watchers.items()}
+            )
+        except StoreError as failure:
+            log.warning("what is over is not announced yet", why=str(failure))
 
     def _changed(self, change: AddressCheck, before: Observation | None, after: Observation) -> None:
         self._recorder.put(change)

@@ -8,16 +8,17 @@ from __future__ import annotations
 import operator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import BigInteger, Boolean, Text, TypeDecorator, bindparam, false, literal, not_, or_, select
+from sqlalchemy import BigInteger, Boolean, Column, Text, TypeDecorator, bindparam, false, literal, not_, or_, select
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
 from keystead.core.query.where import Condition, Op
+from keystead.store.tables import LITERAL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from sqlalchemy import Column, ColumnElement, Table
+    from sqlalchemy import ColumnElement, Table
     from sqlalchemy.engine import Dialect
     from sqlalchemy.sql.compiler import SQLCompiler
 
@@ -70,7 +71,8 @@ def compared(column: ColumnElement[Any], op: Op, operand: Any) -> ColumnElement[
         return _like(column, literal(operand, _Pattern))
     if op is Op.RANGE:
         return column.between(*map(_bound, operand))
-    made: ColumnElement[bool] = _COMPARISONS[op](column, _bound(operand))
+    bound = _literal(column, operand) if isinstance(column, Column) and LITERAL in column.info else _bound(operand)
+    made: ColumnElement[bool] = _COMPARISONS[op](column, bound)
     return made
 
 
@@ -122,6 +124,11 @@ _COMPARISONS: dict[Op, Callable[[Any, Any], Any]] = {
     Op.MORE: operator.gt,
     Op.AT_LEAST: operator.ge,
 }
+
+
+def _literal(column: Column[Any], value: Any) -> ColumnElement[Any]:
+    """Return a value that stands in the statement itself, quoted by the dialect."""
+    return bindparam(None, value, column.type, literal_execute=True)
 
 
 def _bound(value: Any) -> Any:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import datetime
 from itertools import groupby
 from operator import attrgetter
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, delete, func, insert, select, update
 
+from keystead.core.announcing import AnnouncedState
 from keystead.core.model import Observation, PeerCertificate, State
 from keystead.store import tables
 from keystead.store.kinds import EVENT, KEY_MANAGER, KEY_SERVER
@@ -78,6 +79,15 @@ _ADD = insert(tables.observations)
 _FORGET = delete(tables.observations).where(
     _observations.key_server == bindparam("server"), _observations.host.not_in(bindparam("hosts", expanding=True))
 )
+_announced = tables.announced_states.c
+_ALL_ANNOUNCED = select(tables.announced_states).order_by(_announced.key_server, _announced.host)
+_ANNOUNCED = _ALL_ANNOUNCED.where(_announced.key_server.in_(bindparam("servers", expanding=True)))
+_REVOKE = delete(tables.announced_states).where(
+    _announced.key_server == bindparam("server"), _announced.host == bindparam("the_host")
+)
+_FORGET_ANNOUNCED = delete(tables.announced_states).where(
+    _announced.key_server == bindparam("server"), _announced.host.not_in(bindparam("hosts", expanding=True))
+)
 _LOCK_NODE = select(tables.nodes.c.uuid).where(tables.nodes.c.uuid == bindparam("u")).with_for_update(key_share=True)
 """A lock that lets others read the node's process, as every transaction does that writes."""
 _LAST = select(func.max(_events.index).label("last")).where(_events.node == bindparam("n"))
@@ -127,7 +137,21 @@ class ObservedRows(Statements):
             self.change(_UPDATE, [{_WHERE.get(name, name): value for name, value in row.items()} for row in rows])
 
     def forget_observations(self, key_server: str, hosts: Iterable[str]) -> None:
-        self.change(_FORGET, {"server": key_server, "hosts": list(hosts)})
+        of_others = {"server": key_server, "hosts": list(hosts)}
+        self.change(_FORGET, of_others)
+        self.change(_FORGET_ANNOUNCED, of_others)
+
+    def announced_states(self, key_servers: Collection[str] | None = None) -> tuple[AnnouncedState, ...]:
+        if key_servers is None:
+            return self.all(_ALL_ANNOUNCED, {}, _announced_state)
+        return self.all(_ANNOUNCED, {"servers": list(key_servers)}, _announced_state) if key_servers else ()
+
+    def put_announced_states(self, states: Sequence[AnnouncedState]) -> None:
+        if states:
+            self.change(_REVOKE, [{"server": each.key_server, "the_host": each.host} for each in states])
+        rows = [asdict(each) | {"keys_hidden": int(each.keys_hidden)} for each in states if each.is_bad]
+        if rows:
+            self.change(insert(tables.announced_states), rows)
 
     def add_events(self, events: Sequence[Event], keep: int) -> None:
         self.announced += events
@@ -188,6 +212,10 @@ def _observation(row: Row[Any]) -> Observation:
         "keys_visible": None if row.keys_visible is None else bool(row.keys_visible),
     }
     return Observation(**values)
+
+
+def _announced_state(row: Row[Any]) -> AnnouncedState:
+    return AnnouncedState(row.key_server, row.host, row.reason, bool(row.keys_hidden))
 
 
 def _certificates(text: str) -> Iterator[PeerCertificate]:

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import create_engine, event, text
 from sqlalchemy.exc import DisconnectionError, IntegrityError, OperationalError, SQLAlchemyError
 
-from keystead.service.ports.store import SchemaError, StorageError, StoreConflict, StoreError
+from keystead.service.ports.store import AWAY, SchemaError, StorageError, StoreConflict, StoreError
 from keystead.store import tables
 from keystead.store.compatibility import ANNOUNCED, SQLSTATE, TOO_OLD
 from keystead.store.database import Database
 from keystead.store.engine import UNTIL
-from keystead.store.failures import AWAY, BUSY, DISK_FAILS, DISK_FULL, TAKES_NO_CHANGES, RunAgain, unavailable
+from keystead.store.failures import BUSY, DISK_FAILS, DISK_FULL, TAKES_NO_CHANGES, RunAgain, unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet

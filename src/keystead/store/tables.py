@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from sqlalchemy.sql.compiler import DDLCompiler
     from sqlalchemy.sql.schema import SchemaItem
 
-HEAD = "0026"
+HEAD = "0028"
 """The newest revision in migrations/versions. It is kept here so that a normal start does not import Alembic."""
 
 WRITES_MIN = "0024"
@@ -41,6 +41,10 @@ WRITES_MIN = "0024"
 
 CLUSTER = ""
 """The ``owner`` of rows of the cluster. Unlike null, it can be compared, so it can be part of a unique index."""
+
+
+LITERAL = "literal"
+"""Marks a column whose few values stand in statements as they are, so that a partial index for one of them is used."""
 
 
 class UtcTimestamp(TypeDecorator[datetime]):
@@ -339,6 +343,16 @@ observations = Table(
     Column("hidden_since", UtcTimestamp, nullable=True),
 )
 
+# What was announced of an address, and is not over: one that is available and shows its keys has no row.
+announced_states = Table(
+    "announced_states",
+    metadata,
+    _text("key_server", ForeignKey("key_servers.uuid", ondelete="CASCADE"), primary_key=True),
+    _text("host", primary_key=True),
+    _text("reason"),
+    _integer("keys_hidden"),
+)
+
 # `parameters` is a JSON array of [name, value]. The newest events of each node are kept. Lists are ordered by `key`.
 events = Table(
     "events",
@@ -389,16 +403,31 @@ audit_records = Table(
     _text("method"),
     _text("path"),
     _text("input"),
-    _text("state"),
+    _text("state", info={LITERAL: True}),
     _text("code"),
     _text("message"),
     Column("mac", LargeBinary, nullable=False),
     _text("role", server_default=text("''")),
-    _text("svm_uuid", server_default=text("''"), index=True),
+    _text("svm_uuid", server_default=text("''")),
     _text("key", server_default=text("''")),
     Column("read_id", Bytewise, nullable=True),
     Index("uq_audit_records_key", "key", unique=True),
+    Index(None, "svm_uuid", "key"),
+    Index(None, "account", "key"),
 )
+
+# Refusals are few, and few outcomes are looked for besides. An index for all records would cost each of them.
+for _name, _columns in {
+    "ix_audit_records_errors": ("key",),
+    "ix_audit_records_errors_of_svm": ("svm_uuid", "key"),
+    "ix_audit_records_errors_of_account": ("account", "key"),
+}.items():
+    Index(
+        _name,
+        *(audit_records.c[column] for column in _columns),
+        sqlite_where=audit_records.c.state == "error",
+        postgresql_where=audit_records.c.state == "error",
+    )
 
 Index(
     "ix_audit_records_node_read_id",

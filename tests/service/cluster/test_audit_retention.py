@@ -321,11 +321,11 @@ async def test_pages_go_on_after_a_cut(chains: Chains) -> None:
     """The list by time has what is left, also from a place that is gone."""
     await chains.grow(NODE, TWENTY)
     everything = await chains.store.read(lambda tx: tx.page(AuditRecord, Page(limit=100)))
-    place = await chains.store.read(lambda tx: tx.audit_places(NODE, 2, 1))
+    ((_, place),) = await chains.store.read(lambda tx: tx.placed_audit_records(NODE, 2, 1))
     await chains.save()
     await chains.retainer.round()
     held = await chains.indexes()
-    rest = await chains.store.read(lambda tx: tx.page(AuditRecord, Page(after=(place[3],), limit=100)))
+    rest = await chains.store.read(lambda tx: tx.page(AuditRecord, Page(after=(place,), limit=100)))
     assert [each.index for each in rest] == held
     assert len(everything) == TWENTY + 1
 

@@ -22,6 +22,7 @@ from keystead.service.cluster.health import Health
 from keystead.service.cluster.membership import BEAT_S, REMOVED, REPLACED, STEADY_S, WATCHED_S, Membership
 from keystead.service.cluster.node_removal import NodeRemoval
 from keystead.service.context import Call, Caller
+from keystead.service.offline import OfflineReads
 from keystead.service.ports.store import NotAMember
 from keystead.store import open_store
 from tests.peers.databases import set_clock
@@ -233,7 +234,8 @@ async def assert_ends(cluster: Cluster3, node: str, why: str) -> None:
     process.on_lost = lambda: told.append(1)
     before = await cluster.store.read(lambda tx: tx.nodes())
     cluster.store.admit = process.check
-    health = Health(cluster.store, Metrics(), lambda: FACTS._replace(uuid=node), cluster.clock)
+    offline = OfflineReads(cluster.store, cluster.clock, node, limit_s=0)
+    health = Health(cluster.store, Metrics(), lambda: FACTS._replace(uuid=node), cluster.clock, offline)
     try:
         for _ in range(2):
             with pytest.raises(NotAMember, match=why):

@@ -260,7 +260,14 @@ async def test_filters_choose_events(world: World) -> None:
 async def test_an_event_carries_the_link_to_its_page(world: World) -> None:
     """Of the key manager of its SVM, at the origin that is set."""
     key_manager = KeyManager("k1", None, enabled=True, client_certificate="", server_ca_certificates=())
-    values = {"vserver": "one", "address": "ks1:5696", "keyserver_status": "", "stage": "tls", "reason": "expired"}
+    values = {
+        "vserver": "one",
+        "address": "ks1:5696",
+        "keyserver_status": "",
+        "node_states": "",
+        "stage": "tls",
+        "reason": "expired",
+    }
     lost = events.NOT_AVAILABLE.happened("node-1", SystemClock().now(), None, values)
 
     def happen(tx: Transaction) -> None:
@@ -476,7 +483,14 @@ async def test_an_svms_events_go_to_the_clusters_destinations(world: World) -> N
     svm, collector = Svm("11111111-1111-4111-8111-111111111111", "vs1"), Collector()
     await world.store.write(lambda tx: tx.add_svm(svm))
     await world.destination(collector.port, Log.EVENTS, filters=("important-events",))
-    values = {"vserver": "vs1", "address": "ks:5696", "keyserver_status": "x", "stage": "connect", "reason": "refused"}
+    values = {
+        "vserver": "vs1",
+        "address": "ks:5696",
+        "keyserver_status": "x",
+        "node_states": "",
+        "stage": "connect",
+        "reason": "refused",
+    }
     lost = events.NOT_AVAILABLE.happened("node-1", SystemClock().now(), svm, values)
     await world.store.write(lambda tx: tx.add_events([lost], events.MAX_EVENTS))
     with collector.running():

@@ -7,13 +7,15 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, Protocol
 
 from keystead.core import errors
+from keystead.core.audit import place_of_time
 from keystead.core.errors import OntapError
 from keystead.core.model import AuditRecord
+from keystead.core.query.where import Condition, Op
 from keystead.service.ports.cluster import AuditRows, ClusterRows, NodeRows
 from keystead.service.ports.configuration import ListRows
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from keystead.core.model import Options
     from keystead.service.audit.log import AuditLog
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from keystead.service.ports.page import Page
     from keystead.service.ports.store import Store
 
-_INDEX = "index"
+_INDEX, _PLACE, _TIME = "index", "key", "timestamp"
 
 
 class Rows(ListRows, ClusterRows, NodeRows, AuditRows, Protocol):
@@ -62,7 +64,7 @@ class AuditMessages:
 
         def read(tx: Rows) -> tuple[AuditMessage, ...]:
             names = {node.uuid: node.name for node in tx.nodes()}
-            records = tx.page(AuditRecord, call.within(page))
+            records = tx.page(AuditRecord, call.within(by_place(page)))
             return tuple(
                 AuditMessage(record, names.get(record.node), record.index if whole else None) for record in records
             )
@@ -89,3 +91,24 @@ class AuditMessages:
 
         await self._store.write(change)
         self._audit.forget_settings()
+
+
+def by_place(page: Page) -> Page:
+    """Return the same slice, with its times told by sort keys, too. Those have an index, and sort by time."""
+    bounds = tuple((bound,) for (condition, *others) in page.where if not others for bound in _bounds(condition))
+    page = replace(page, where=(*page.where, *bounds))
+    if [order.name for order in page.order] != [_TIME]:
+        return page
+    order = (replace(page.order[0], name=_PLACE),)
+    return replace(page, order=order, after=page.after and page.after[1:])
+
+
+def _bounds(condition: Condition) -> Iterator[Condition]:
+    """Yield the conditions on the sort key that follow from one on the time."""
+    if condition.name != _TIME or condition.negated:
+        return
+    first, last = condition.operand if condition.op is Op.RANGE else (condition.operand, condition.operand)
+    if condition.op in {Op.AT_LEAST, Op.MORE, Op.EQUAL, Op.RANGE}:
+        yield Condition(_PLACE, Op.AT_LEAST, place_of_time(first))
+    if condition.op in {Op.AT_MOST, Op.LESS, Op.EQUAL, Op.RANGE}:
+        yield Condition(_PLACE, Op.LESS, f"{place_of_time(last)}~")

@@ -76,8 +76,10 @@ class Walk:
         records = tuple(records)
         self.last = audit.follow(self.node, records, self.last, self.mac)
         for record in records:
-            self._note(record.index, record.mac)
-            self.cut = cut_in(record) or self.cut
+            if record.index in self._wanted:
+                self.found[record.index] = record.mac
+            if not record.method:  # because most records are of calls
+                self.cut = cut_in(record) or self.cut
 
     def jump(self, cut: AuditCut) -> None:
         """Go on after records that were removed meanwhile. :meth:`check_cut` will tell whether they may be gone."""
@@ -101,8 +103,7 @@ NO_WALKS: Final[Mapping[str, Walk]] = MappingProxyType({})
 class _Page(NamedTuple):
     """Records of a chain with their stored sort keys, its last cut and its end, in one snapshot."""
 
-    records: tuple[AuditRecord, ...]
-    places: Mapping[int, str]
+    placed: tuple[tuple[AuditRecord, str], ...]
     cut: AuditCut | None
     end: AuditHead | None
 
@@ -127,12 +128,13 @@ async def verify_chain(store: Store[AuditRows], walk: Walk, page: int = PAGE) ->
         try:
             if read.cut is not None and read.cut.index > walk.last[0]:
                 walk.jump(read.cut)
-            walk.go(read.records)
-            audit.check_places(read.records, read.places)
-            if after == 0 and read.cut is None and (not read.records or read.records[0].message != INITIALISED):
+            records = [record for record, _ in read.placed]
+            walk.go(records)
+            audit.check_places(read.placed)
+            if after == 0 and read.cut is None and (not records or records[0].message != INITIALISED):
                 raise audit.BrokenChainError(1, "is missing: it is written when a node is initialised")
             after = walk.last[0]
-            if len(read.records) < page:
+            if len(records) < page:
                 walk.check_cut(read.cut)
                 audit.check_end(walk.node, walk.last, read.end, walk.mac)
                 return ChainReport(walk.node, walk.last[0], mac=walk.last[1], cut=walk.cut)
@@ -142,6 +144,4 @@ async def verify_chain(store: Store[AuditRows], walk: Walk, page: int = PAGE) ->
 
 def _page(tx: AuditRows, node: str, after: int, page: int) -> _Page:
     """Read the records after an index. At first that is 0, so that records that were put back are seen, too."""
-    return _Page(
-        tx.audit_records(node, after, page), tx.audit_places(node, after, page), tx.audit_cut(node), tx.audit_head(node)
-    )
+    return _Page(tx.placed_audit_records(node, after, page), tx.audit_cut(node), tx.audit_head(node))

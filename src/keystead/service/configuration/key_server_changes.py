@@ -13,7 +13,7 @@ from keystead.core.keys.guarding import Removal, RemovalFindings, is_elsewhere
 from keystead.service.configuration.key_server_rows import at_positions, named
 from keystead.service.keys.learning.profiles import forget
 from keystead.service.loading import load_state
-from keystead.service.ports.cluster import AuditRows, ClusterRows, EventRows, ObservationRows
+from keystead.service.ports.cluster import AuditRows, ClusterRows, EventRows, NodeRows, ObservationRows
 from keystead.service.ports.configuration import KeyManagerRows
 from keystead.service.ports.keys import (
     AttemptRows,
@@ -44,6 +44,7 @@ class Rows(
     TopologyRows,
     KeyManagerRows,
     ClusterRows,
+    NodeRows,
     ObservationRows,
     EventRows,
     AuditRows,

@@ -11,7 +11,7 @@ from keystead.core.key_stores import check_discard, plan_enable
 from keystead.core.model import KeyManager
 from keystead.service.cluster.svms import about_svm
 from keystead.service.loading import installed_certificates, load_state, require_key_manager
-from keystead.service.ports.cluster import AuditRows, ClusterRows, EventRows, ObservationRows
+from keystead.service.ports.cluster import AuditRows, ClusterRows, EventRows, NodeRows, ObservationRows
 from keystead.service.ports.configuration import CertificateRows, KeyManagerRows, KeyServerRows, ListRows
 from keystead.service.probing.prober import first_failure
 
@@ -30,6 +30,7 @@ class Rows(
     KeyServerRows,
     ListRows,
     ClusterRows,
+    NodeRows,
     ObservationRows,
     EventRows,
     AuditRows,

@@ -8,9 +8,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Hashable, Iterable, Sequence
     from datetime import datetime
 
+    from keystead.core.announcing import AnnouncedState
     from keystead.core.audit_retention import AuditCut, AuditSave
     from keystead.core.keys.model import (
         ClusterKey,
@@ -231,7 +232,15 @@ class ObservationRows(Protocol):
         ...
 
     def forget_observations(self, key_server: str, hosts: Iterable[str]) -> None:
-        """Delete what was observed of addresses of a key server that are not among ``hosts``."""
+        """Delete what was observed and announced of addresses of a key server that are not among ``hosts``."""
+        ...
+
+    def announced_states(self, key_servers: Collection[str] | None = None) -> tuple[AnnouncedState, ...]:
+        """Return what is announced of these key servers, or of all: the addresses that are lost, or hide their keys."""
+        ...
+
+    def put_announced_states(self, states: Sequence[AnnouncedState]) -> None:
+        """Store what is announced of addresses, in place of what stands there."""
         ...
 
 
@@ -259,8 +268,8 @@ class AuditRows(Protocol):
 
     def audit_records(self, node: str, after: int, limit: int) -> tuple[AuditRecord, ...]: ...
 
-    def audit_places(self, node: str, after: int, limit: int) -> Mapping[int, str]:
-        """Return the stored sort key of each of those records, by index."""
+    def placed_audit_records(self, node: str, after: int, limit: int) -> tuple[tuple[AuditRecord, str], ...]:
+        """Return the same records, each with its stored sort key."""
         ...
 
     def recorded_reads(self, node: str, read_ids: Collection[str]) -> frozenset[str]:

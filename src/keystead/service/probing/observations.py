@@ -6,21 +6,20 @@ while the key server exists.
 
 from __future__ import annotations
 
-from functools import cache, partial
 from typing import TYPE_CHECKING, Protocol
 
 from keystead.core.availability import (
     PRIMARY,
     AddressCheck,
     WatchedAddress,
-    announced,
-    event_values,
     observed,
     results_by_address,
 )
 from keystead.core.key_servers import secondary_addresses
-from keystead.service.announcing import add_events, cluster_name
-from keystead.service.ports.cluster import ClusterRows, EventRows, ObservationRows
+from keystead.service.announcing import add_events
+from keystead.service.ports.cluster import EventRows
+from keystead.service.probing import announcements
+from keystead.service.probing.announcements import Announcements
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from keystead.service.ports.process import Clock
 
 
-class Rows(ClusterRows, ObservationRows, EventRows, Protocol):
+class Rows(announcements.Rows, EventRows, Protocol):
     """The rows that this module reads and writes."""
 
 
@@ -90,26 +89,32 @@ class Observations:
         known: Iterable[Observation],
     ) -> list[Event]:
         addresses = {place: address for server in servers for place, address in places(server).items()}
-        stored = {WatchedAddress(each.key_server, each.host): each for each in known if each.node == self._node}
-        cluster = cache(partial(cluster_name, tx))
-        after: dict[WatchedAddress, Observation] = {}
-        found = []
+        seen = by_address(known)
+        stored = {place for place, found in seen.items() if self._node in found}
+        announcing = Announcements(tx, self._node, owners, addresses)
+        changed: dict[WatchedAddress, Observation] = {}
         for change in changes:
             place = change.place
             if place not in addresses:
                 continue
-            before = after.get(place) or stored.get(place)
+            of_nodes = seen.setdefault(place, {})
+            before = of_nodes.get(self._node)
             now = observed(self._node, before, change)
             if now == before:
                 continue
-            after[place] = now
-            svm = owners[change.key_manager]
-            for kind in announced(before, now):
-                values = event_values(now, svm.name if svm else cluster(), str(addresses[place]))
-                found.append(kind.happened(self._node, change.time, svm, values))
-        tx.put_observations([each for place, each in after.items() if place not in stored], new=True)
-        tx.put_observations([each for place, each in after.items() if place in stored], new=False)
-        return found
+            changed[place] = of_nodes[self._node] = now
+            announcing.add(change, before, of_nodes)
+        tx.put_observations([each for place, each in changed.items() if place not in stored], new=True)
+        tx.put_observations([each for place, each in changed.items() if place in stored], new=False)
+        return announcing.store()
+
+
+def by_address(observations: Iterable[Observation]) -> dict[WatchedAddress, dict[str, Observation]]:
+    """Return observations by address, and then by node."""
+    found: dict[WatchedAddress, dict[str, Observation]] = {}
+    for each in observations:
+        found.setdefault(WatchedAddress(each.key_server, each.host), {})[each.node] = each
+    return found
 
 
 def places(server: KeyServer) -> dict[WatchedAddress, ServerAddress]:

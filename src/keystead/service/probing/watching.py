@@ -20,9 +20,10 @@ from keystead.core.availability import (
 )
 from keystead.service.announcing import add_events, cluster_name
 from keystead.service.loading import installed_certificates
-from keystead.service.ports.cluster import ClusterRows, EventRows, ObservationRows
+from keystead.service.ports.cluster import ClusterRows, EventRows, NodeRows, ObservationRows
 from keystead.service.ports.configuration import CertificateRows, KeyManagerRows, KeyServerRows
-from keystead.service.probing.observations import places
+from keystead.service.probing.announcements import Announcements
+from keystead.service.probing.observations import by_address, places
 from keystead.service.probing.prober import NO_IDENTITY
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 
-class Rows(CertificateRows, KeyManagerRows, KeyServerRows, ClusterRows, ObservationRows, EventRows, Protocol):
+class Rows(CertificateRows, KeyManagerRows, KeyServerRows, ClusterRows, NodeRows, ObservationRows, EventRows, Protocol):
     """The rows that this module reads and writes."""
 
 
@@ -170,6 +171,26 @@ class Watching:
         """Return this node's stored observations, by address."""
         found = await self._store.read(lambda tx: tx.observations_of_node(self.node))
         return {WatchedAddress(each.key_server, each.host): each for each in found}
+
+    async def announce_ends(self, watched: Mapping[WatchedAddress, Watched]) -> None:
+        """Announce what is over because a node that reported it left, or is silent. Raises StoreError."""
+
+        def work(tx: Rows) -> None:
+            locked = {each.uuid: each.svm for each in tx.lock_free_key_managers(sorted(managers))}
+            due = {place: each for place, each in bad.items() if each.key_manager.uuid in locked}
+            addresses = {place: each.address for place, each in due.items()}
+            seen = by_address(tx.observations(sorted({place.key_server for place in due})))
+            announcing = Announcements(tx, self.node, locked, addresses)
+            for place, each in due.items():
+                announcing.end(each.key_manager.uuid, place, seen.get(place, {}), self.now())
+            add_events(tx, announcing.store())
+
+        announced = await self._store.read_few(lambda tx: tx.announced_states())
+        places_ = [WatchedAddress(each.key_server, each.host) for each in announced]
+        bad = {place: watched[place] for place in places_ if place in watched}
+        managers = {each.key_manager.uuid for each in bad.values()}
+        if bad:
+            await self._store.write(work)
 
     async def announced_certificates(self) -> frozenset[Announced]:
         """Return the certificates that this node has announced, and as what."""

@@ -7,8 +7,8 @@ from alembic import op
 
 from keystead.store.tables import Bytewise
 
-revision = "0026"
-down_revision = "0025"
+revision = "0028"
+down_revision = "0027"
 
 
 def upgrade() -> None:
