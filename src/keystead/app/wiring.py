@@ -131,7 +131,6 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             raise CannotStart(str(error)) from None
         audit = AuditLog(store, keyring, clock, node)
         membership = Membership(store, clock, node, this_process(settings))
-        store.admit = membership.check
         queue = ProbeQueue(
             per_account=settings.probes_per_account,
             per_svm=settings.probes_per_svm,
@@ -143,6 +142,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         prover = ServerProber(gateway, keyring, queue, observing)
         metrics = Metrics()
         incarnations = Incarnations(store, DataDirectory(settings.data, store), audit, clock, node)
+        store.admit, store.on_appended = membership.check, incarnations.acknowledged.note
         keys = key_work(
             Dependencies(store, prover, keyring, signing, audit, metrics, clock, node, incarnations), rules, settings
         )
@@ -221,7 +221,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         try:
             yield Running(services, store, keyring, queue, keys, monitor, delivery, retainer, membership)
         finally:
-            for each in (monitor, delivery, retainer, services.jobs, keys, incarnations, audit, membership):
+            for each in (monitor, delivery, retainer, services.jobs, keys, audit, incarnations, membership):
                 await each.close()
     finally:
         hasher.close()

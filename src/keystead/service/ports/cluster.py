@@ -327,6 +327,20 @@ class IncarnationRows(Protocol):
     def node_epoch(self, node: str) -> int: ...
     def put_node_epoch(self, node: str, epoch: int) -> None: ...
 
+    def stop_token(self, node: str) -> str:
+        """Return the token that the node's last process left when it was stopped, empty if there is none."""
+        ...
+
+    def put_stop_token(self, node: str, token: str) -> None: ...
+
+    def vouchers(self, storage: str) -> frozenset[str]:
+        """Return the nodes (uuids) that vouched for the database at this storage."""
+        ...
+
+    def add_voucher(self, storage: str, node: str, time: datetime) -> None:
+        """Note that a node vouches for the database at this storage, if that is not noted yet."""
+        ...
+
 
 class SealingKeyRows(Protocol):
     """Data keys and keys of the cluster, sealed."""

@@ -7,8 +7,8 @@ from alembic import op
 
 from keystead.store.tables import Bytewise
 
-revision = "0028"
-down_revision = "0027"
+revision = "0029"
+down_revision = "0028"
 
 
 def upgrade() -> None:
