@@ -97,7 +97,7 @@ def test_a_copy_of_the_data_directory_is_refused(two: tuple[Installation, Instal
     copy = replace(two[0], data=tmp_path / "copy")
     with two[0].serving() as one, one.client() as call:
         until(lambda: nodes_by_state(call)["keystead-01"] == "up", END_S)
-        until(lambda: call.get("/cluster/nodes?fields=keystead.release")["records"][0]["keystead"]["release"], END_S)
+        until(lambda: call.get("/cluster/nodes?name=keystead-01&fields=keystead.release")["records"][0]["keystead"]["release"], END_S)
         shutil.copytree(two[0].data, copy.data)
         refused = copy.run("serve", "--listen", "127.0.0.1:0")
         assert (refused.returncode, "another process serves as this node" in refused.stderr) == (1, True)
