@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from keystead import __version__
 from keystead.app.initialise import initialise
 from keystead.core import errors
 from keystead.settings import Settings
@@ -97,7 +98,8 @@ def test_a_copy_of_the_data_directory_is_refused(two: tuple[Installation, Instal
     copy = replace(two[0], data=tmp_path / "copy")
     with two[0].serving() as one, one.client() as call:
         until(lambda: nodes_by_state(call)["keystead-01"] == "up", END_S)
-        until(lambda: call.get("/cluster/nodes?name=keystead-01&fields=keystead.release")["records"][0]["keystead"]["release"], END_S)
+        shown = call.get("/cluster/nodes?name=keystead-01&fields=keystead")["records"][0]["keystead"]
+        assert (shown["release"], len(shown["schema"])) == (__version__, 4)
         shutil.copytree(two[0].data, copy.data)
         refused = copy.run("serve", "--listen", "127.0.0.1:0")
         assert (refused.returncode, "another process serves as this node" in refused.stderr) == (1, True)
