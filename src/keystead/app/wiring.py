@@ -18,7 +18,7 @@ from keystead.app.conditions import NodeConditions
 from keystead.app.connections import Connections, Limits, TrustedProxies
 from keystead.app.incarnation import DataDirectory
 from keystead.app.keys import Dependencies, key_work
-from keystead.app.opening import CannotStart, node_uuid, opened, served_alone
+from keystead.app.opening import CannotStart, node_uuid, opened, served_alone, this_process
 from keystead.app.signing import signer
 from keystead.app.simulation import simulate
 from keystead.app.tls import TlsContexts, UnusableFilesError
@@ -130,8 +130,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         except (SealError, StoreError) as error:
             raise CannotStart(str(error)) from None
         audit = AuditLog(store, keyring, clock, node)
-        membership = Membership(store, clock, node)
-        store.admit = membership.check
+        membership = Membership(store, clock, node, this_process(settings))
         queue = ProbeQueue(
             per_account=settings.probes_per_account,
             per_svm=settings.probes_per_svm,
@@ -143,6 +142,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         prover = ServerProber(gateway, keyring, queue, observing)
         metrics = Metrics()
         incarnations = Incarnations(store, DataDirectory(settings.data, store), audit, clock, node)
+        store.admit, store.on_appended = membership.check, incarnations.acknowledged.note
         keys = key_work(
             Dependencies(store, prover, keyring, signing, audit, metrics, clock, node, incarnations), rules, settings
         )
@@ -221,7 +221,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         try:
             yield Running(services, store, keyring, queue, keys, monitor, delivery, retainer, membership)
         finally:
-            for each in (monitor, delivery, retainer, services.jobs, keys, incarnations, audit, membership):
+            for each in (monitor, delivery, retainer, services.jobs, keys, audit, incarnations, membership):
                 await each.close()
     finally:
         hasher.close()
