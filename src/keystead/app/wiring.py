@@ -18,7 +18,7 @@ from keystead.app.conditions import NodeConditions
 from keystead.app.connections import Connections, Limits, TrustedProxies
 from keystead.app.incarnation import DataDirectory
 from keystead.app.keys import Dependencies, key_work
-from keystead.app.opening import CannotStart, node_uuid, opened, served_alone
+from keystead.app.opening import CannotStart, node_uuid, opened, served_alone, this_process
 from keystead.app.signing import signer
 from keystead.app.simulation import simulate
 from keystead.app.tls import TlsContexts, UnusableFilesError
@@ -130,7 +130,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         except (SealError, StoreError) as error:
             raise CannotStart(str(error)) from None
         audit = AuditLog(store, keyring, clock, node)
-        membership = Membership(store, clock, node)
+        membership = Membership(store, clock, node, this_process(settings))
         queue = ProbeQueue(
             per_account=settings.probes_per_account,
             per_svm=settings.probes_per_svm,

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from sqlalchemy.sql.compiler import DDLCompiler
     from sqlalchemy.sql.schema import SchemaItem
 
-HEAD = "0028"
+HEAD = "0029"
 """The newest revision in migrations/versions. It is kept here so that a normal start does not import Alembic."""
 
 WRITES_MIN = "0024"
@@ -134,6 +134,8 @@ nodes = Table(
     Column("reported", UtcTimestamp, nullable=True),
     _integer("has_left", server_default="0"),
     Column("process", Bytewise, nullable=True),
+    _text("keystead_release", server_default=text("''")),
+    _text("place", server_default=text("''")),
     _text("stop_token", server_default=text("''")),
 )
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         KeyServer,
         LoginMessages,
         Node,
+        NodeProcess,
         Observation,
         Options,
         Svm,
@@ -77,10 +78,10 @@ class NodeRows(ClockRows, Protocol):
         """Note whether a node's clock is believed."""
         ...
 
-    def start_node(self, uuid: str, process: str) -> bool:
+    def start_node(self, uuid: str, process: NodeProcess) -> bool:
         """Note that a node's process starts: what it observed before does not count until it is heard.
 
-        ``process`` is the token of this process. Return False if there is no such node.
+        Return False if there is no such node.
         """
         ...
 
