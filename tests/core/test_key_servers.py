@@ -131,21 +131,6 @@ ORDER: dict[str, tuple[ServersState, AddRequest, ErrorKind]] = {
 
 
 @pytest.mark.parametrize("case", REFUSED.values(), ids=REFUSED)
-def test_servers_change_only_while_all_nodes_are_heard() -> None:
-    """If the setting asks for it; ``force`` removes one nevertheless. The error names the node."""
-    out = replace(NODE, uuid="node-2", name="n2", heard_at=NOON, has_left=True)
-    found = replace(state(server("a"), nodes=(replace(NODE, heard_at=NOON), out)), quorum=Quorum(required=True))
-    address = server("a").address
-    for verb, plan in (
-        ("add", lambda: plan_add(found, A)),
-        ("modify", lambda: plan_modify(found, ModifyRequest(address, timeout=7))),
-        ("remove", lambda: plan_remove(found, address)),
-    ):
-        with pytest.raises(OntapError, match=f'Cannot {verb} a key server while a node is out of quorum: "n2"'):
-            plan()
-    assert plan_remove(found, address, force=True).address == address
-
-
 def test_refused(case: tuple[ServersState, AddRequest, ErrorKind, str | None]) -> None:
     """Each rule broken gives its code and names the field at fault."""
     given, request, kind, target = case
@@ -445,3 +430,18 @@ def test_probe_refused(case: ServersState, kind: ErrorKind) -> None:
     assert raised.value.kind is kind
     if kind is errors.KEY_SERVER_NOT_CONFIGURED:
         assert (raised.value.target, raised.value.arguments) == ("servers", (("server", "a:5696"),))
+
+
+def test_servers_change_only_while_all_nodes_are_heard() -> None:
+    """If the setting asks for it; ``force`` removes one nevertheless. The error names the node."""
+    out = replace(NODE, uuid="node-2", name="n2", heard_at=NOON, has_left=True)
+    found = replace(state(server("a"), nodes=(replace(NODE, heard_at=NOON), out)), quorum=Quorum(required=True))
+    address = server("a").address
+    for verb, plan in (
+        ("add", lambda: plan_add(found, A)),
+        ("modify", lambda: plan_modify(found, ModifyRequest(address, timeout=7))),
+        ("remove", lambda: plan_remove(found, address)),
+    ):
+        with pytest.raises(OntapError, match=f'Cannot {verb} a key server while a node is out of quorum: "n2"'):
+            plan()
+    assert plan_remove(found, address, force=True).address == address
