@@ -294,10 +294,11 @@ async def test_a_data_directory_keeps_what_is_left(home_settings: Settings) -> N
     assert (home_settings.data / LEFT_FILE).stat().st_mode & 0o777 == 0o600
     assert await directory.take_left() == left
     assert await directory.take_left() is None
-    (home_settings.data / LEFT_FILE).write_text("{")
     process = Incarnations(store, directory, AuditLog(store, KEYRING, HandClock(), "x"), HandClock(), "x")
-    await process._take_over()
-    assert not process.acknowledged.heads
+    for damaged in ("{", "{}", '{"token": "t", "heads": [1]}', "[]"):
+        (home_settings.data / LEFT_FILE).write_text(damaged)
+        await process._take_over()
+        assert not process.acknowledged.heads
     await store.close()
 
 
