@@ -139,6 +139,14 @@ class Settings:
         " cluster can (65536822 and others). `/cluster` shows the real one.",
         "",
     )
+    quorum_required: bool = _setting(
+        "Refuse to add, change and remove key servers while a node is down, as ONTAP does (65536600). Nothing needs it"
+        " here, because the nodes share one database. Set it alike on all nodes (`true`, `false`).",
+        default=False,
+    )
+    quorum_eviction_minutes: int = _setting(
+        "Minutes after which a node that is down does not count any more for `quorum_required`.", 15
+    )
     metrics_public: bool = _setting("Whether `/metrics` can be read without a login (`true`, `false`).", default=False)
     log_level: str = _setting("`debug`, `info`, `warning` or `error`.", "info")
     log_format: str = _setting("`auto` (console on a terminal, else JSON), `json` or `console`.", "auto")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from keystead.core.keys.incarnations import Storage, Witness
 from keystead.service.cluster.incarnations import Left
@@ -17,16 +17,18 @@ from keystead.service.ports.store import StoreError
 from keystead.store.identity import give_to_owner, place_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from keystead.store import SqlStore
 
+T = TypeVar("T")
 WITNESS_FILE = "incarnation.witness"
 LEFT_FILE = "stopped.heads"
 
 
 class DataDirectory:
-    """Implements :class:`keystead.service.cluster.incarnations.Remembered`."""
+    """Implements :class:`keystead.service.cluster.incarnations.WitnessStore`."""
 
     def __init__(self, data: Path, store: SqlStore) -> None:
         self._witness, self._left = data / WITNESS_FILE, data / LEFT_FILE
@@ -39,8 +41,7 @@ class DataDirectory:
 
     async def read(self) -> Witness:
         """Return what was remembered last, an empty witness before the first time."""
-        found = await self._read(self._witness)
-        return Witness() if found is None else Witness(int(found["epoch"]), tuple(map(str, found["seen"])))
+        return await _read(self._witness, _witness) or Witness()
 
     async def write(self, witness: Witness) -> None:
         """Remember the witness. It is on disk when this returns."""
@@ -53,25 +54,36 @@ class DataDirectory:
 
     async def take_left(self) -> Left | None:
         """Return what the last process left, and remove it."""
-        found = await self._read(self._left)
-        if found is None:
-            return None
-        await asyncio.to_thread(self._left.unlink)
-        return Left(found["token"], frozenset((int(index), bytes.fromhex(mac)) for index, mac in found["heads"]))
-
-    async def _read(self, file: Path) -> dict[str, Any] | None:
+        left = await _read(self._left, _left)
         try:
-            return dict(json.loads(await asyncio.to_thread(file.read_text)))
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError, TypeError) as error:
-            raise StoreError(f"{file} cannot be read: {type(error).__name__}") from None
+            await asyncio.to_thread(self._left.unlink, missing_ok=True)
+        except OSError as error:
+            raise StoreError(f"{self._left} cannot be removed: {error.strerror}") from None
+        return left
 
     async def _write(self, file: Path, content: dict[str, Any]) -> None:
         try:
             await asyncio.to_thread(_replace, file, content)
         except OSError as error:
             raise StoreError(f"{file} cannot be written: {error.strerror}") from None
+
+
+def _witness(found: dict[str, Any]) -> Witness:
+    return Witness(int(found["epoch"]), tuple(map(str, found["seen"])))
+
+
+def _left(found: dict[str, Any]) -> Left:
+    return Left(str(found["token"]), frozenset((int(index), bytes.fromhex(mac)) for index, mac in found["heads"]))
+
+
+async def _read(file: Path, make: Callable[[dict[str, Any]], T]) -> T | None:
+    """Return what ``make`` makes of a file, None if there is none. Raises StoreError."""
+    try:
+        return make(json.loads(await asyncio.to_thread(file.read_text)))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StoreError(f"{file} cannot be read: {type(error).__name__}") from None
 
 
 def _replace(file: Path, content: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import resource
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,7 @@ from keystead.app.tls import TlsContexts, UnusableFilesError
 from keystead.app.tls_offered import offered
 from keystead.core.attention.cluster import certificate_items
 from keystead.core.audit_retention import Retention
+from keystead.core.quorum import Quorum
 from keystead.forwarding.sender import NetworkSender
 from keystead.keyservers.egress import EgressRules
 from keystead.keyservers.gateway import Gateway
@@ -156,6 +158,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             keys.identity,
             keys.changed,
             NodeTraffic(gateway, keys.objects).now,
+            Quorum(settings.quorum_required, timedelta(minutes=settings.quorum_eviction_minutes)),
         )
         conditions = NodeConditions(settings, node, rules, keys.reads, clock, store.database.reader.dialect.name)
         retention = Retention(settings.audit_keep_days, settings.audit_keep_records)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
@@ -294,10 +294,11 @@ async def test_a_data_directory_keeps_what_is_left(home_settings: Settings) -> N
     assert (home_settings.data / LEFT_FILE).stat().st_mode & 0o777 == 0o600
     assert await directory.take_left() == left
     assert await directory.take_left() is None
-    (home_settings.data / LEFT_FILE).write_text("{")
     process = Incarnations(store, directory, AuditLog(store, KEYRING, HandClock(), "x"), HandClock(), "x")
-    await process._take_over()
-    assert not process.acknowledged.heads
+    for damaged in ("{", "{}", '{"token": "t", "heads": [1]}', "[]"):
+        (home_settings.data / LEFT_FILE).write_text(damaged)
+        await process._take_over()
+        assert not process.acknowledged.heads
     await store.close()
 
 
@@ -371,6 +372,14 @@ async def caught_up(primary: Cluster, standby: Cluster) -> None:
         await asyncio.sleep(0.02)
 
 
+async def cut_off(standby: Cluster) -> None:
+    """Have a standby follow its primary no more."""
+    standby.execute("ALTER SYSTEM SET primary_conninfo = ''")
+    standby.execute("SELECT pg_reload_conf()")
+    while standby.execute("SELECT 1 FROM pg_stat_wal_receiver"):  # noqa: ASYNC110 - it tells nobody
+        await asyncio.sleep(0.02)
+
+
 @pytest.mark.parametrize("lost", [0, 2])
 async def test_a_real_failover(both: tuple[Cluster, Cluster], tmp_path: Path, lost: int) -> None:
     """Two nodes live through it, one in a new process: nobody has to act, unless records are lost."""
@@ -379,10 +388,7 @@ async def test_a_real_failover(both: tuple[Cluster, Cluster], tmp_path: Path, lo
         one, two = await nodes.start("a"), await nodes.start("b")
         await caught_up(primary, standby)
         if lost:
-            standby.execute("ALTER SYSTEM SET primary_conninfo = ''")
-            standby.execute("SELECT pg_reload_conf()")
-            while standby.execute("SELECT 1 FROM pg_stat_wal_receiver"):  # noqa: ASYNC110 - it tells nobody
-                await asyncio.sleep(0.02)
+            await cut_off(standby)
             await one.act(lost)
         else:
             await two.incarnations.close()
@@ -417,3 +423,42 @@ async def test_three_nodes_fail_over_again_and_again(both: tuple[Cluster, Cluste
             assert [await again(each.look) for each in all_] == [GOES_ON] * 3
             primary, standby = standby, primary
             await asyncio.to_thread(standby.follow, primary)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("lossy", [False, True])
+async def test_writes_while_the_primary_dies(both: tuple[Cluster, Cluster], tmp_path: Path, *, lossy: bool) -> None:
+    """A synchronous standby has all that was acknowledged; one that was cut off lacks some, and destruction is held."""
+    primary, standby = both
+    async with behind(primary, tmp_path) as nodes:
+        all_ = [await nodes.start(name) for name in "abc"]
+        await caught_up(primary, standby)
+        if lossy:
+            await cut_off(standby)
+        else:
+            primary.execute("ALTER SYSTEM SET synchronous_standby_names = '*'")
+            primary.execute("SELECT pg_reload_conf()")
+        told: list[str] = []
+        over = asyncio.Event()
+
+        async def write(process: Process) -> None:
+            while not over.is_set():
+                message = f"acted {uuid4()}"
+                with suppress(StoreError):
+                    await process.store.write(lambda tx: process.audit.act(tx, message))  # noqa: B023 - awaited
+                    told.append(message)
+
+        writing = [asyncio.create_task(write(each)) for each in all_]
+        while len(told) < 50:  # noqa: ASYNC110 - a list tells nobody
+            await asyncio.sleep(0.01)
+        await nodes.fail_over(primary, standby)
+        after = len(told)
+        async with asyncio.timeout(60):
+            while len(told) < after + 10:  # noqa: ASYNC110 - the new primary takes writes
+                await asyncio.sleep(0.01)
+        over.set()
+        await asyncio.gather(*writing)
+        found = [await again(each.look) for each in (*all_, *all_)][-3:]
+        kept = {message for (message,) in standby.execute("SELECT message FROM audit_records")}
+        assert bool(set(told) - kept) == lossy
+        assert found == [HELD if lossy else GOES_ON] * 3

@@ -47,13 +47,11 @@ While the database is away, nobody is heard. Afterwards all nodes need time unti
 database may hang for 15 seconds.
 """
 
-
 WATCHED_S: Final = 1.5 * BEAT_S
 """Seconds for which a node that was heard lately is watched before another process may serve as it."""
 
 REMOVED: Final = "this node was removed from the cluster: it needs a new data directory to join again"
 REPLACED: Final = "another process serves as this node"
-
 
 Sleep = Callable[[float], Awaitable[object]]
 
@@ -63,7 +61,7 @@ class Rows(NodeRows, JobRows, EventRows, Protocol):
 
 
 class Membership:
-    """The membership of this process, of ``node``. ``on_lost`` is called, in any thread, when the process lost it."""
+    """The membership of this process, of ``node``. Once it is lost, each write calls ``on_lost``, in any thread."""
 
     on_lost: Callable[[], None] = staticmethod(lambda: None)
 
@@ -125,7 +123,7 @@ class Membership:
             if not self.lost:
                 self.lost = REMOVED if process is None else REPLACED
                 log.error("this process stops", why=self.lost)
-                self.on_lost()
+            self.on_lost()
             raise NotAMember(self.lost)
 
     async def beat(self) -> None:
