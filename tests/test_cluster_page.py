@@ -15,6 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -190,9 +191,9 @@ def wait_for_primary(machine: Machine) -> None:
 
 
 def written(service: Keystead) -> bool:
-    """Whether the service makes an SVM."""
+    """Whether the service makes an SVM, of another name each time: an attempt of unknown outcome may have made one."""
     with contextlib.suppress(Refused, Unreachable):
-        service.call("POST", "/svm/svms", {"name": "after"})
+        service.call("POST", "/svm/svms", {"name": f"after-{uuid4().hex[:8]}"})
         return True
     return False
 

@@ -114,10 +114,10 @@ def classify(error: SQLAlchemyError) -> Failure:
         reason = TAKES_NO_CHANGES if state == _READ_ONLY else AWAY
         shown = what if state else cause  # without a state it is libpq's own text: hosts, ports and users
         return RunAgain(unavailable(f"the database {how}: {shown}", reason), away=True)
-    text = f"the database failed: {what}"
+    failed = f"the database failed: {what}"
     if state in _TOO_LATE:
-        return unavailable(text, BUSY)
-    return StorageError(text, _STORAGE[state]) if state in _STORAGE else StoreError(text)
+        return unavailable(failed, BUSY)
+    return StorageError(failed, _STORAGE[state]) if state in _STORAGE else StoreError(failed)
 
 
 def is_used_elsewhere(database: Database) -> bool:
