@@ -29,6 +29,7 @@ MODULES = (
     "bench.connect",
     "bench.api",
     "bench.lists",
+    "bench.audit",
     "bench.keys",
     "bench.connections",
     "bench.console",

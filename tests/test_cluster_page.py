@@ -10,10 +10,12 @@ import http.client
 import re
 import shutil
 import ssl
+import subprocess
 import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -54,10 +56,10 @@ class Machine:
     """One of the three: its name, address and files, and what runs on it."""
 
     def __init__(self, name: str, folder: Path, running: contextlib.ExitStack) -> None:
-        self.address, self.folder = MACHINES[name], folder / name
-        self.folder.mkdir()
+        self.name, self.address, self.folder = name, MACHINES[name], folder / name
         self.data = self.folder / "keystead"
         self._running = running
+        self._programs: list[Program] = []
         binaries, account = find_binaries(folder)
         self._as = as_account(account)
         self._differs = {
@@ -73,12 +75,24 @@ class Machine:
             r"\bADDRESS\b": self.address,
             r"\bNAME\b": name,
         }  # fmt: skip
+        self._account = account
+        self.install()
+
+    def install(self) -> None:
+        """Have the files of PostgreSQL, which belong to its account, and nothing else."""
+        self.folder.mkdir()
         self_signed().write(self.folder, "postgresql")
         self.write("config.yml", self.folder)
-        if account:
-            folder.chmod(0o711)
+        if self._account:
+            self.folder.parent.chmod(0o711)
             for path in (self.folder, *self.folder.iterdir()):
-                shutil.chown(path, account.pw_uid, account.pw_gid)
+                shutil.chown(path, self._account.pw_uid, self._account.pw_gid)
+
+    def lose(self) -> None:
+        """Lose all that runs, and all files."""
+        for each in self._programs:
+            each.stop()
+        shutil.rmtree(self.folder)
 
     def write(self, file: str, folder: Path) -> Path:
         """Write a file of the page as it is on this machine."""
@@ -94,12 +108,13 @@ class Machine:
         """Run a program until the test ends."""
         program = Program(command, 0, log=self.folder / f"{name}.log", environment=environment)
         self._running.callback(program.stop)
+        self._programs.append(program)
         return program
 
-    def start_etcd(self) -> None:
-        """Start the member of etcd."""
-        text = self.write("etcd", self.folder).read_text()
-        self.run("etcd", etcd.PROGRAM or "", **dict(re.findall(r"^(\w+)=(.*)$", text, re.MULTILINE)))
+    def start_etcd(self, *more: str) -> None:
+        """Start the member of etcd, with more lines in its file."""
+        lines = [*self.write("etcd", self.folder).read_text().splitlines()[1:], *more]
+        self.run("etcd", etcd.PROGRAM or "", **dict(line.split("=", 1) for line in lines))
 
     def start_patroni(self) -> Program:
         """Start Patroni, which starts PostgreSQL."""
@@ -109,6 +124,10 @@ class Machine:
     def start_haproxy(self) -> None:
         """Start both load balancers."""
         self.run("haproxy", haproxy.PROGRAM or "", "-f", str(self.write("haproxy.cfg", self.folder)))
+
+    def shared(self) -> dict[str, bytes]:
+        """Return the files that every node has the same of."""
+        return {name: (self.data / name).read_bytes() for name in cluster.SHARED_FILES}
 
     def start_keystead(self, shared: dict[str, bytes]) -> Keystead:
         """Make the node, with these files of the first one, start it, and return what clients of this machine reach."""
@@ -150,47 +169,95 @@ def wait_for(what: str, holds: Callable[[], bool]) -> None:
         time.sleep(0.2)
 
 
-def database_made(machine: Machine) -> bool:
-    """Whether the database could be made through this machine's HAProxy."""
-    url = f"postgresql://postgres:SUPERUSER_PASSWORD@{machine.address}:5000/postgres?sslmode=require"
-    with contextlib.suppress(psycopg.Error), psycopg.connect(url, autocommit=True) as connection:
+LOGIN: Final = "postgresql://postgres:SUPERUSER_PASSWORD@{}:5000/postgres?sslmode=require"
+
+
+def make_database(machine: Machine) -> None:
+    """Make the role and the database through this machine's HAProxy."""
+    with psycopg.connect(LOGIN.format(machine.address), autocommit=True) as connection:
         connection.execute("CREATE ROLE keystead LOGIN PASSWORD 'DATABASE_PASSWORD'")
         connection.execute("CREATE DATABASE keystead OWNER keystead")
-        return True
-    return False
+
+
+def wait_for_primary(machine: Machine) -> None:
+    """Return when every connection through this machine's HAProxy reaches the primary: all servers were checked."""
+
+    def reaches_primary() -> bool:
+        with contextlib.suppress(psycopg.Error), psycopg.connect(LOGIN.format(machine.address)) as connection:
+            return connection.execute("SELECT pg_is_in_recovery()").fetchone() == (False,)
+        return False
+
+    wait_for("the primary", lambda: all(reaches_primary() for _ in range(2 * len(MACHINES))))
 
 
 def written(service: Keystead) -> bool:
-    """Whether the service makes an SVM."""
+    """Whether the service makes an SVM, of another name each time: an attempt of unknown outcome may have made one."""
     with contextlib.suppress(Refused, Unreachable):
-        service.call("POST", "/svm/svms", {"name": "after"})
+        service.call("POST", "/svm/svms", {"name": f"after-{uuid4().hex[:8]}"})
         return True
     return False
 
 
-def test_its_files_make_a_cluster_that_outlives_a_machine(machines: list[Machine]) -> None:
-    """Each load balancer leads to a ready node, and one of the three PostgreSQL may die and come back."""
+def start(machines: list[Machine]) -> list[Keystead]:
+    """Follow the steps 2 to 6."""
     for each in machines:
         each.start_etcd()
     wait_for("etcd", lambda: all(each.answers(2379, "/health") for each in machines))
-    members = [each.start_patroni() for each in machines]
-    wait_for("standbys", lambda: sum(each.answers(8008, "/replica") for each in machines) == 2)
-    wait_for("a synchronous one", lambda: any(each.answers(8008, "/synchronous") for each in machines))
+    for each in machines:
+        each.start_patroni()
+    wait_for_standbys(machines)
     for each in machines:
         each.start_haproxy()
-    wait_for("the database", lambda: database_made(machines[0]))
+        wait_for_primary(each)
+    make_database(machines[0])
     certificate = self_signed((*MACHINES.values(), "localhost"))
     shared = {"tls.crt": certificate.certificate_pem.encode(), "tls.key": certificate.key_pem.encode()}
-    services = []
-    for each in machines:
-        services.append(each.start_keystead(shared))
-        shared["root.key"] = (machines[0].data / "root.key").read_bytes()
+    first = machines[0].start_keystead(shared)
+    others = [each.start_keystead(machines[0].shared()) for each in machines[1:]]
+    wait_for_nodes(machines)
+    return [first, *others]
+
+
+def wait_for_standbys(machines: list[Machine]) -> None:
+    """Return when the primary has two standbys, one of them synchronous."""
+    wait_for("standbys", lambda: sum(each.answers(8008, "/replica") for each in machines) == 2)
+    wait_for("a synchronous one", lambda: any(each.answers(8008, "/synchronous") for each in machines))
+
+
+def wait_for_nodes(machines: list[Machine]) -> None:
+    """Return when both load balancers of each machine lead to a node."""
     for port in (CLIENTS, READS):
         wait_for("nodes", lambda: all(each.answers(port, "/readyz", secure=True) for each in machines))  # noqa: B023
-    assert len({node["uuid"] for each in services for node in each.call("GET", "/cluster/nodes")["records"]}) == 3
-    primary = next(number for number, each in enumerate(machines) if each.answers(8008, "/primary"))
-    members[primary].stop()
 
-    wait_for("a write", lambda: written(services[primary]))
-    machines[primary].start_patroni()
-    wait_for("the member that died", lambda: sum(each.answers(8008, "/replica") for each in machines) == 2)
+
+def exchange_member(lost: Machine, left: Machine) -> None:
+    """Let etcd expect a new member in the place of a lost one, as the page says."""
+
+    def ctl(*arguments: str) -> str:
+        command = ["etcdctl", f"--endpoints={left.address}:2379", "member", *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+    (member,) = (line.split(",")[0] for line in ctl("list").splitlines() if f" {lost.name}," in line)
+    ctl("remove", member)
+    ctl("add", lost.name, f"--peer-urls=http://{lost.address}:2380")
+
+
+@pytest.mark.skipif(shutil.which("etcdctl") is None, reason="not installed: etcd-client")
+def test_its_files_make_a_cluster_that_outlives_a_machine(machines: list[Machine]) -> None:
+    """Writes go on when a machine is lost, and another one in its place is a full member again."""
+    services = start(machines)
+    (primary,) = (number for number, each in enumerate(machines) if each.answers(8008, "/primary"))
+    lost, left = machines[primary], machines[primary - 1]
+    shared = lost.shared()
+    lost.lose()
+    wait_for("a write", lambda: written(services[primary - 1]))
+    exchange_member(lost, left)
+    lost.install()
+    lost.start_etcd("ETCD_INITIAL_CLUSTER_STATE=existing")
+    lost.start_patroni()
+    wait_for_standbys(machines)
+    lost.start_haproxy()
+    wait_for_primary(lost)
+    again = lost.start_keystead(shared)
+    wait_for_nodes(machines)
+    assert len(again.call("GET", "/cluster/nodes")["records"]) == len(machines) + 1

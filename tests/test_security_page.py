@@ -372,6 +372,10 @@ SHOWN: dict[str, tuple[str, ...]] = {
     "Its message is `retrieval of key KEY_ID, read": (
         "service/audit/test_reads.py::test_a_read_is_in_the_chain_when_it_is_answered",
     ),
+    "together are one record, with their number": (
+        "service/audit/test_reads.py::test_reads_of_one_key_by_one_account_from_one_address_are_one_record",
+        "service/audit/test_reads.py::test_reads_that_share_a_record_share_its_fate",
+    ),
     "The read id is random, another for each": (
         "service/audit/test_reads.py::test_reads_that_come_together_are_few_commits",
     ),

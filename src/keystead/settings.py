@@ -80,8 +80,9 @@ class Settings:
         "How many percent of `connections` only addresses may use that have logged in within 15 minutes.", 25, most=90
     )
     database: str = _setting(
-        "Database URL: `postgresql://...`, or empty for SQLite in the data directory. A URL with a password must come"
-        " from the environment or the file (mode 0600), not from a flag.",
+        "Database URL: `postgresql://...`, or empty for SQLite in the data directory. Several hosts, as in"
+        " `postgresql://h1:5432,h2:5432/db`, are tried until one takes writes. A URL with a password must come from the"
+        " environment or the file (mode 0600), not from a flag.",
         "",
         secret=True,
         flag=True,
@@ -137,6 +138,14 @@ class Settings:
         "For tests of clients: the release that this node counts as, such as `9.5.0`. The oldest node decides what the"
         " cluster can (65536822 and others). `/cluster` shows the real one.",
         "",
+    )
+    quorum_required: bool = _setting(
+        "Refuse to add, change and remove key servers while a node is down, as ONTAP does (65536600). Nothing needs it"
+        " here, because the nodes share one database. Set it alike on all nodes (`true`, `false`).",
+        default=False,
+    )
+    quorum_eviction_minutes: int = _setting(
+        "Minutes after which a node that is down does not count any more for `quorum_required`.", 15
     )
     metrics_public: bool = _setting("Whether `/metrics` can be read without a login (`true`, `false`).", default=False)
     log_level: str = _setting("`debug`, `info`, `warning` or `error`.", "info")

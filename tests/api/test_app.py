@@ -47,7 +47,7 @@ async def test_an_unknown_path_is_code_3(api: Api, path: str) -> None:
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "TRACE", "PURGE", "DELETE", "POST"])
 async def test_a_method_that_is_not_there_is_405(api: Api, method: str) -> None:
     """Code 3 with the Allow header."""
-    for path in ("/api/cluster/nodes", f"/api/cluster/nodes/{ABSENT}"):
+    for path in ("/api/cluster/nodes", f"/api/support/ems/events/{ABSENT}/1"):
         answer = await api.admin(method, path)
         assert_error(answer, errors.METHOD_NOT_SUPPORTED)
         assert answer.headers["allow"] == "GET, HEAD, OPTIONS"

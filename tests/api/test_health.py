@@ -28,7 +28,10 @@ if TYPE_CHECKING:
 ANONYMOUS = {"authorization": None}
 
 
-@pytest.mark.parametrize(("path", "text"), [("/healthz", b"ok\n"), ("/readyz", b"ready\n"), ("//readyz/", b"ready\n")])
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [("/healthz", b"ok\n"), ("/readyz", b"ready\n"), ("//readyz/", b"ready\n"), ("/readyz/reads", b"ready\n")],
+)
 async def test_health_needs_no_login_and_says_one_word(api: Api, path: str, text: bytes) -> None:
     """200 and the word, in plain text; HEAD without it; nothing else may be asked of them."""
     answer = await api.admin.get(path, headers=ANONYMOUS)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 import pytest
 
@@ -42,6 +44,21 @@ async def test_another_window_is_for_keys_that_are_deleted_later(api: Api, pki: 
     await set_days(api, 30)
     events = await api.admin.get("/api/support/ems/events?message.name=km.keyrecovery.changed")
     assert events.body["num_records"] == 1
+
+
+async def test_a_key_says_what_its_purge_waits_for(api: Api, pki: Pki, pykmip_group: Group) -> None:
+    """A release while destruction is held; another retirement if an earlier incarnation retired it."""
+    served = await serve_keys(api, pki, pykmip_group)
+    key_id = await served.create("first")
+    await api.admin.delete(f"{served.url}/{key_id}")
+    assert "purge_waits_for" not in await served.shown(key_id)
+    (now,) = await api.store.read(lambda tx: tx.incarnations())
+    await api.store.write(lambda tx: tx.put_incarnation(replace(now, destroys=False)))
+    assert (await served.shown(key_id))["purge_waits_for"] == "release"
+    await api.store.write(lambda tx: tx.put_incarnation(replace(now, uuid=str(uuid4()), number=2)))
+    assert (await served.shown(key_id))["purge_waits_for"] == "retirement"
+    await api.admin.delete(f"{served.url}/{key_id}")
+    assert "purge_waits_for" not in await served.shown(key_id)
 
 
 @pytest.mark.parametrize("value", [-1, 36_501, "many"])

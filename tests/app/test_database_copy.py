@@ -184,6 +184,33 @@ def test_a_copy_beside_the_source_destroys_nothing(settings: Settings, to: str) 
     assert verify_audit(there)[1]
 
 
+def cloned(settings: Settings, folder: Path) -> Settings:
+    """Copy the data directory."""
+    shutil.copytree(settings.data, folder / "clone")
+    return replace(settings, data=folder / "clone")
+
+
+def put_back(settings: Settings, folder: Path) -> Settings:
+    """Put the database back to an earlier state."""
+    shutil.copy(settings.data / "keystead.db", folder / "earlier.db")
+    serve_once(settings)
+    (settings.data / "keystead.db").write_bytes((folder / "earlier.db").read_bytes())
+    return settings
+
+
+@pytest.mark.parametrize(("happens", "reason"), [(cloned, "cloned"), (put_back, "restored")])
+def test_a_source_that_is_a_copy_itself(
+    settings: Settings, to: str, tmp_path: Path, happens: Callable[[Settings, Path], Settings], reason: str
+) -> None:
+    """A move does not hide what a start would have noticed: the new database is held."""
+    source = happens(settings, tmp_path)
+    copy_database(source, to, keep_source=False)
+    there = replace(source, database=to)
+    assert read(there, announced) == ["km.destruction.held"]
+    held = serve_once(there)
+    assert (held.number, held.reason, held.destroys) == (2, reason, False)
+
+
 def test_a_moved_database_can_be_copied_once_more(settings: Settings, to: str, tmp_path: Path) -> None:
     """Held, if the one that it was moved to is lost. The copy takes changes."""
     copy_database(settings, f"sqlite:///{tmp_path / 'lost.db'}", keep_source=False)
@@ -427,22 +454,22 @@ def check_killed(harness: Harness, settings: Settings, there: Settings, point: i
     assert verify_audit(there)[1], where
 
 
-def points_of(harness: Harness, settings: Settings, tmp_path: Path, database: str) -> list[str]:
+def points_of(harness: Harness, template: Furnished, tmp_path: Path, database: str) -> list[str]:
     """Return the points at which a copy can be killed."""
-    shutil.copytree(settings.data, tmp_path / "whole")
+    shutil.copytree(template.settings.data, tmp_path / "whole")
     order: dict[str, Any] = {"data": str(tmp_path / "whole"), "database": "", "to": plain(database)}
     return harness.run("copy_database", **order).points
 
 
-def test_a_copy_killed_after_each_commit(settings: Settings, tmp_path: Path) -> None:
-    """The schema is there; the rows are there; the source is marked; all is done."""
+def test_a_copy_killed_after_each_commit(furnished_template: Furnished, tmp_path: Path) -> None:
+    """The rows are there; then the source is marked, too."""
     with Harness(statements=False) as harness:
-        points = points_of(harness, settings, tmp_path, f"sqlite:///{tmp_path / 'whole.db'}")
+        points = points_of(harness, furnished_template, tmp_path, f"sqlite:///{tmp_path / 'whole.db'}")
         commits = [number for number, point in enumerate(points) if point == "commit"]
         assert len(commits) > 3
-        for point in commits[-4:-1]:
+        for point in commits[-3:-1]:
             data = tmp_path / f"killed-{point}"
-            shutil.copytree(settings.data, data)
+            shutil.copytree(furnished_template.settings.data, data)
             there = Settings(data=data, database=f"sqlite:///{tmp_path / f'{point}.db'}")
             check_killed(harness, Settings(data=data), there, point + 1, f"point {point} of {points}")
 
@@ -452,14 +479,16 @@ KILLED = 24
 
 
 @pytest.mark.long
-def test_a_copy_to_postgresql_killed_at_any_point(settings: Settings, tmp_path: Path, postgres: PostgresServer) -> None:
+def test_a_copy_to_postgresql_killed_at_any_point(
+    furnished_template: Furnished, tmp_path: Path, postgres: PostgresServer
+) -> None:
     """Also between its statements, while the schema is made."""
     with Harness() as harness:
         with postgres.empty_database() as url:
-            points = points_of(harness, settings, tmp_path, url)
+            points = points_of(harness, furnished_template, tmp_path, url)
         for point in range(0, len(points), len(points) // KILLED):
             data = tmp_path / f"killed-{point}"
-            shutil.copytree(settings.data, data)
+            shutil.copytree(furnished_template.settings.data, data)
             with postgres.empty_database() as url:
                 where = f"point {point}, {points[point]}"
                 check_killed(harness, Settings(data=data), Settings(data=data, database=url), point, where)

@@ -6,10 +6,12 @@ import contextlib
 import shutil
 import signal
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from keystead import __version__
 from keystead.app.initialise import initialise
 from keystead.core import errors
 from keystead.settings import Settings
@@ -89,6 +91,24 @@ def test_a_stopped_node_is_removed(two: tuple[Installation, Installation]) -> No
             ended = two[1].run(command)
             assert ended.returncode == 1
             assert "this node was removed from the cluster" in ended.stderr
+
+
+def test_a_copy_of_the_data_directory_is_refused(two: tuple[Installation, Installation], tmp_path: Path) -> None:
+    """While the node runs. Once it was stopped, the copy is the node; the first directory is refused then."""
+    copy = replace(two[0], data=tmp_path / "copy")
+    with two[0].serving() as one, one.client() as call:
+        until(lambda: nodes_by_state(call)["keystead-01"] == "up", END_S)
+        shown = call.get("/cluster/nodes?name=keystead-01&fields=keystead")["records"][0]["keystead"]
+        assert (shown["release"], len(shown["schema"])) == (__version__, 4)
+        shutil.copytree(two[0].data, copy.data)
+        refused = copy.run("serve", "--listen", "127.0.0.1:0")
+        assert (refused.returncode, "another process serves as this node" in refused.stderr) == (1, True)
+        found = call.get("/support/ems/events?message.name=km.node.copied&fields=message.severity")["records"]
+        assert [each["message"]["severity"] for each in found] == ["alert"]
+        one.signal(signal.SIGTERM)
+        assert one.wait(END_S) == 0
+    with copy.serving() as service, service.client() as call:
+        assert call.get("/cluster/nodes?name=keystead-01")["num_records"] == 1
 
 
 @pytest.mark.long

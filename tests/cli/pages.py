@@ -77,10 +77,14 @@ class Block:
         return self.text
 
 
-def blocks(page: str, port: int) -> Iterator[Block]:
-    """Yield all fenced blocks of a page below ``docs/``, with the port of the reader's service."""
-    heading = ""
-    for part in _PARTS.finditer((DOCS / page).read_text().replace("8443", str(port))):
+def blocks(page: str, port: int, section: str = "") -> Iterator[Block]:
+    """Yield the fenced blocks of a page below ``docs/``, or of one section, with the port of the reader's service."""
+    heading, text = "", (DOCS / page).read_text().replace("8443", str(port))
+    if section:
+        (text,) = (
+            part for part in re.split(r"^(?=## )", text, flags=re.MULTILINE) if part.startswith(f"## {section}\n")
+        )
+    for part in _PARTS.finditer(text):
         if part["heading"]:
             heading = part["heading"]
         else:

@@ -29,7 +29,7 @@ from tests.peers.processes import accepts, free_port
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from tests.peers.certificates import Credentials
@@ -39,9 +39,10 @@ if TYPE_CHECKING:
 
 READER_PASSWORD = "the reader's, 1 of many"
 WITHIN_S = 120
-RUN_ELSEWHERE = {"ansible.md", "cluster.md", "container.md", "systemd.md", "test-against-keystead.md"}
+RUN_ELSEWHERE = {"ansible.md", "cluster.md", "container.md", "incidents.md", "systemd.md", "test-against-keystead.md"}
 """Pages with tests of their own: ``tests/conformance/test_ansible_page.py``, ``tests/test_cluster_page.py``,
-``tests/test_containerfile.py``, ``tests/test_systemd.py`` and ``tests/testing/test_page.py``."""
+``tests/test_containerfile.py``, ``tests/cli/test_incidents.py``, ``tests/test_systemd.py`` and
+``tests/testing/test_page.py``."""
 WITHOUT_COMMANDS = {"console.md"}
 """Pages with nothing to paste."""
 
@@ -351,12 +352,15 @@ trap 'note $? "$BASH_COMMAND"' ERR
 """
 
 
-def script(page: str, port: int) -> str:
-    """Return the blocks of a page that are pasted. What fails is noted in a file, and the next command is run."""
+def script(page: str, port: int, section: str = "") -> str:
+    """Return the blocks of a page, or of a section, that are pasted.
+
+    What fails is noted in a file, and the next command is run.
+    """
     (api,) = (block.script for block in blocks("quickstart.md", port) if "\napi() {" in block.text)
     lines = [_NOTE, api]
     heading = ""
-    for block in blocks(f"how-to/{page}", port):
+    for block in blocks(f"how-to/{page}", port, section):
         if block.heading != heading:
             lines.append(f"pause '{block.heading}'\n")
             heading = block.heading
@@ -377,21 +381,31 @@ def test_every_block_can_be_pasted(page: str, reader: Reader) -> None:
         happens.pop("")(reader)
     asked = {name for block in blocks(f"how-to/{page}", reader.port) for name in block.names}
     assert asked <= reader.names.keys()
+    follow(reader, script(page, reader.port), happens, FAILS.get(page, ()), SHOWS.get(page, ()))
+
+
+def follow(
+    reader: Reader,
+    script_: str,
+    happens: dict[str, Callable[[Reader], None]],
+    fails: Sequence[str],
+    shows: Sequence[str],
+) -> None:
+    """Run a script. Before a heading, something may happen. These commands fail, and these lines are shown."""
 
     def paused(heading: str) -> None:
         if heading in happens:
             happens.pop(heading)(reader)
 
-    ended = run(script(page, reader.port), reader.folder, environment(reader.folder, reader.port, reader.names), paused)
+    ended = run(script_, reader.folder, environment(reader.folder, reader.port, reader.names), paused)
     failed = reader.folder / "failed"
     failures = failed.read_text().splitlines() if failed.exists() else []
     said = f"{ended.out}\n{ended.err}"
-    expected = FAILS.get(page, ())
     assert ended.status == 0, (failures, said)
-    assert len(failures) == len(expected), (failures, said)
-    for pattern, failure in zip(expected, failures, strict=True):
+    assert len(failures) == len(fails), (failures, said)
+    for pattern, failure in zip(fails, failures, strict=True):
         assert re.match(pattern, failure), (failure, said)
-    for pattern in SHOWS.get(page, ()):
+    for pattern in shows:
         assert re.search(pattern, said, re.MULTILINE), (pattern, said)
     assert not happens, f"no such headings: {sorted(happens)}"
 

@@ -179,6 +179,8 @@ def test_every_altered_field_is_found_where_it_is(field: str) -> None:
     [
         ("success", audit.read_message("00ff", READ_ID), READ_ID),
         ("success", f"retrieval of key a, read {'f' * 16}, read {READ_ID}", READ_ID),
+        ("success", audit.read_message("00ff", READ_ID, "f" * 16, "e" * 16), READ_ID),
+        ("success", f"retrieval of key 00ff, 2 reads: {READ_ID} {'f' * 15}", None),
         ("error", audit.read_message("00ff", READ_ID), None),
         ("success", f"renamed SVM s from x, read {READ_ID}", None),
         ("success", f"retrieval of key 00ff, read {READ_ID}0", None),

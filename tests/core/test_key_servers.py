@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from keystead.core.key_servers import (
     plan_remove,
 )
 from keystead.core.model import CertificateType, Cluster, KeyServer, Node, Release
+from keystead.core.quorum import Quorum
 from keystead.core.secret import Secret
 from keystead.core.server_address import ServerAddress
 from tests.core.factories import NODE, VS0, VS1, certificate, key_manager, new, server, state
@@ -29,6 +31,7 @@ OLD_NODE = Node("old", "keystead-02", Release(9, 5, 9))
 BEFORE_SECONDARIES = Node("old", "keystead-02", Release(9, 11, 0))
 BEFORE_PORTS = Node("old", "keystead-02", Release(9, 18, 0))
 METROCLUSTER = Cluster("c", "keystead", metrocluster=True)
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 CLIENT, CA = CertificateType.CLIENT, CertificateType.SERVER_CA
 FOUR = tuple(server(f"s{n}", n) for n in range(1, 5))
 
@@ -427,3 +430,18 @@ def test_probe_refused(case: ServersState, kind: ErrorKind) -> None:
     assert raised.value.kind is kind
     if kind is errors.KEY_SERVER_NOT_CONFIGURED:
         assert (raised.value.target, raised.value.arguments) == ("servers", (("server", "a:5696"),))
+
+
+def test_servers_change_only_while_all_nodes_are_heard() -> None:
+    """If the setting asks for it; ``force`` removes one nevertheless. The error names the node."""
+    out = replace(NODE, uuid="node-2", name="n2", heard_at=NOON, has_left=True)
+    found = replace(state(server("a"), nodes=(replace(NODE, heard_at=NOON), out)), quorum=Quorum(required=True))
+    address = server("a").address
+    for verb, plan in (
+        ("add", lambda: plan_add(found, A)),
+        ("modify", lambda: plan_modify(found, ModifyRequest(address, timeout=7))),
+        ("remove", lambda: plan_remove(found, address)),
+    ):
+        with pytest.raises(OntapError, match=f'Cannot {verb} a key server while a node is out of quorum: "n2"'):
+            plan()
+    assert plan_remove(found, address, force=True).address == address

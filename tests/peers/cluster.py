@@ -29,8 +29,8 @@ NODES: Final = ("node1", "node2", "node3")
 BALANCER: Final = "127.0.0.2"
 """The address of the load balancer's connections to nodes. From it alone nodes expect the PROXY protocol."""
 TO_NODES: Final = f"source {BALANCER} send-proxy-v2 check-send-proxy check-ssl verify none"
-READY, READY_FOR_READS = "/readyz", "/healthz"
-"""What the load balancers ask nodes: who can write, and who lives, so that it reads keys from memory."""
+READY, READY_FOR_READS = "/readyz", "/readyz/reads"
+"""What the load balancers ask nodes: who can do everything, and who can read keys, at least from memory."""
 SHARED_FILES: Final = ("root.key", "tls.key", "tls.crt")
 """What every node has the same of."""
 

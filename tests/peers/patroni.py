@@ -52,7 +52,8 @@ _DYNAMIC: Final = {
             "max_connections": 200,
             "shared_buffers": "32MB",
             "fsync": "off",  # the machine does not die
-            "wal_keep_size": "256MB",  # pg_rewind needs the log since the timelines parted
+            "max_wal_size": "128MB",
+            "wal_keep_size": "64MB",  # pg_rewind needs the log since the timelines parted
             "wal_log_hints": "on",
         },
     },

@@ -20,7 +20,7 @@ MISSING: Final = "" if PROGRAM else "pgbouncer"
 
 _CONFIGURATION: Final = """\
 [databases]
-{database} = host=127.0.0.1 port={behind} dbname={database} user={database}
+{database} = host=127.0.0.1 port={behind} dbname={database} user={user}
 [pgbouncer]
 listen_addr = 127.0.0.1
 listen_port = {port}
@@ -34,20 +34,22 @@ server_login_retry = 1
 
 
 @contextlib.contextmanager
-def pooling(folder: Path, behind: int, *, prepared: bool) -> Iterator[str]:
-    """Run PgBouncer before the server on a port, until the block ends; give the URL of the database in libpq's form.
+def pooling(folder: Path, behind: int, *, prepared: bool, database: str = DATABASE) -> Iterator[str]:
+    """Run PgBouncer before the server on a port, until the block ends; give the URL of its database in libpq's form.
 
     With ``prepared`` it takes prepared statements, which clients may then use although their server changes.
     """
     assert PROGRAM
     folder.mkdir()
     port, configuration = free_port(), folder / "pgbouncer.ini"
-    text = _CONFIGURATION.format(database=DATABASE, behind=behind, port=port, prepared=200 if prepared else 0)
+    text = _CONFIGURATION.format(
+        database=database, user=DATABASE, behind=behind, port=port, prepared=200 if prepared else 0
+    )
     configuration.write_text(text)
     account = ["-u", "nobody"] if os.geteuid() == 0 else []  # it refuses to run as root
     program = Program([PROGRAM, *account, str(configuration)], port, log=folder / "log")
     try:
         program.wait_until_ready()
-        yield URL.format(port=port)
+        yield URL.format(port=port).removesuffix(DATABASE) + database
     finally:
         program.stop()

@@ -64,6 +64,13 @@ class Cluster:
         (self._data / "standby.signal").touch()
         self.start()
 
+    def follow(self, primary: Cluster) -> None:
+        """Throw everything away, and become a standby of another cluster."""
+        self.stop("immediate")
+        shutil.rmtree(self._data)
+        self.copy(primary)
+        self.start()
+
     def libpq(self, database: str = "postgres") -> str:
         """Return the URL of a database in libpq's form."""
         return f"postgresql://{USER}@127.0.0.1:{self.port}/{database}"

@@ -29,11 +29,11 @@ class Network:
     by which bytes are late in each direction, may be changed at any time and holds for open connections as well.
     """
 
-    def __init__(self, target: int) -> None:
+    def __init__(self, target: int | str) -> None:
         self.delay = 0.0
         self.mode = "forward"
         self._failing: Direction = "both"
-        self._target = ("127.0.0.1", target)
+        self._target = target
         self._open: set[socket.socket] = set()
 
     def fail(self, mode: str, direction: Direction | None = None) -> None:
@@ -48,7 +48,7 @@ class Network:
 
     def lead_to(self, target: int) -> None:
         """Lead new connections to another port."""
-        self._target = ("127.0.0.1", target)
+        self._target = target
 
     def heal(self) -> None:
         """Forward again, at once."""
@@ -60,8 +60,7 @@ class Network:
         if self.mode in ENDINGS:
             self._end(connection)
             return
-        with socket.create_connection(self._target, timeout=30) as server:
-            server.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with _connected(self._target) as server:
             self._open.add(connection)
             back = threading.Thread(target=self._pump, args=(server, connection, "to client"), daemon=True)
             back.start()
@@ -91,9 +90,20 @@ class Network:
                 sink.shutdown(socket.SHUT_WR)
 
 
+def _connected(target: int | str) -> socket.socket:
+    """Return a connection to a loopback port, or to a socket's path."""
+    if isinstance(target, str):
+        server = socket.socket(socket.AF_UNIX)
+        server.connect(target)
+    else:
+        server = socket.create_connection(("127.0.0.1", target), timeout=30)
+        server.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return server
+
+
 @contextlib.contextmanager
-def proxy(target: int) -> Iterator[tuple[int, Network]]:
-    """A proxy of a loopback port: its own port, and its network."""
+def proxy(target: int | str) -> Iterator[tuple[int, Network]]:
+    """A proxy of a loopback port, or of a socket's path: its own port, and its network."""
     network = Network(target)
     with FaultServer(network.script) as server:
         yield server.port, network

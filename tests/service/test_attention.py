@@ -15,7 +15,17 @@ from keystead.core.announcing import STATUS
 from keystead.core.attention.items import Item, Severity, Subject
 from keystead.core.events import NOT_AVAILABLE
 from keystead.core.keys.model import AttemptState, KeyState, Orphan, Presence
-from keystead.core.model import Cluster, KeyManager, KeyServer, Observation, PeerCertificate, Role, State, Svm
+from keystead.core.model import (
+    Cluster,
+    KeyManager,
+    KeyServer,
+    NodeProcess,
+    Observation,
+    PeerCertificate,
+    Role,
+    State,
+    Svm,
+)
 from keystead.core.server_address import ServerAddress
 from keystead.service.attention import Attention
 from keystead.service.context import Call, Caller
@@ -161,7 +171,10 @@ def _lose(tx: Transaction) -> None:
 CHANGES: dict[str, tuple[Callable[[Transaction], object], Callable[[Overview], object]]] = {
     "svm": (lambda tx: tx.rename_svm("svm-0", "other"), lambda found: found.managers[0].vserver),
     "cluster": (lambda tx: tx.put_cluster(Cluster("c", "other")), lambda found: found.cluster),
-    "node": (lambda tx: tx.start_node(samples.NODE.uuid, "process"), lambda found: found.managers[0].survival.now),
+    "node": (
+        lambda tx: tx.start_node(samples.NODE.uuid, NodeProcess("token")),
+        lambda found: found.managers[0].survival.now,
+    ),
     "key manager": (_off, lambda found: len(found.managers)),
     "key server": (lambda tx: tx.delete_key_server("km-0-server-1"), lambda found: len(found.managers[0].servers)),
     "observation": (_heal, lambda found: found.items),

@@ -98,6 +98,7 @@ async def test_a_node_that_is_alone_has_no_limit(store: SqlStore, clock: HandClo
     await offline.compare()
     clock.advance(100 * LIMIT_S)
     assert offline.allowed()
+    assert not offline.can_read(), "no login is remembered for so long"
     await store.write(lambda tx: tx.put_node(OTHER))
     await offline.compare()
     clock.advance(LIMIT_S + 1)

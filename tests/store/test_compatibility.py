@@ -135,6 +135,11 @@ def test_nodes_that_are_heard_are_in_the_way(old_url: str, schema: str | None, a
         schema=schema,
     )
     assert bool(plan(old_url, ()).in_the_way) == in_the_way
+    database = open_database(old_url)
+    with database.writer.begin() as connection:
+        connection.execute(text("UPDATE nodes SET has_left = 1"))
+    database.dispose()
+    assert not plan(old_url, ()).in_the_way
 
 
 def test_an_upgrade_waits_for_a_node_of_release_0_1_0(old_url: str) -> None:

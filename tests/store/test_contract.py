@@ -19,6 +19,7 @@ from keystead.core.model import (
     KeyManager,
     KeyServer,
     Node,
+    NodeProcess,
     Release,
     Role,
     Svm,
@@ -51,7 +52,7 @@ async def test_a_node_is_starting_until_it_is_heard(store: SqlStore) -> None:
 
     await store.write(lambda tx: tx.put_node(Node("node-1", "n", Release(9, 18, 1))))
     await store.write(lambda tx: tx.hear_node("node-1", NOON))
-    await store.write(lambda tx: tx.start_node("node-1", "process"))
+    await store.write(lambda tx: tx.start_node("node-1", NodeProcess("token")))
     assert await store.read(lambda tx: (starting(tx), tx.nodes()[0].heard_at)) == (True, clock.now())
     await store.write(lambda tx: tx.hear_node("node-1", NOON))
     assert not await store.read(starting)

@@ -10,23 +10,28 @@ import pytest
 from sqlalchemy import event, text
 
 from keystead.core.model import Svm
-from keystead.service.ports.store import OutcomeUnknown, StorageError
-from keystead.store import SqlStore, open_store
+from keystead.service.ports.store import AWAY, OutcomeUnknown, StorageError
+from keystead.store import open_store
 from keystead.store import postgres_connection as limits
-from keystead.store.failures import AWAY
 from keystead.store.opening import open_database
+from keystead.store.postgres import WRITERS
 from keystead.store.upgrade import upgrade
+from tests.peers import pgbouncer
 from tests.peers.postgres_cluster import pair
 from tests.peers.proxy import proxy
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
+    from pathlib import Path
 
     from keystead.service.ports.store import Transaction
+    from keystead.store import SqlStore
     from tests.peers.postgres_cluster import Cluster
     from tests.peers.proxy import Network
 
 ANSWER_S = 5.0
+PREPARES_AFTER = 6
+"""psycopg prepares a statement when it is executed so often on one connection."""
 
 
 @pytest.fixture(scope="module")
@@ -188,4 +193,61 @@ async def test_when_writes_fail_reads_get_new_connections(primary: Cluster) -> N
     await store.write(adding("fourth"))
     await store.read(lambda tx: tx.svm("first"))
     assert len(opened) == before + 1
+    await store.close()
+
+
+@pytest.mark.long
+async def test_commits_that_wait_for_a_standby_end(primary: Cluster, request: pytest.FixtureRequest) -> None:
+    """The wait is not cancelled, so that nobody sees a change that the standby lacks. It is made with the next commit.
+
+    Those that still waited for their turn, or for a lock, change nothing.
+    """
+    store = open_store(primary.url)
+    request.getfixturevalue("synchronous")
+    began = time.monotonic()
+    writes = [asyncio.create_task(store.write(adding(f"waits {number}"))) for number in range(2 * WRITERS)]
+    await await_true(waiting_for_standby(primary))
+    outcomes = await asyncio.gather(*writes, return_exceptions=True)
+    assert time.monotonic() - began < limits.COMMIT_S + 1
+    unknown = [number for number, outcome in enumerate(outcomes) if isinstance(outcome, OutcomeUnknown)]
+    assert unknown
+    assert sum(isinstance(outcome, StorageError) for outcome in outcomes) == len(writes) - len(unknown)
+    assert await store.read(lambda tx: [tx.svm(f"waits {number}") for number in unknown]) == [None] * len(unknown)
+    primary.execute("ALTER SYSTEM RESET synchronous_standby_names")
+    primary.execute("SELECT pg_reload_conf()")
+    await store.write(adding("confirmed"))
+    found = await store.read(lambda tx: [tx.svm(f"waits {number}") is not None for number in range(2 * WRITERS)])
+    assert [number for number, is_there in enumerate(found) if is_there] == unknown
+    await store.close()
+
+
+@pytest.mark.skipif(bool(pgbouncer.MISSING), reason="pgbouncer is not installed")
+@pytest.mark.parametrize("prepared", [True, False])
+async def test_a_pool_of_transactions_in_between(primary: Cluster, tmp_path: Path, *, prepared: bool) -> None:
+    """PgBouncer gives each transaction any of its connections. Whether it knows prepared statements does not matter."""
+    with pgbouncer.pooling(tmp_path / "pool", primary.port, prepared=prepared, database="postgres") as url:
+        stores = [open_store(url.replace("postgresql", "postgresql+psycopg", 1)) for _ in range(2)]
+
+        def add_and_read(name: str) -> Callable[[Transaction], list[Svm | None]]:
+            return lambda tx: (tx.add_svm(Svm(name, name)), [tx.svm(name) for _ in range(PREPARES_AFTER)])[1]
+
+        names = [f"pooled {prepared} {number}" for number in range(20)]
+        added = await asyncio.gather(
+            *[store.write(add_and_read(name)) for store, name in zip(stores * 10, names, strict=True)]
+        )
+        assert added == [[Svm(name, name)] * PREPARES_AFTER for name in names]
+        with stores[0].database.writer.connect() as connection:
+            assert connection.execute(text("SHOW statement_timeout")).scalar() == "10s"
+            assert connection.execute(text("SELECT count(*) FROM pg_prepared_statements")).scalar() == 0
+        for store in stores:
+            await store.close()
+
+
+async def test_without_a_pool_statements_are_prepared(primary: Cluster) -> None:
+    """The server plans them once per connection."""
+    store = open_store(primary.url)
+    for _ in range(PREPARES_AFTER):
+        await store.write(lambda tx: tx.svm("x"))
+    with store.database.writer.connect() as connection:
+        assert connection.execute(text("SELECT count(*) FROM pg_prepared_statements")).scalar()
     await store.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,8 +12,9 @@ from sqlalchemy import event, make_url, text
 
 from keystead.core.model import Svm
 from keystead.service.ports.store import OutcomeUnknown, StorageError, StoreConflict, StoreError
-from keystead.store import open_store, outage
+from keystead.store import SqlStore, open_store, outage
 from keystead.store import postgres as engine
+from keystead.store.failures import BUSY
 from keystead.store.opening import open_database, parse
 from tests.store import samples
 
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
     from keystead.service.ports.store import Transaction
-    from keystead.store import SqlStore
     from tests.peers.postgres import PostgresServer
 
 
@@ -60,14 +61,57 @@ def test_every_connection_is_set_up(store: SqlStore, name: str, isolation: str) 
     with getattr(store.database, name).connect() as connection:
         show = {
             setting: connection.execute(text(f"SHOW {setting}")).scalar()
-            for setting in ("transaction_isolation", "transaction_read_only", "statement_timeout", "lock_timeout")
+            for setting in (
+                *("transaction_isolation", "transaction_read_only", "statement_timeout", "lock_timeout"),
+                *("idle_in_transaction_session_timeout", "synchronous_commit"),
+            )
         }
     assert show == {
         "transaction_isolation": isolation,
         "transaction_read_only": "on" if name == "reader" else "off",
         "statement_timeout": "10s",
         "lock_timeout": "10s",
+        "idle_in_transaction_session_timeout": "20s",
+        "synchronous_commit": "on",
     }
+
+
+async def test_a_transaction_that_waits_for_a_lock_ends_in_time(store: SqlStore) -> None:
+    """Nothing was changed then, so it may be sent again. One that begins later waits the less."""
+    impatient = SqlStore(store.database, deadline_s=0.5)
+    with store.database.writer.connect() as other:
+        other.execute(text("UPDATE svms SET name = name"))
+        began = time.monotonic()
+        with pytest.raises(StorageError) as caught:
+            await impatient.write(lambda tx: tx.svm("svm-1", lock=True))
+        assert time.monotonic() - began < 2
+    assert (caught.value.reason, caught.value.retry_after_s) == (BUSY, 1)
+
+
+@pytest.mark.long
+async def test_the_lock_of_a_frozen_transaction_goes(store: SqlStore) -> None:
+    """A waiter is answered within 10 s. After 20 s the lock is free, and what the frozen one had done is undone."""
+    started, release = threading.Event(), threading.Event()
+
+    def freeze(tx: Transaction) -> None:
+        tx.svm("svm-1", lock=True)
+        tx.add_svm(Svm("frozen", "frozen"))
+        started.set()
+        release.wait(60)
+        tx.add_svm(Svm("thawed", "thawed"))
+
+    frozen = asyncio.create_task(store.write(freeze))
+    await asyncio.to_thread(started.wait)
+    began = time.monotonic()
+    with pytest.raises(StorageError):
+        await store.write(lambda tx: tx.svm("svm-1", lock=True))
+    assert time.monotonic() - began < 11
+    await asyncio.sleep(20.5 - (time.monotonic() - began))
+    await store.write(lambda tx: tx.svm("svm-1", lock=True))
+    release.set()
+    with pytest.raises(StorageError):
+        await frozen
+    assert await store.read(lambda tx: (tx.svm("frozen"), tx.svm("thawed"))) == (None, None)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from keystead.core.model import ONTAP_LEVEL, Node
 from keystead.service.cluster.health import HealthView
 from keystead.service.cluster.leases import KEEPER
 from keystead.service.ports.process import ListenerFacts, NodeFacts
-from keystead.web.health import GIB, checks, headline, keeper_of, node_rows
+from keystead.web.health import GIB, _destruction, checks, headline, keeper_of, node_rows
 from keystead.web.tones import Tone
 
 if TYPE_CHECKING:
@@ -164,6 +164,13 @@ def test_checks_of_the_node(changed: dict[str, Any], name: str, tone: Tone, word
     found = check(replace(VIEW, own=FACTS._replace(**changed)), name)
     assert (found.tone, found.word) == (tone, word)
     assert said in found.sentence
+
+
+def test_destruction_waits_while_nodes_vouch() -> None:
+    """Nobody has to act, so it is no warning."""
+    waits = Incarnation("u", 3, NOON, "created", "s", destroys=False, vouching="t", vouching_since=NOON)
+    found = _destruction(waits)
+    assert (found.tone, found.word, found.time) == (Tone.UNKNOWN, "waits", NOON)
 
 
 def test_held_destruction_comes_first() -> None:

@@ -1,8 +1,8 @@
 """``/healthz``, ``/readyz`` and ``/metrics`` for operators' tools, outside of ``/api``, and the counter of answers.
 
-The first two need no login and answer one word; ``/readyz`` adds what fails, in general words. ``/metrics`` needs a
-cluster account, unless a setting makes it public. These pages are not part of ONTAP's API, so they answer in plain
-text.
+The first two, and ``/readyz/reads``, need no login and answer one word, or what fails, in general words. ``/metrics``
+needs a cluster account, unless a setting makes it public. These pages are not part of ONTAP's API, so they answer in
+plain text.
 """
 
 from __future__ import annotations
@@ -39,18 +39,13 @@ class HealthPages:
             case "/healthz":
                 await _reply(scope, send, 200, b"ok\n")
             case "/readyz":
-                await self._answer_readyz(scope, send)
+                await _answer_ready(scope, send, await self._health.not_ready())
+            case "/readyz/reads":
+                await _answer_ready(scope, send, await self._health.not_ready_for_reads())
             case path if path == METRICS and self._health.metrics_public:
                 await MetricsPage(self._health.telemetry)(scope, receive, send)
             case _:
                 await self._app(scope, receive, send)
-
-    async def _answer_readyz(self, scope: Scope, send: Send) -> None:
-        why = await self._health.not_ready()
-        if why:
-            await _reply(scope, send, 503, f"not ready: {why}\n".encode())
-        else:
-            await _reply(scope, send, 200, b"ready\n")
 
 
 class MetricsPage:
@@ -85,6 +80,13 @@ class Counted:
             await send(message)
 
         await self._app(scope, receive, counting)
+
+
+async def _answer_ready(scope: Scope, send: Send, why_not: str) -> None:
+    if why_not:
+        await _reply(scope, send, 503, f"not ready: {why_not}\n".encode())
+    else:
+        await _reply(scope, send, 200, b"ready\n")
 
 
 async def _reply(scope: Scope, send: Send, status: int, text: bytes, media_type: str = _PLAIN) -> None:

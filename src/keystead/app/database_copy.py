@@ -5,7 +5,8 @@ The command can be killed anywhere and begun again, because of the order of its 
 1. The target gets all rows, marked as an unfinished copy. Before, it was empty, or held an unfinished copy of this
    database.
 2. The source is marked as moved. It was locked against writers all the time. With ``--keep-source`` this is left out.
-3. The target loses its mark, and its incarnation notes the new place.
+3. The target loses its mark, and its incarnation notes the new place. If the source was itself a copy that no node has
+   noticed yet, a new incarnation begins, as at a start.
 
 So the two are never served as one incarnation. This module must not print: it returns the lines to show.
 """
@@ -21,9 +22,10 @@ from typing import TYPE_CHECKING, Final
 from uuid import uuid4
 
 from keystead.app.clock import SystemClock
+from keystead.app.incarnation import DataDirectory
 from keystead.app.opening import CannotStart, node_uuid, served_alone
 from keystead.core import events
-from keystead.core.keys.incarnations import Reason, Storage, next_incarnation
+from keystead.core.keys.incarnations import Reason, Storage, next_incarnation, plan_begin
 from keystead.core.model import Role
 from keystead.sealing import Keyring, read_root_key
 from keystead.service.announcing import add_events
@@ -60,7 +62,7 @@ class _Side:
     name: str
     database: Database
     store: SqlStore
-    storage: str
+    storage: Storage
 
 
 def copy_database(settings: Settings, to: str, *, keep_source: bool) -> list[str]:
@@ -85,7 +87,7 @@ def _side(settings: Settings, open_: Callable[[str | Path], Database]) -> Iterat
         database = open_(settings.database_url)
         store = SqlStore(database)
         try:
-            storage = str(Storage(*place_of(database)))
+            storage = Storage(*place_of(database))
         except StoreError:
             database.dispose()
             raise
@@ -118,7 +120,7 @@ def _copy(source: _Side, there: Settings, *, keep_source: bool) -> list[str]:
                 if _chains(target, keyring, node) != chains:
                     raise StoreError(f"{target.name}: the audit chains are not the same in the copy")
                 if not keep_source:
-                    put_mark(held, replace(mark, state=CopyState.MOVED, other=target.name, storage=target.storage))
+                    put_mark(held, _moved(mark, target))
                 lines = [f"copied {rows} rows, and compared them; audit chains that are intact: {len(chains)}"]
             elif mark.state is CopyState.MOVED and mark.other == shown(there.database_url):
                 target = open_.enter_context(_side(there, whole_copy.open_source))
@@ -126,8 +128,13 @@ def _copy(source: _Side, there: Settings, *, keep_source: bool) -> list[str]:
                 raise StoreError(str(mark))
         audit = AuditLog(target.store, keyring, SystemClock(), node)
         with whole_copy.locked(target.database) as connection:
-            _finish(connection, source, target, mark, audit, node, held=keep_source)
+            _finish(connection, source, target, mark, audit, there.data, held=keep_source)
     return lines
+
+
+def _moved(mark: CopyMark, target: _Side) -> CopyMark:
+    """Return the source's mark, given the target's."""
+    return replace(mark, state=CopyState.MOVED, other=target.name, storage=str(target.storage))
 
 
 def _open_target(data: Path, url: str | Path) -> Database:
@@ -156,31 +163,32 @@ def _chains(side: _Side, keyring: Keyring, node: str) -> list[str]:
 
 def _fill(held: Connection, source: _Side, target: _Side) -> tuple[CopyMark, int]:
     """Take step 1. Return the target's mark, and the number of rows."""
-    mark = CopyMark(str(uuid4()), CopyState.UNFINISHED, source.name, source.storage, SystemClock().now())
+    mark = CopyMark(str(uuid4()), CopyState.UNFINISHED, source.name, str(source.storage), SystemClock().now())
     with _naming(target.name), whole_copy.locked(target.database) as filled:
-        whole_copy.check_takes_copy(filled, source.storage)
+        whole_copy.check_takes_copy(filled, mark.storage)
         rows = whole_copy.copy_rows(held, filled)
         put_mark(filled, mark)
     return mark, rows
 
 
 def _finish(
-    connection: Connection, source: _Side, target: _Side, mark: CopyMark, audit: AuditLog, node: str, *, held: bool
+    connection: Connection, source: _Side, target: _Side, mark: CopyMark, audit: AuditLog, data: Path, *, held: bool
 ) -> None:
     """Take step 3. Raises StoreError if the target is no longer this unfinished copy."""
     found = CopyMark.of(connection)
     if found is None or found.uuid != mark.uuid:
         raise StoreError(str(mark))
-    database = target.database
+    database, node, now = target.database, node_uuid(data), SystemClock().now()
     tx = SqlTransaction(connection, database.classify, database.now, row_locks=database.row_locks)
-    current, now = incarnation_of(tx), SystemClock().now()
+    before = incarnation_of(tx)
+    witness = asyncio.run(DataDirectory(data, target.store).read())
+    after = plan_begin(before, source.storage, tx.node_epoch(node), witness, str(uuid4()), now)  # as a start would
     if held:
-        after = next_incarnation(current, Reason.CLONED, target.storage, str(uuid4()), now)
+        after = next_incarnation(before, Reason.CLONED, str(target.storage), str(uuid4()), now)
+    tx.put_incarnation(replace(after, storage=str(target.storage)))
+    if after.number != before.number:
         values = {"incarnation": str(after.number), "reason": after.reason}
         add_events(tx, [events.DESTRUCTION_HELD.happened(node, now, None, values)])
-    else:
-        after = replace(current, storage=target.storage)
-    tx.put_incarnation(after)
     audit.succeed(tx, CALL, f"{'copied' if held else 'moved'} the database from {source.name} to {target.name}")
     tx.move_marks()
     remove_mark(connection)

@@ -1,6 +1,6 @@
-"""What a data directory remembers of its database (the witness), in a file, and where that database is stored.
+"""What a data directory remembers of its database: the witness, and what a stopped process left. Where it is stored.
 
-The file holds no secret. It is replaced as a whole, and is on disk before it counts. It keeps its owner, whoever
+The files hold no secret. Each is replaced as a whole, and is on disk before it counts. It keeps its owner, whoever
 replaces it.
 """
 
@@ -9,26 +9,29 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from keystead.core.keys.incarnations import Storage, Witness
+from keystead.service.cluster.incarnations import Left
 from keystead.service.ports.store import StoreError
 from keystead.store.identity import give_to_owner, place_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from keystead.store import SqlStore
 
+T = TypeVar("T")
 WITNESS_FILE = "incarnation.witness"
+LEFT_FILE = "stopped.heads"
 
 
 class DataDirectory:
-    """Implements :class:`keystead.service.cluster.incarnations.Remembered`."""
+    """Implements :class:`keystead.service.cluster.incarnations.WitnessStore`."""
 
     def __init__(self, data: Path, store: SqlStore) -> None:
-        self._data = data
-        self._file = data / WITNESS_FILE
+        self._witness, self._left = data / WITNESS_FILE, data / LEFT_FILE
         self._store = store
 
     async def storage(self) -> Storage:
@@ -38,37 +41,63 @@ class DataDirectory:
 
     async def read(self) -> Witness:
         """Return what was remembered last, an empty witness before the first time."""
-        try:
-            return await asyncio.to_thread(self._read)
-        except (OSError, ValueError, KeyError) as error:
-            raise StoreError(f"{self._file} cannot be read: {type(error).__name__}") from None
+        return await _read(self._witness, _witness) or Witness()
 
     async def write(self, witness: Witness) -> None:
         """Remember the witness. It is on disk when this returns."""
+        await self._write(self._witness, {"epoch": witness.epoch, "seen": witness.seen})
+
+    async def leave(self, left: Left) -> None:
+        """Leave something for the next process. It is on disk when this returns."""
+        heads = [[index, mac.hex()] for index, mac in left.heads]
+        await self._write(self._left, {"token": left.token, "heads": heads})
+
+    async def take_left(self) -> Left | None:
+        """Return what the last process left, and remove it."""
+        left = await _read(self._left, _left)
         try:
-            await asyncio.to_thread(self._write, witness)
+            await asyncio.to_thread(self._left.unlink, missing_ok=True)
         except OSError as error:
-            raise StoreError(f"{self._file} cannot be written: {error.strerror}") from None
+            raise StoreError(f"{self._left} cannot be removed: {error.strerror}") from None
+        return left
 
-    def _read(self) -> Witness:
+    async def _write(self, file: Path, content: dict[str, Any]) -> None:
         try:
-            found = json.loads(self._file.read_text())
-        except FileNotFoundError:
-            return Witness()
-        return Witness(int(found["epoch"]), tuple(map(str, found["seen"])))
+            await asyncio.to_thread(_replace, file, content)
+        except OSError as error:
+            raise StoreError(f"{file} cannot be written: {error.strerror}") from None
 
-    def _write(self, witness: Witness) -> None:
-        content = {"epoch": witness.epoch, "seen": witness.seen}
-        temporary = self._file.with_name(f".{self._file.name}.{os.getpid()}")  # another process may write as well
-        temporary.unlink(missing_ok=True)
-        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            give_to_owner(file.fileno(), self._file if self._file.exists() else self._data)
-            json.dump(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(self._file)
-        descriptor = os.open(self._data, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+
+def _witness(found: dict[str, Any]) -> Witness:
+    return Witness(int(found["epoch"]), tuple(map(str, found["seen"])))
+
+
+def _left(found: dict[str, Any]) -> Left:
+    return Left(str(found["token"]), frozenset((int(index), bytes.fromhex(mac)) for index, mac in found["heads"]))
+
+
+async def _read(file: Path, make: Callable[[dict[str, Any]], T]) -> T | None:
+    """Return what ``make`` makes of a file, None if there is none. Raises StoreError."""
+    try:
+        return make(json.loads(await asyncio.to_thread(file.read_text)))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StoreError(f"{file} cannot be read: {type(error).__name__}") from None
+
+
+def _replace(file: Path, content: dict[str, Any]) -> None:
+    """Replace a file as a whole. It keeps its owner, and is on disk when this returns."""
+    temporary = file.with_name(f".{file.name}.{os.getpid()}")  # another process may write as well
+    temporary.unlink(missing_ok=True)
+    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as new:
+        give_to_owner(new.fileno(), file if file.exists() else file.parent)
+        json.dump(content, new)
+        new.flush()
+        os.fsync(new.fileno())
+    temporary.replace(file)
+    descriptor = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import fcntl
 import os
+import platform
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
+from keystead import __version__
 from keystead.app.conditions import NODE_FILE
+from keystead.core.model import NodeProcess
 from keystead.service.ports.store import StoreError
 from keystead.store import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from keystead.settings import Settings
     from keystead.store import SqlStore
 
 LOCK_FILE = "serve.lock"
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 class CannotStart(Exception):  # noqa: N818 - what the operator reads: the service cannot start, because ...
@@ -39,6 +44,24 @@ def node_uuid(data: Path) -> str:
         return (data / NODE_FILE).read_text().strip()
     except OSError:
         raise CannotStart(f"{data} is no data directory of Keystead: run `keystead init --data {data}`") from None
+
+
+def this_process(settings: Settings) -> NodeProcess:
+    """Return what tells this process from others that serve as its node.
+
+    The place is empty if the database is in the data directory, because a copy of the directory has its own database.
+    """
+    stat = settings.data.stat()
+    place = f"{_boot()}/{stat.st_dev}/{stat.st_ino}" if settings.database else ""
+    return NodeProcess(uuid4().hex, __version__, place)
+
+
+def _boot() -> str:
+    """Return what tells the running system from others, also from a copy of the whole machine."""
+    try:
+        return BOOT_ID.read_text().strip()
+    except OSError:
+        return platform.node()
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from __future__ import annotations
 import resource
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -18,13 +19,14 @@ from keystead.app.conditions import NodeConditions
 from keystead.app.connections import Connections, Limits, TrustedProxies
 from keystead.app.incarnation import DataDirectory
 from keystead.app.keys import Dependencies, key_work
-from keystead.app.opening import CannotStart, node_uuid, opened, served_alone
+from keystead.app.opening import CannotStart, node_uuid, opened, served_alone, this_process
 from keystead.app.signing import signer
 from keystead.app.simulation import simulate
 from keystead.app.tls import TlsContexts, UnusableFilesError
 from keystead.app.tls_offered import offered
 from keystead.core.attention.cluster import certificate_items
 from keystead.core.audit_retention import Retention
+from keystead.core.quorum import Quorum
 from keystead.forwarding.sender import NetworkSender
 from keystead.keyservers.egress import EgressRules
 from keystead.keyservers.gateway import Gateway
@@ -130,8 +132,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         except (SealError, StoreError) as error:
             raise CannotStart(str(error)) from None
         audit = AuditLog(store, keyring, clock, node)
-        membership = Membership(store, clock, node)
-        store.admit = membership.check
+        membership = Membership(store, clock, node, this_process(settings))
         queue = ProbeQueue(
             per_account=settings.probes_per_account,
             per_svm=settings.probes_per_svm,
@@ -143,6 +144,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         prover = ServerProber(gateway, keyring, queue, observing)
         metrics = Metrics()
         incarnations = Incarnations(store, DataDirectory(settings.data, store), audit, clock, node)
+        store.admit, store.on_appended = membership.check, incarnations.acknowledged.note
         keys = key_work(
             Dependencies(store, prover, keyring, signing, audit, metrics, clock, node, incarnations), rules, settings
         )
@@ -156,6 +158,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             keys.identity,
             keys.changed,
             NodeTraffic(gateway, keys.objects).now,
+            Quorum(settings.quorum_required, timedelta(minutes=settings.quorum_eviction_minutes)),
         )
         conditions = NodeConditions(settings, node, rules, keys.reads, clock, store.database.reader.dialect.name)
         retention = Retention(settings.audit_keep_days, settings.audit_keep_records)
@@ -173,7 +176,9 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             destinations=Destinations(store, audit, gateway.refuses),
             event_filters=EventFilters(store, audit),
             events=Events(store),
-            health=Health(store, metrics, conditions.facts, clock, metrics_public=settings.metrics_public),
+            health=Health(
+                *(store, metrics, conditions.facts, clock, keys.offline), metrics_public=settings.metrics_public
+            ),
             incarnations=incarnations,
             jobs=Jobs(store, audit, clock, node, keys.runner),
             key_lists=KeyLists(store),
@@ -219,7 +224,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         try:
             yield Running(services, store, keyring, queue, keys, monitor, delivery, retainer, membership)
         finally:
-            for each in (monitor, delivery, retainer, services.jobs, keys, incarnations, audit, membership):
+            for each in (monitor, delivery, retainer, services.jobs, keys, audit, incarnations, membership):
                 await each.close()
     finally:
         hasher.close()

@@ -20,6 +20,7 @@ from keystead.cli.completing import names_from
 from keystead.cli.files import PRIVATE, new_file
 from keystead.cli.key_managers import key_manager_path, key_servers, keys_path, of_keys, of_new_key, run_job
 from keystead.cli.key_naming import key_id_only, key_id_or_name, key_path, keys, one_key_path
+from keystead.cli.key_waits import RELEASE, RELEASING, say_what_waits
 from keystead.cli.login import secret_bytes, secret_text
 from keystead.cli.output import print_done, print_records, shown
 from keystead.cli.rest import (
@@ -112,6 +113,7 @@ def show(vserver: str | None, manager: str | None, name: str | None, key_id: str
     if key_id and not records:
         raise click.ClickException(f"there is no key {key_id}")
     _print(records, flags["output"])
+    say_what_waits(records)
     if flags["output"] == "table" and records and "copies" in records[0]:
         click.echo()
         print_records(records[0]["copies"], COPIES, "table")
@@ -152,6 +154,8 @@ key.add_command(retire, "delete")
 def _recoverable(record: Mapping[str, Any]) -> str:
     """Return how long a retired key can be recovered, in words."""
     until = record.get("purge_time")
+    if record.get("purge_waits_for") == RELEASE:
+        return f"it can be recovered while destruction is held, until {RELEASING}"
     if record["state"] != RETIRED or not until or datetime.fromisoformat(until) <= datetime.now(UTC):
         return "its copies are being destroyed now, because key_recovery_days is 0"
     return f"it can be recovered until {shown(until)}"

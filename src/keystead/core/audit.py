@@ -42,7 +42,7 @@ PARSED_LIMIT = 1024 * 1024
 _USERINFO = re.compile(r"(?<=://)[^/?#\s\"]*@")
 """The user and password of a URL."""
 
-_READ = re.compile(r"retrieval of key .*, read ([0-9a-f]{16})", re.DOTALL)
+_READ = re.compile(r"retrieval of key .*, (?:read|\d+ reads:) ([0-9a-f]{16})(?: [0-9a-f]{16})*", re.DOTALL)
 
 
 _SIGNED = attrgetter(
@@ -126,13 +126,19 @@ def application_of(record: AuditRecord) -> str:
 # --- reads of key material -------------------------------------------------------------------------------------------
 
 
-def read_message(key_id: str, read_id: str) -> str:
-    """Return the message of the record of a read. ``read_id`` has 16 lower-case hex digits."""
-    return f"retrieval of key {key_id}, read {read_id}"
+READS_TOGETHER = 50
+"""Most reads that one record tells of: its message is not longer than others are."""
+
+
+def read_message(key_id: str, read_id: str, *others: str) -> str:
+    """Return the message of the record of one or more reads. Each read id has 16 lower-case hex digits."""
+    if not others:
+        return f"retrieval of key {key_id}, read {read_id}"
+    return f"retrieval of key {key_id}, {len(others) + 1} reads: {' '.join((read_id, *others))}"
 
 
 def read_id_in_message(record: AuditRecord) -> str | None:
-    """Return the read id that a record's message has, None if the record is not that of a read.
+    """Return the read id that a record's message has, the first of several; None if it is not the record of a read.
 
     Only a success is a read, because the message of an error may quote the caller.
     """

@@ -162,6 +162,12 @@ DESTRUCTION_RELEASED: Final = EventKind(
     "The database is in its incarnation {incarnation}, which may destroy what it wrote on key servers.",
 )
 
+NODE_COPIED: Final = EventKind(
+    "km.node.copied",
+    "alert",
+    ("node",),
+    'A second process was about to serve as node "{node}", with a copy of its data directory. It was refused.',
+)
 PASSWORD_RESET: Final = EventKind(
     "km.account.passwordreset",
     "alert",
@@ -212,6 +218,7 @@ KINDS: Final[Mapping[str, EventKind]] = {
         LISTENER_UNUSABLE,
         DESTRUCTION_HELD,
         DESTRUCTION_RELEASED,
+        NODE_COPIED,
         PASSWORD_RESET,
         RECOVERY_DAYS_CHANGED,
         KEY_READER_GRANTED,

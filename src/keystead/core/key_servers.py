@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from keystead.core import errors
 from keystead.core.errors import OntapError
 from keystead.core.model import Certificate, CertificateType, Cluster, KeyManager, KeyServer, Node, Release
+from keystead.core.quorum import OFF, Quorum
 from keystead.core.server_address import ServerAddress
 
 if TYPE_CHECKING:
@@ -117,6 +118,7 @@ class ServersState:
     nodes: tuple[Node, ...]
     certificates: Mapping[str, Certificate]
     servers: tuple[KeyServer, ...]
+    quorum: Quorum = OFF
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +148,7 @@ class ModifyPlan:
 def plan_add(state: ServersState, request: AddRequest) -> AddPlan:
     """Return the plan of an add, or raise the first rule that is broken, in the order of the design."""
     _check_supported(state)
+    _check_quorum(state, "add")
     check_certificates(state.key_manager, state.certificates)
     for index, new in enumerate(request.servers):
         target = request.target(index, "secondary_key_servers")
@@ -170,6 +173,7 @@ def check_servers(existing: Sequence[KeyServer], request: AddRequest) -> None:
 def plan_modify(state: ServersState, request: ModifyRequest) -> ModifyPlan:
     """Return the plan of a change, by the rules of an add in their order. Values that are not in the request stay."""
     _check_supported(state)
+    _check_quorum(state, "modify")
     check_certificates(state.key_manager, state.certificates)
     before = require(state.servers, request.address)
     if request.port is not None:
@@ -214,9 +218,14 @@ def _password_stays(before: KeyServer, request: ModifyRequest) -> bool:
 # --- remove ---
 
 
-def plan_remove(state: ServersState, address: ServerAddress) -> KeyServer:
-    """Return the server to remove. The last one may be removed: its key manager stays."""
+def plan_remove(state: ServersState, address: ServerAddress, *, force: bool = False) -> KeyServer:
+    """Return the server to remove. The last one may be removed: its key manager stays.
+
+    With ``force``, nodes may be out of quorum.
+    """
     _check_supported(state)
+    if not force:
+        _check_quorum(state, "remove")
     return require(state.servers, address)
 
 
@@ -241,6 +250,11 @@ def _check_supported(state: ServersState) -> None:
     if not state.key_manager.enabled:
         raise OntapError(errors.NOT_ENABLED)
     check_multitenant(state.key_manager.svm, state.cluster, state.nodes)
+
+
+def _check_quorum(state: ServersState, verb: str) -> None:
+    if node := state.quorum.missing(state.nodes):
+        raise OntapError(errors.OUT_OF_QUORUM, verb=verb, node=node)
 
 
 def check_multitenant(svm: Svm | None, cluster: Cluster, nodes: Iterable[Node]) -> None:

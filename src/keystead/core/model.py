@@ -43,12 +43,25 @@ class Cluster:
 
 
 @dataclass(frozen=True, slots=True)
+class NodeProcess:
+    """A process that serves as a node: its token, Keystead's release, and where its data directory is.
+
+    ``place`` differs for a copy of the directory. It is empty if the database is in the directory, too.
+    """
+
+    token: str
+    release: str = ""
+    place: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Node:
     """A Keystead process on this database, with its data directory. ``heard_at`` is its last sign of life.
 
     The database's clock says when that was, ``reported`` is what the node's own clock said then. ``up`` is what the
     other nodes conclude from it. ``clock_doubted``: its clock was untrusted when it was last read.
     ``starting``: it has not looked at each of its key servers yet since it started. ``has_left``: it was stopped.
+    ``process`` is the last one that served as this node, and ``schema`` that of its release.
     """
 
     uuid: str
@@ -60,6 +73,8 @@ class Node:
     clock_doubted: bool = field(default=False, compare=False)
     starting: bool = field(default=False, compare=False)
     has_left: bool = field(default=False, compare=False)
+    process: NodeProcess | None = field(default=None, compare=False)
+    schema: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from keystead.service.periodic import Periodic
-from keystead.service.ports.store import StorageError
+from keystead.service.ports.store import AWAY, StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 LONGEST_PERIOD_S: Final = 60.0
 """Most seconds between two comparisons."""
 
-NOT_ALLOWED: Final = "it does not answer, and offline_reads_s allows no read without it any longer"
+REMEMBERED_S: Final = 300.0
+"""Seconds for which a login is remembered."""
+
+NOT_ALLOWED: Final = f"{AWAY}, and offline_reads_s allows no read without it any longer"
 
 
 class OfflineReads:
@@ -48,7 +51,14 @@ class OfflineReads:
         """Return True if a read may be answered without the database now."""
         if self._limit_s == 0:
             return False
-        return self._alone or self._clock.monotonic() < self._compared_at + self._limit_s
+        return self._alone or self._age_s() < self._limit_s
+
+    def can_read(self) -> bool:
+        """Return True if callers can be answered without the database now: a read is allowed, and some are remembered.
+
+        Called when a load balancer asks.
+        """
+        return self.allowed() and self._age_s() < REMEMBERED_S
 
     def require(self) -> None:
         """Raise StorageError unless a read may be answered without the database now."""
@@ -79,6 +89,10 @@ class OfflineReads:
             await part()
         self._compared_at = began
         self._alone = nodes <= {self._node}
+
+    def _age_s(self) -> float:
+        """Return the seconds since the last comparison."""
+        return self._clock.monotonic() - self._compared_at
 
     def _commit(self, tx: NodeRows) -> set[str]:
         """Commit without a change. Return the nodes (uuids) that are registered."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
     from datetime import datetime
 
-    from keystead.core.model import Account, CustomRole, Node, Svm
+    from keystead.core.model import Account, CustomRole, Node, NodeProcess, Svm
 
 _ALL_NODES = NODE.everything
 _CLUSTER = select(tables.cluster)
@@ -47,7 +47,14 @@ _TOUCH_NODE = update(tables.nodes).where(tables.nodes.c.uuid == bindparam("u")).
 _START_NODE = (
     update(tables.nodes)
     .where(tables.nodes.c.uuid == bindparam("u"))
-    .values(starting=1, has_left=0, schema=tables.HEAD, process=bindparam("p"))
+    .values(
+        starting=1,
+        has_left=0,
+        schema=tables.HEAD,
+        process=bindparam("token"),
+        keystead_release=bindparam("release"),
+        place=bindparam("place"),
+    )
 )
 _PROCESS = select(tables.nodes.c.process).where(tables.nodes.c.uuid == bindparam("u"))
 _LOCKED_PROCESS = _PROCESS.with_for_update(key_share=True, read=True)
@@ -129,8 +136,8 @@ class AdministrationRows(Statements):
     def doubt_clock(self, node: str, *, doubted: bool) -> None:
         self.change(_DOUBT_CLOCK, {"u": node, "doubted": int(doubted)})
 
-    def start_node(self, uuid: str, process: str) -> bool:
-        return bool(self.change(_START_NODE, {"u": uuid, "p": process}))
+    def start_node(self, uuid: str, process: NodeProcess) -> bool:
+        return bool(self.change(_START_NODE, {"u": uuid} | asdict(process)))
 
     def process_of(self, uuid: str) -> str | None:
         statement = _LOCKED_PROCESS if self.row_locks else _PROCESS

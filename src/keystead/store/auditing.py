@@ -65,12 +65,15 @@ class AuditRows(Statements):
 
     def audit_head(self, node: str) -> AuditHead | None:
         statement = _LOCKED_AUDIT_HEAD if self.row_locks else _AUDIT_HEAD
-        return self.one(statement, {"n": node}, lambda row: AuditHead(**row._mapping))
+        self.heads[node] = self.one(statement, {"n": node}, lambda row: AuditHead(**row._mapping))
+        return self.heads[node]
 
     def add_audit_records(self, records: Sequence[AuditRecord], head: AuditHead) -> None:
         rows = [columns_of(tables.audit_records, record) | {"key": place(record)} for record in records]
         self.change(_ADD_AUDIT_RECORD, rows)
         self.store(_PUT_AUDIT_HEAD, columns_of(tables.audit_heads, head))
+        self.appended.append((self.heads.get(head.node), head))
+        self.heads[head.node] = head
         if self.reconfigured:
             self.change(_COUNT_CHANGE, {"n": head.node})  # no wait here, because the row is locked already
 

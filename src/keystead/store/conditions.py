@@ -8,7 +8,20 @@ from __future__ import annotations
 import operator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import BigInteger, Boolean, Column, Text, TypeDecorator, bindparam, false, literal, not_, or_, select
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Text,
+    TypeDecorator,
+    bindparam,
+    false,
+    literal,
+    literal_column,
+    not_,
+    or_,
+    select,
+)
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
@@ -124,6 +137,14 @@ _COMPARISONS: dict[Op, Callable[[Any, Any], Any]] = {
     Op.MORE: operator.gt,
     Op.AT_LEAST: operator.ge,
 }
+
+
+def fixed(value: str | int) -> ColumnElement[Any]:
+    """Return a constant as a part of the statement's text.
+
+    PostgreSQL plans a prepared statement without its values, and then uses no index of a part of a table.
+    """
+    return literal_column(str(value) if isinstance(value, int) else f"'{value}'")
 
 
 def _literal(column: Column[Any], value: Any) -> ColumnElement[Any]:

@@ -10,6 +10,7 @@ from sqlalchemy import bindparam, delete, func, insert, or_, select, union, upda
 
 from keystead.core.model import CertificateType
 from keystead.store import tables
+from keystead.store.conditions import fixed
 from keystead.store.conditions import within as _within
 from keystead.store.kinds import CERTIFICATE, KEY_MANAGER, KEY_SERVER, KINDS, SVM
 from keystead.store.paging import statement
@@ -54,7 +55,7 @@ _KEY_MANAGER_OF = (
     )
 )
 _ENABLED_KEY_MANAGERS = KEY_MANAGER.everything.where(
-    tables.key_managers.c.enabled == 1, tables.key_managers.c.owner.in_(bindparam("owners", expanding=True))
+    tables.key_managers.c.enabled == fixed(1), tables.key_managers.c.owner.in_(bindparam("owners", expanding=True))
 )
 _CHANGE_KEY_MANAGER = update(tables.key_managers).where(tables.key_managers.c.uuid == bindparam("u"))
 _DELETE_SERVER_CAS = delete(tables.key_manager_server_cas).where(

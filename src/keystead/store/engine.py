@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Engine
 
-    from keystead.core.model import Event
+    from keystead.core.model import AuditHead, Event
     from keystead.service.ports.store import Transaction
     from keystead.store.database import Database
 
@@ -53,11 +53,13 @@ class SqlStore:
     """An implementation of :class:`keystead.service.ports.store.Store`.
 
     ``database.writer`` takes SQLAlchemy's event listeners. ``deadline_s``, if given, replaces the database's. For
-    ``closing_s`` see :data:`CLOSING_S`. ``on_events`` is called in a worker thread with the events of each commit.
-    ``admit`` is called first in each transaction that writes, and raises StoreError to refuse it.
+    ``closing_s`` see :data:`CLOSING_S`. ``on_events`` and ``on_appended`` are called in a worker thread after each
+    commit, with its events, and with the ends of audit chains before and after. ``admit`` is called first in each
+    transaction that writes, and raises StoreError to refuse it.
     """
 
     on_events: Callable[[Sequence[Event]], None] = staticmethod(lambda _: None)
+    on_appended: Callable[[Sequence[tuple[AuditHead | None, AuditHead]]], None] = staticmethod(lambda _: None)
     admit: Callable[[Transaction], None] = staticmethod(lambda _: None)
 
     def __init__(self, database: Database, *, deadline_s: float | None = None, closing_s: float = CLOSING_S) -> None:
@@ -222,6 +224,7 @@ class SqlStore:
                 if getattr(error, "connection_invalidated", False):
                     raise OutcomeUnknown(UNKNOWN) from None
                 raise
+            self.on_appended(transaction.appended)
             self.on_events(transaction.announced)
             if transaction.reconfigured:
                 with suppress(RuntimeError):  # the event loop is closed

@@ -22,7 +22,6 @@ VALUE_ERRORS = (ValueError, OverflowError)
 
 DISK_FULL = "its disk is full"
 DISK_FAILS = "its disk cannot be read or written"
-AWAY = "it does not answer"
 TAKES_NO_CHANGES = "it takes no changes"
 BUSY = "it is too busy"
 

@@ -27,6 +27,7 @@ from keystead.store.statements import Parameters, Statements, columns_of, storin
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
+    from datetime import datetime
 
     from sqlalchemy import Row
 
@@ -60,6 +61,10 @@ _INCARNATIONS = select(tables.incarnations).order_by(tables.incarnations.c.numbe
 _INCARNATION = _INCARNATIONS.limit(1)
 _PUT_INCARNATION = storing(tables.incarnations, "number")
 _EPOCH = select(tables.nodes.c.epoch).where(tables.nodes.c.uuid == bindparam("u"))
+_STOP_TOKEN = select(tables.nodes.c.stop_token).where(tables.nodes.c.uuid == bindparam("u"))
+_PUT_STOP_TOKEN = update(tables.nodes).where(tables.nodes.c.uuid == bindparam("u")).values(stop_token=bindparam("to"))
+_VOUCHERS = select(tables.vouchers.c.node).where(tables.vouchers.c.storage == bindparam("s"))
+_ADD_VOUCHER = insert(tables.vouchers)
 _PUT_EPOCH = update(tables.nodes).where(tables.nodes.c.uuid == bindparam("u")).values(epoch=bindparam("to"))
 
 _LEASE = select(tables.leases).where(tables.leases.c.name == bindparam("u"))
@@ -152,6 +157,19 @@ class KeepingRows(Statements):
 
     def put_node_epoch(self, node: str, epoch: int) -> None:
         self.change(_PUT_EPOCH, {"u": node, "to": epoch})
+
+    def stop_token(self, node: str) -> str:
+        return self.one(_STOP_TOKEN, {"u": node}, lambda row: str(row.stop_token)) or ""
+
+    def put_stop_token(self, node: str, token: str) -> None:
+        self.change(_PUT_STOP_TOKEN, {"u": node, "to": token})
+
+    def vouchers(self, storage: str) -> frozenset[str]:
+        return frozenset(self.all(_VOUCHERS, {"s": storage}, lambda row: str(row.node)))
+
+    def add_voucher(self, storage: str, node: str, time: datetime) -> None:
+        if node not in self.vouchers(storage):
+            self.change(_ADD_VOUCHER, {"storage": storage, "node": node, "vouched": time})
 
     def lease(self, name: str, *, lock: bool = False) -> Lease | None:
         wanted = _LOCK_LEASE if lock and self.row_locks else _LEASE

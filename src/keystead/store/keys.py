@@ -20,6 +20,7 @@ from keystead.core.keys.model import (
     Standing,
 )
 from keystead.store import tables
+from keystead.store.conditions import fixed
 from keystead.store.conditions import within as within_svm
 from keystead.store.kinds import KEY
 from keystead.store.statements import Parameters, Statements, columns_of, locking, owner_of
@@ -44,7 +45,7 @@ _KEYS = KEY.everything.where(_keys.uuid.in_(bindparam("us", expanding=True))).or
 _STANDINGS = select(_keys.key_id, _keys.version, _keys.state, _keys.svm_uuid).where(
     _keys.key_id.in_(bindparam("ids", expanding=True))
 )
-_KEY_NAMED = KEY.where(key_manager="k", name="n").where(_keys.state.in_([state.value for state in HOLD_NAMES]))
+_KEY_NAMED = KEY.where(key_manager="k", name="n").where(_keys.state.in_([fixed(state.value) for state in HOLD_NAMES]))
 _AMONG_STATES = _keys.state.in_(bindparam("states", expanding=True))
 _KEYS_IN = (
     KEY.within(key_manager="k")
@@ -74,7 +75,9 @@ _KEYS_LEFT = _LEFT.where(_keys.key_manager == bindparam("k"))
 _KEYS_LEFT_OF_SVM = _LEFT.where(_keys.svm_uuid == bindparam("s"))
 _ADOPTERS = (
     KEY.everything.where(
-        _keys.uuid.in_(select(_attempts.key).where(_attempts.adopted == bindparam("n"), _attempts.adopted != "")),
+        _keys.uuid.in_(
+            select(_attempts.key).where(_attempts.adopted == bindparam("n"), _attempts.adopted != fixed(""))
+        ),
         _keys.state != KeyState.PURGED.value,
     )
     .order_by(None)
@@ -101,7 +104,7 @@ _ATTEMPTS = (
 _EXPIRED = (
     select(tables.key_attempts)
     .where(
-        _attempts.state == AttemptState.PENDING.value,
+        _attempts.state == fixed(AttemptState.PENDING.value),
         (_attempts.expires < bindparam("now")) | (_attempts.expires > bindparam("ahead")),
     )
     .order_by(_attempts.expires)
@@ -202,7 +205,7 @@ _WRITTEN_TO = (
         _keys.uuid.in_(
             select(_attempts.key)
             .join(tables.key_copies, (_attempts.key == _copies.key) & (_attempts.number == _copies.attempt))
-            .where(_attempts.state == AttemptState.PENDING.value, _copies.key_server == bindparam("s"))
+            .where(_attempts.state == fixed(AttemptState.PENDING.value), _copies.key_server == bindparam("s"))
         )
     )
     .order_by(None)

@@ -29,6 +29,7 @@ from keystead.core.model import (
     KeyManager,
     KeyServer,
     Node,
+    NodeProcess,
     Privilege,
     Release,
     Role,
@@ -161,6 +162,8 @@ def node_of(row: Row[Any], _: tuple[str, ...] = ()) -> Node:
         clock_doubted=doubted,
         starting=starting,
         has_left=bool(row.has_left),
+        process=NodeProcess(row.process, row.keystead_release, row.place) if row.process else None,
+        schema=row.schema or "",
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from keystead.store.failures import AWAY, unavailable
+from keystead.service.ports.store import AWAY
+from keystead.store.failures import unavailable
 
 PATIENCE_S = 3.0
 """How long a transaction is begun again. A connection that hangs is given up after 2 s, so all ends within 5 s."""

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import create_engine, event, text
 from sqlalchemy.exc import DisconnectionError, IntegrityError, OperationalError, SQLAlchemyError
 
-from keystead.service.ports.store import SchemaError, StorageError, StoreConflict, StoreError
+from keystead.service.ports.store import AWAY, SchemaError, StorageError, StoreConflict, StoreError
 from keystead.store import tables
 from keystead.store.compatibility import ANNOUNCED, SQLSTATE, TOO_OLD
 from keystead.store.database import Database
 from keystead.store.engine import UNTIL
-from keystead.store.failures import AWAY, BUSY, DISK_FAILS, DISK_FULL, TAKES_NO_CHANGES, RunAgain, unavailable
+from keystead.store.failures import BUSY, DISK_FAILS, DISK_FULL, TAKES_NO_CHANGES, RunAgain, unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
@@ -114,10 +114,10 @@ def classify(error: SQLAlchemyError) -> Failure:
         reason = TAKES_NO_CHANGES if state == _READ_ONLY else AWAY
         shown = what if state else cause  # without a state it is libpq's own text: hosts, ports and users
         return RunAgain(unavailable(f"the database {how}: {shown}", reason), away=True)
-    text = f"the database failed: {what}"
+    failed = f"the database failed: {what}"
     if state in _TOO_LATE:
-        return unavailable(text, BUSY)
-    return StorageError(text, _STORAGE[state]) if state in _STORAGE else StoreError(text)
+        return unavailable(failed, BUSY)
+    return StorageError(failed, _STORAGE[state]) if state in _STORAGE else StoreError(failed)
 
 
 def is_used_elsewhere(database: Database) -> bool:

@@ -23,7 +23,11 @@ STATEMENT_S: Final = 11.0
 """The longest wait for a statement. The server's own limit is 10 s."""
 
 COMMIT_S: Final = 15.0
-"""The longest wait for COMMIT. The server itself ends the wait for a standby after 10 s."""
+"""The longest wait for COMMIT, which no setting of the server limits while it waits for a standby.
+
+The server waits on, and holds the transaction's locks. It is not told to cancel: then others would see a change that no
+standby has.
+"""
 
 
 class Connection(psycopg.Connection[Any]):

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Delete, Executable, Insert, Row, Select, Table, Update
 
-    from keystead.core.model import Event, Svm
+    from keystead.core.model import AuditHead, Event, Svm
     from keystead.store.failures import Classify
     from keystead.store.kinds import Kind
 
@@ -79,6 +79,10 @@ class Statements:
         """True if something was changed that must move the change marker."""
         self.changed: set[str] = set()
         """The names of the tables that were written to."""
+        self.heads: dict[str, AuditHead | None] = {}
+        """The ends of audit chains as they were read last, by node."""
+        self.appended: list[tuple[AuditHead | None, AuditHead]] = []
+        """The ends of audit chains before and after each append."""
         self.announced: list[Event] = []
         """The events that were added. They are logged after the commit."""
 

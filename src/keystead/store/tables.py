@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from sqlalchemy.sql.compiler import DDLCompiler
     from sqlalchemy.sql.schema import SchemaItem
 
-HEAD = "0027"
+HEAD = "0029"
 """The newest revision in migrations/versions. It is kept here so that a normal start does not import Alembic."""
 
 WRITES_MIN = "0024"
@@ -134,6 +134,9 @@ nodes = Table(
     Column("reported", UtcTimestamp, nullable=True),
     _integer("has_left", server_default="0"),
     Column("process", Bytewise, nullable=True),
+    _text("keystead_release", server_default=text("''")),
+    _text("place", server_default=text("''")),
+    _text("stop_token", server_default=text("''")),
 )
 
 # One row. A release whose own schema is older may not write: see compatibility.py.
@@ -606,6 +609,17 @@ incarnations = Table(
     _text("reason"),
     _text("storage"),
     _integer("destroys"),
+    _text("vouching", server_default=text("''")),
+    Column("vouching_since", UtcTimestamp, nullable=True),
+)
+
+# The nodes that found in a promoted database, by its storage, all that was acknowledged to them.
+vouchers = Table(
+    "vouchers",
+    metadata,
+    _text("storage", primary_key=True),
+    _text("node", primary_key=True),
+    Column("vouched", UtcTimestamp, nullable=False),
 )
 
 key_receipts = Table(

@@ -135,18 +135,19 @@ def _steps(found: str | None) -> tuple[tuple[str, str], ...]:
 
 
 def _in_the_way(connection: Connection, stopped: Collection[str]) -> tuple[str, ...]:
-    """Return a line for each node that was heard lately, and could not write after the upgrade."""
+    """Return a line for each node that was heard lately, was not stopped, and could not write after the upgrade."""
     columns = {column["name"] for column in inspect(connection).get_columns("nodes")}
     if "heard_at" not in columns:
         return ()
-    schema = tables.nodes.c.schema if "schema" in columns else null().label("schema")
-    heard = select(tables.nodes.c.uuid, tables.nodes.c.name, tables.nodes.c.heard_at, schema)
+    later = (tables.nodes.c[name] if name in columns else null().label(name) for name in ("schema", "has_left"))
+    heard = select(tables.nodes.c.uuid, tables.nodes.c.name, tables.nodes.c.heard_at, *later)
     now = connection.execute(select(type_coerce(func.now(), tables.UtcTimestamp))).scalar_one()
     return tuple(
         f"node {node.name} was heard {max(0, round((now - node.heard_at).total_seconds()))} s ago, and this upgrade"
         f" ends its writes: stop it, and try again once it was silent for {SILENT_AFTER.total_seconds():.0f} s"
         for node in connection.execute(heard.order_by(tables.nodes.c.name))
         if node.uuid not in stopped
+        and not node.has_left
         and (node.schema or "") < tables.WRITES_MIN
         and node.heard_at is not None
         and node.heard_at > now - SILENT_AFTER

@@ -128,6 +128,11 @@ def _destruction(of: Incarnation) -> Check:
     said = f"The database is in its incarnation {of.number}"
     if of.destroys:
         return Check("Destruction", Tone.OK, "allowed", f"{said}, which may destroy what is due on key servers.")
+    if of.vouching:
+        sentence = (
+            f"{said} and was promoted. Nothing is destroyed until all nodes have found their records in it. Since"
+        )
+        return Check("Destruction", Tone.UNKNOWN, "waits", sentence, time=of.vouching_since)
     sentence = f"{said} ({of.reason}). Nothing is destroyed until an administrator releases destruction. It began"
     return Check("Destruction", Tone.WARN, "held", sentence, time=of.began)
 

@@ -206,7 +206,7 @@ async def test_a_browser_at_the_root_is_told_where_to_go(api: Api) -> None:
     assert start.open == []
     assert not start.tags & {"script", "img", "link", "iframe", "object", "form", "base"}
     links = {value for _, name, value in start.attributes if name == "href"}
-    assert links == {*PAGES, "/healthz", "/readyz"}
+    assert links == {*PAGES, "/healthz", "/readyz", "/readyz/reads"}
     for link in links:
         assert (await api.admin.get(link, headers=ANONYMOUS)).status == 200
     head = await api.admin("HEAD", "/", headers=BROWSER)

@@ -40,6 +40,7 @@ EVENT = replace(
             "vserver": "vs0",
             "address": "ks:5696",
             "keyserver_status": "not_responding",
+            "node_states": "n1: not_responding",
             "stage": "connect",
             "reason": "refused",
         },

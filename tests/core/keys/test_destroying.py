@@ -15,6 +15,7 @@ from keystead.core.keys.destroying import (
     LATE_REGISTER,
     NOT_WRITTEN,
     Ownership,
+    PurgeWait,
     Step,
     as_purging,
     check_retired_count,
@@ -28,6 +29,7 @@ from keystead.core.keys.destroying import (
     ownership,
     plan_recover,
     plan_retire,
+    purge_waits_for,
     recovery_ends,
     steps,
 )
@@ -85,6 +87,25 @@ def refused(plan: Callable[[], Key]) -> bool:
     with pytest.raises(OntapError) as raised:
         plan()
     return (raised.value.kind, raised.value.target) == (errors.ENTRY_NOT_FOUND, "key_id")
+
+
+@pytest.mark.parametrize(
+    ("found", "incarnation", "waits_for"),
+    [
+        (key(), replace(HERE, destroys=False), None),
+        (key(KeyState.RETIRED, NOW), HERE, None),
+        (key(KeyState.RETIRED, NOW), replace(HERE, destroys=False), PurgeWait.RELEASE),
+        (key(KeyState.RETIRED, NOW, by=EARLIER), HERE, PurgeWait.RETIREMENT),
+        (key(KeyState.RETIRED, NOW, by=EARLIER), replace(HERE, destroys=False), PurgeWait.RETIREMENT),
+        (key(KeyState.PURGING, NOW), replace(HERE, destroys=False), None),
+    ],
+)
+def test_what_a_purge_waits_for(found: Key, incarnation: Incarnation, waits_for: PurgeWait | None) -> None:
+    """It says what an operator has to do; it is None exactly if the key becomes due by itself, or is not retired."""
+    assert purge_waits_for(found, incarnation) is waits_for
+    if found.state is KeyState.RETIRED:
+        due = is_due(found, incarnation, NOW + 2 * WINDOW) and incarnation.destroys
+        assert due is (waits_for is None)
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from keystead.core.keys.incarnations import SEEN, Storage, Witness, plan_begin
+from keystead.core.keys.incarnations import SEEN, VOUCHING_FOR, Storage, Witness, plan_begin, vouched
 from keystead.core.keys.model import Incarnation
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -63,6 +63,42 @@ def test_another_database(stored: Storage | None, now: Storage, epoch: int, reas
     """Another database begins a new incarnation, which destroys nothing until an operator releases it."""
     expected = Incarnation("two", 2, NOON, reason, str(now), destroys=False)
     assert plan_begin(served(stored), now, epoch, KNOWS, "two", NOON) == expected
+
+
+PROMOTED = replace(TIMELINE, branch="2")
+VOUCHING = replace(served(TIMELINE), destroys=False, vouching=str(PROMOTED), vouching_since=NOON)
+HELD = Incarnation("two", 2, NOON, "promoted", str(PROMOTED), destroys=False)
+
+
+@pytest.mark.parametrize(
+    ("current", "lost", "after_s", "expected"),
+    [
+        (served(TIMELINE), 0, 0, VOUCHING),
+        (served(TIMELINE), 1, 0, HELD),
+        (served(TIMELINE), None, 0, HELD),  # a new process cannot tell
+        (replace(served(TIMELINE), destroys=False), 0, 0, HELD),  # held anyway
+        (VOUCHING, 0, 1, VOUCHING),
+        (VOUCHING, 0, VOUCHING_FOR.total_seconds(), VOUCHING),
+        (VOUCHING, 0, VOUCHING_FOR.total_seconds() + 1, HELD),
+        (VOUCHING, 1, 1, HELD),
+        (VOUCHING, None, 1, HELD),
+        (replace(VOUCHING, vouching="postgresql:system:1a"), 0, 0, VOUCHING),  # promoted again
+        (vouched(VOUCHING), 0, 0, replace(served(PROMOTED))),
+        (vouched(VOUCHING), None, 0, replace(served(PROMOTED))),
+        (vouched(VOUCHING), 3, 0, HELD),  # whoever vouched
+    ],
+)
+def test_a_promoted_database(current: Incarnation, lost: int | None, after_s: float, expected: Incarnation) -> None:
+    """It goes on if nodes find all that was acknowledged to them; else destruction is held."""
+    now = NOON + timedelta(seconds=after_s)
+    found = plan_begin(current, PROMOTED, 7, KNOWS, "two", now, lost)
+    assert found == (replace(expected, began=now) if expected is HELD else expected)
+
+
+def test_a_loss_is_one_loss() -> None:
+    """Who finds it after another node began the next incarnation begins none; a file that lacks records is restored."""
+    assert plan_begin(HELD, PROMOTED, 7, KNOWS, "three", NOON, 4) == HELD
+    assert plan_begin(served(FILE), FILE, 7, KNOWS, "two", NOON, 4).reason == "restored"
 
 
 def test_what_a_directory_remembers() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 NODE = "node-1"
 CALL = Call(Caller("reader", Role.KEY_READER, "192.0.2.1"), "POST", "/api/security/key-managers/km/retrieve")
+_READ_ID = re.compile(r"\b[0-9a-f]{16}\b")
 
 
 QUICK = ReadLimits(away_s=0.05)
@@ -165,6 +167,35 @@ async def test_reads_that_come_together_are_few_commits(reads: Reads) -> None:
     assert all(await asyncio.gather(*(reads.audit.keep(CALL, key) for key in found)))
     assert await reads.recorded() == names
     assert len(commits) <= 2
+
+
+async def test_reads_of_one_key_by_one_account_from_one_address_are_one_record(reads: Reads) -> None:
+    """If one commit has them: the record has their number and every read id. A record has a limited number of them."""
+    one, two = await reads.key("one"), await reads.key("two")
+    elsewhere = replace(CALL, caller=replace(CALL.caller, location="192.0.2.99"))
+    other = replace(CALL, caller=replace(CALL.caller, account="other"))
+    calls = [(CALL, one)] * 120 + [(CALL, two), (elsewhere, one), (other, one)]
+    assert all(await asyncio.gather(*(reads.audit.keep(call, key) for call, key in calls)))
+    assert await reads.recorded() == ["one", "one", "one", "two", "one", "one"]
+    records = await reads.store.read(lambda tx: tx.audit_records(NODE, 1, 10))
+    assert [len(_READ_ID.findall(record.message)) for record in records] == [50, 50, 20, 1, 1, 1]
+    assert f", 20 reads: {records[2].read_id} " in records[2].message
+    assert len({id_ for record in records for id_ in _READ_ID.findall(record.message)}) == len(calls)
+    assert max(len(record.message) for record in records) < 1024
+
+
+async def test_reads_that_share_a_record_share_its_fate(reads: Reads) -> None:
+    """None of a changed key is answered. In the spool they are one record too, which is merged once."""
+    one = await reads.key("one")
+    await reads.store.write(lambda tx: tx.change_key(replace(one, version=2), KeyState.COMMITTED))
+    new = replace(one, version=2)
+    assert await asyncio.gather(*(reads.audit.keep(CALL, key) for key in (one, new, one, new))) == [False, True] * 2
+    reads.lose_database()
+    assert all(await asyncio.gather(*(reads.audit.keep(CALL, new) for _ in range(3))))
+    reads.find_database()
+    assert await reads.merged() == ["one", "one"]
+    records = await reads.store.read(lambda tx: tx.audit_records(NODE, 1, 10))
+    assert [len(_READ_ID.findall(record.message)) for record in records] == [2, 3]
 
 
 async def test_a_read_of_a_key_that_has_changed_is_not_recorded(reads: Reads) -> None:

@@ -12,6 +12,7 @@ from keystead.app.clock import SystemClock
 from keystead.core.model import ONTAP_LEVEL, Node
 from keystead.monitor.metrics import Metrics
 from keystead.service.cluster.health import Health
+from keystead.service.offline import OfflineReads
 from keystead.service.ports.process import NodeFacts
 
 if TYPE_CHECKING:
@@ -31,7 +32,8 @@ CREATE TRIGGER full_disk BEFORE UPDATE ON nodes FOR EACH ROW EXECUTE FUNCTION fu
 @pytest.fixture
 def health(store: SqlStore) -> Health:
     """The health of a process of one node."""
-    return Health(store, Metrics(), lambda: FACTS, SystemClock())
+    clock = SystemClock()
+    return Health(store, Metrics(), lambda: FACTS, clock, OfflineReads(store, clock, NODE.uuid, limit_s=0))
 
 
 async def test_a_node_that_commits_is_ready(store: SqlStore, health: Health) -> None:

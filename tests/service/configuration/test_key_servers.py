@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,9 +12,12 @@ from sqlalchemy import text
 
 from keystead.core import errors
 from keystead.core.errors import OntapError
+from keystead.core.key_servers import ModifyRequest
 from keystead.core.model import Node, Release
+from keystead.core.quorum import Quorum
 from keystead.core.secret import Secret
 from keystead.core.server_address import ServerAddress
+from keystead.service.configuration.key_servers import KeyServers
 from keystead.service.ports.page import Page
 from keystead.service.probing.prober import password_context
 from tests.peers.certificates import server_context
@@ -23,6 +27,8 @@ from tests.service.conftest import CALL, World, add, asked
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
+
+    from keystead.service.ports.store import Transaction
 
 
 async def refused(call: Awaitable[object]) -> OntapError:
@@ -94,6 +100,33 @@ async def test_a_probe_of_four_stored_servers(world: World, servers: list[str]) 
     assert (str(result.server), result.accepted) == (servers[1], True)
     assert await world.rows(manager) == before
     assert (await world.audited())[-2:] == [("success", "")] * 2
+
+
+async def test_no_change_while_a_node_is_out_of_quorum(world: World, servers: list[str]) -> None:
+    """With the setting. Nothing is probed or stored; ``force`` removes."""
+    manager = await world.key_manager(servers[0])
+    required = replace(world.services.key_servers._context, quorum=Quorum(required=True))
+    key_servers = KeyServers(required)
+
+    def stop_another(tx: Transaction) -> None:
+        (own,) = tx.nodes()
+        tx.put_node(replace(own, uuid="gone", name="keystead-02"))
+        for uuid in (own.uuid, "gone"):
+            tx.hear_node(uuid, datetime.now(UTC))
+        tx.leave_node("gone")
+
+    await world.store.write(stop_another)
+    state, address = await key_servers.state(CALL, manager), ServerAddress.parse(servers[0])
+    for change in (
+        key_servers.add(CALL, state, add(asked(servers[1]))),
+        key_servers.modify(CALL, state, ModifyRequest(address, timeout=7)),
+        key_servers.remove(CALL, state, address),
+    ):
+        error = await refused(change)
+        assert (error.kind, '"keystead-02"' in error.message) == (errors.OUT_OF_QUORUM, True)
+    assert await world.stored(manager) == servers[:1]
+    await key_servers.remove(CALL, state, address, force=True)
+    assert await world.stored(manager) == []
 
 
 async def test_a_probe_of_an_unknown_server(world: World, servers: list[str]) -> None:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from keystead.core.keys.epoch_markers import EpochMarker
     from keystead.core.keys.model import Key, KeyState
     from keystead.kmip.testing.server import KeyServer as KmipServer
+    from keystead.service.cluster.incarnations import Left
 
 
 class Same:
@@ -49,6 +50,13 @@ class Same:
 
     async def write(self, witness: Witness) -> None:
         """Forget it."""
+
+    async def leave(self, left: Left) -> None:
+        """Leave nothing."""
+
+    async def take_left(self) -> Left | None:
+        """Find nothing."""
+        return None
 
 
 @dataclass

@@ -13,7 +13,8 @@ through the ONTAP REST API, without ONTAP.</p>
 <ul>
 <li><a href="/docs/api">The API's description</a>, and the same <a href="/docs/api/openapi.json">as OpenAPI</a></li>
 <li><a href="/healthz"><code>/healthz</code></a>: whether this node runs;
-<a href="/readyz"><code>/readyz</code></a>: whether it can serve calls</li>
+<a href="/readyz"><code>/readyz</code></a>: whether it can serve every call</li>
+<li><a href="/readyz/reads"><code>/readyz/reads</code></a>: whether it can answer reads of keys</li>
 <li><code>/api</code>: the calls, with a login; <code>keystead --help</code> lists the commands that make them</li>
 </ul>
 </main></body></html>

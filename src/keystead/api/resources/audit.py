@@ -145,7 +145,8 @@ MESSAGES = Resource(
         Field(
             name="message",
             type=TEXT,
-            help="The action, or the error's text. For a key read: ``retrieval of key KEY_ID, read READ_ID``.",
+            help="The action, or the error's text. For a key read: ``retrieval of key KEY_ID, read READ_ID``;"
+            " for several, ``retrieval of key KEY_ID, 3 reads: READ_ID ...``.",
             get=lambda view: view.record.message or None,
             column="message",
         ),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from keystead.api.hal import segment
 from keystead.api.operations import deleting, listing, setting, showing
-from keystead.api.resource import OURS, Field, Group, Resource
+from keystead.api.resource import OURS, Field, Group, Resource, itself
 from keystead.api.values import BOOLEAN, TEXT, UUID, Parameter, integer, name, one_of, text
 from keystead.core import errors
 from keystead.core.attention.items import Severity
@@ -101,6 +101,21 @@ NODES = Resource(
             column="name",
         ),
         *_version(attrgetter("release")),
+        Group(name="keystead", help="Keystead itself on this node.", get=itself),
+        Field(
+            name="keystead.release",
+            type=TEXT,
+            help="Keystead's own release, of the process that served last.",
+            get=lambda node: node.process.release if node.process else "",
+            since=OURS,
+        ),
+        Field(
+            name="keystead.schema",
+            type=TEXT,
+            help="The database's schema that this release has.",
+            get=attrgetter("schema"),
+            since=OURS,
+        ),
         Field(
             name="state",
             type=one_of("up", "down"),

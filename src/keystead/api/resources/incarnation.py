@@ -31,10 +31,10 @@ def _true(value: Any) -> bool:
 
 INCARNATION = Resource(
     name="key_manager_incarnation",
-    help="The incarnation of the cluster's database. A database that was restored, cloned or promoted begins a new"
-    " incarnation. A new incarnation destroys no object on a key server, not even of a purged key, until ``destroys``"
-    " is set. Set it only if no other copy of the database is in use. Objects of other incarnations are never"
-    " destroyed.",
+    help="The incarnation of the cluster's database. A database that was restored or cloned begins a new incarnation,"
+    " and so does a promoted one for which not all nodes vouch. A new incarnation destroys no object on a key server,"
+    " not even of a purged key, until ``destroys`` is set. Set it only if no other copy of the database is in use."
+    " Objects of other incarnations are never destroyed.",
     declared=(
         Field(name="uuid", type=UUID, help="The incarnation's identifier.", get=attrgetter("uuid"), since=OURS),
         Field(

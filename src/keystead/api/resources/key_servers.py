@@ -62,7 +62,11 @@ SECONDS = integer(TIMEOUTS_S[0], TIMEOUTS_S[-1])
 SERVER_NAME = Type("<host name or IP address>", server_name)
 _DRY_RUN = {"dry_run": Parameter(BOOLEAN, "Not ONTAP's: probes the servers, stores nothing and returns the findings.")}
 _FORCE = {
-    "force": Parameter(BOOLEAN, "Accepted and ignored: a server with the only proven copy of a key is never removed.")
+    "force": Parameter(
+        BOOLEAN,
+        "Remove it even if `quorum_required` is on and a node is down. A server with the only proven copy of a key is"
+        " never removed.",
+    )
 }
 
 
@@ -230,10 +234,10 @@ async def _patch(request: Request, address: ServerAddress, values: dict[str, Any
     return None
 
 
-async def _delete(request: Request, address: ServerAddress, _: WriteQuery) -> Reply | None:
-    state = await _state(request)
+async def _delete(request: Request, address: ServerAddress, query: WriteQuery) -> Reply | None:
+    state, force = await _state(request), bool(query.own.get("force"))
     with about_svm(state.key_manager.svm):
-        await request.while_connected(request.services.key_servers.remove(request.call, state, address))
+        await request.while_connected(request.services.key_servers.remove(request.call, state, address, force=force))
     return None
 
 
@@ -265,15 +269,15 @@ async def path_address(request: Request) -> ServerAddress:
 
 _CODES = {
     "GET": (errors.KEY_SERVERS_UNREADABLE,),
-    "POST": (errors.NOT_ENABLED, *NEW_SERVERS),
+    "POST": (errors.NOT_ENABLED, errors.OUT_OF_QUORUM, *NEW_SERVERS),
     "PATCH": (
         *(errors.NOT_ENABLED, errors.KEY_SERVER_NOT_CONFIGURED, errors.PORT_RELEASE, errors.KEY_SERVER_EXISTS),
         *(errors.CERTIFICATE_NOT_INSTALLED, errors.SOLE_COPY, errors.KEY_SERVERS_UNREADABLE),
-        *(*MULTITENANT, *SECONDARIES, *CREDENTIAL, *PROBING),
+        *(errors.OUT_OF_QUORUM, *MULTITENANT, *SECONDARIES, *CREDENTIAL, *PROBING),
     ),
     "DELETE": (
         *(errors.NOT_ENABLED, errors.KEY_SERVER_NOT_CONFIGURED, errors.SOLE_COPY, errors.KEY_SERVERS_UNREADABLE),
-        *MULTITENANT,
+        *(errors.OUT_OF_QUORUM, *MULTITENANT),
     ),
 }
 _WRITES = Collection(

@@ -30,6 +30,7 @@ from keystead.api.resources.owner import owner_fields
 from keystead.api.values import BOOLEAN, TEXT, TIME, integer, name, one_of
 from keystead.core import errors
 from keystead.core.keys.creating import NAME_LIMIT, NewKey
+from keystead.core.keys.destroying import PurgeWait
 from keystead.core.keys.model import KeyState, KeyType, Presence
 from keystead.core.query.query import Read
 from keystead.service.keys.catalogue import NOT_ABORTED, KeyView
@@ -146,9 +147,18 @@ VOLUME_KEYS = Resource(
         time_field("retire_time", "The time when it was retired.", "key.retired", column="retired"),
         time_field(
             "purge_time",
-            "The end of the recovery window. Then the purge begins, but after a restore only if an operator allows it.",
+            "The end of the recovery window. Then the purge begins, unless ``purge_waits_for`` is shown.",
             "key.purge_after",
             column="purge_after",
+        ),
+        Field(
+            name="purge_waits_for",
+            type=one_of(*PurgeWait),
+            help="What an operator must do before a retired key is destroyed. ``release``: release destruction, which"
+            " is held in this incarnation. ``retirement``: retire the key again, because an earlier incarnation of the"
+            " database retired it. Left out for other keys.",
+            get=lambda view: view.purge_waits_for and view.purge_waits_for.value,
+            since=OURS,
         ),
         Group(
             name="copies",

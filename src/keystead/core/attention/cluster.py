@@ -101,8 +101,8 @@ def node_items(nodes: Sequence[Node]) -> Iterator[Item]:
 
 
 def destruction_items(incarnation: Incarnation) -> Iterator[Item]:
-    """Yield an item if destruction is held."""
-    if not incarnation.destroys:
+    """Yield an item if destruction is held. While nodes vouch, nobody need act."""
+    if not incarnation.destroys and not incarnation.vouching:
         yield Item(
             Subject.DESTRUCTION,
             f"incarnation {incarnation.number}",

@@ -28,6 +28,13 @@ ONBOARD = row(
     "The platform does not support data at rest encryption.",
     "An Onboard Key Manager was to be created or changed. There is none here: keys are on external key servers.",
 )
+OUT_OF_QUORUM = row(
+    65536600,
+    400,
+    'Cannot {verb} a key server while a node is out of quorum: "{node}".',
+    "The setting `quorum_required` is on, and the node was stopped or not heard for 45 seconds. It counts no more once"
+    " it was silent for `quorum_eviction_minutes`, or was removed.",
+)
 CERTIFICATE_NOT_INSTALLED = row(
     65536821,
     400,

@@ -28,7 +28,6 @@ NOT_RAISED: dict[int, str] = {
     7077924: "only the present password is compared, with 7077925",
     7077921: "no special characters are asked for in a password",
     262291: "a records job has no time-out: the size of its body bounds it",
-    65536600: "nodes need no quorum of their own: they keep their state in one database",
     65536214: "no cluster key encryption key is made",
     65536216: "no cluster key encryption key is made",
     65536895: "there is no MetroCluster partner",

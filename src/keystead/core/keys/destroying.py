@@ -33,6 +33,17 @@ UNCONFIRMED_KEYS: Final = 10
 LATE_REGISTER: Final = timedelta(hours=1)
 """How long after the end of an attempt its Register may still arrive. Until then a missing object may still appear."""
 
+
+class PurgeWait(StrEnum):
+    """What an operator must do before a retired key is purged."""
+
+    RELEASE = "release"
+    """Release destruction."""
+
+    RETIREMENT = "retirement"
+    """Retire the key again, because an earlier incarnation retired it."""
+
+
 ENDING: Final = (KeyState.PURGING, KeyState.PURGED)
 
 ACTIVE: Final = "Active"
@@ -114,6 +125,18 @@ def recovery_ends(key: Key, incarnation: Incarnation) -> datetime | None:
     to show a key.
     """
     return key.purge_after if _retired_in(key, incarnation) else None
+
+
+def purge_waits_for(key: Key, incarnation: Incarnation) -> PurgeWait | None:
+    """Return what the purge of a retired key waits for, besides the end of its recovery window. None for other keys.
+
+    Called to show a key.
+    """
+    if key.state is not KeyState.RETIRED:
+        return None
+    if not _retired_in(key, incarnation):
+        return PurgeWait.RETIREMENT
+    return None if incarnation.destroys else PurgeWait.RELEASE
 
 
 def is_due(key: Key, incarnation: Incarnation, now: datetime) -> bool:

@@ -212,7 +212,8 @@ class Incarnation:
     """One life of this database. A restored, cloned or promoted database begins a new one.
 
     ``number`` counts from 1. ``storage`` is the place of this database; it tells the database from a clone.
-    ``destroys`` is False in a new incarnation until an operator releases destruction.
+    ``destroys`` is False in a new incarnation until an operator releases destruction. It is False, too, while nodes
+    vouch for a promoted database: ``vouching`` is its place, and ``vouching_since`` the time of the first look at it.
     """
 
     uuid: str
@@ -221,6 +222,8 @@ class Incarnation:
     reason: str
     storage: str
     destroys: bool
+    vouching: str = ""
+    vouching_since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

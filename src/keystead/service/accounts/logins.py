@@ -20,7 +20,8 @@ from cachetools import TTLCache
 from keystead.core.errors import AUTHENTICATION_FAILED, TOO_MANY_REQUESTS, OntapError
 from keystead.core.secret import Secret
 from keystead.service.context import Caller
-from keystead.service.ports.store import StoreError
+from keystead.service.offline import REMEMBERED_S
+from keystead.service.ports.store import AWAY, StorageError, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Hashable
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from keystead.service.ports.sealing import PasswordHasher
     from keystead.service.ports.store import Store
 
-REMEMBERED_S = 300.0
 PATIENCE_S = 1.0
 """Seconds that a login with ``recall`` waits for the database."""
 
@@ -98,7 +98,11 @@ class Logins:
         except (StoreError, TimeoutError) as failure:
             known = self._remembered.get(name) if recall else None
             if known is None or not hmac.compare_digest(known.proof, self._proof(name, known.account, password)):
-                raise failure if isinstance(failure, StoreError) else StoreError("the database is slow") from None
+                raise (
+                    failure
+                    if isinstance(failure, StoreError)
+                    else StorageError("the database is slow", AWAY, retry_after_s=1)
+                ) from None
             return Caller.of(known.account, location)
         proof = self._proof(name, account, password)
         if account is not None and not account.locked and self._is_remembered(account, proof):

@@ -10,12 +10,12 @@ from keystead.core import errors
 from keystead.core.audit import place_of_time
 from keystead.core.errors import OntapError
 from keystead.core.model import AuditRecord
-from keystead.core.query.where import Condition, Op
+from keystead.core.query.where import Clause, Condition, Op, Where
 from keystead.service.ports.cluster import AuditRows, ClusterRows, NodeRows
 from keystead.service.ports.configuration import ListRows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from keystead.core.model import Options
     from keystead.service.audit.log import AuditLog
@@ -94,21 +94,26 @@ class AuditMessages:
 
 
 def by_place(page: Page) -> Page:
-    """Return the same slice, with its times told by sort keys, too. Those have an index, and sort by time."""
-    bounds = tuple((bound,) for (condition, *others) in page.where if not others for bound in _bounds(condition))
-    page = replace(page, where=(*page.where, *bounds))
+    """Return the same slice, with its times told by sort keys. Those have an index, and sort by time."""
+    page = replace(page, where=tuple(each for clause in page.where for each in _by_place(clause)))
     if [order.name for order in page.order] != [_TIME]:
         return page
     order = (replace(page.order[0], name=_PLACE),)
     return replace(page, order=order, after=page.after and page.after[1:])
 
 
-def _bounds(condition: Condition) -> Iterator[Condition]:
-    """Yield the conditions on the sort key that follow from one on the time."""
-    if condition.name != _TIME or condition.negated:
-        return
-    first, last = condition.operand if condition.op is Op.RANGE else (condition.operand, condition.operand)
-    if condition.op in {Op.AT_LEAST, Op.MORE, Op.EQUAL, Op.RANGE}:
-        yield Condition(_PLACE, Op.AT_LEAST, place_of_time(first))
-    if condition.op in {Op.AT_MOST, Op.LESS, Op.EQUAL, Op.RANGE}:
-        yield Condition(_PLACE, Op.LESS, f"{place_of_time(last)}~")
+def _by_place(clause: Clause) -> Where:
+    """Return a clause that compares the time as such clauses on the sort key; any other clause as it is."""
+    condition, *others = clause or (None,)
+    if condition is None or others or condition.name != _TIME or condition.negated or condition.op is Op.UNSET:
+        return (clause,)
+    operand = condition.operand
+    first, last = operand if condition.op is Op.RANGE else (operand, operand)
+    bounds = {
+        Op.AT_LEAST: ((Op.AT_LEAST, place_of_time(first)),),
+        Op.MORE: ((Op.MORE, f"{place_of_time(first)}~"),),
+        Op.AT_MOST: ((Op.LESS, f"{place_of_time(last)}~"),),
+        Op.LESS: ((Op.LESS, place_of_time(last)),),
+    }
+    between = (*bounds[Op.AT_LEAST], *bounds[Op.AT_MOST])
+    return tuple((Condition(_PLACE, op, place),) for op, place in bounds.get(condition.op, between))

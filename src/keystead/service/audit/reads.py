@@ -1,12 +1,13 @@
 """Audit records of reads of key material: each is durable before the material leaves.
 
-Reads that come together share one transaction. It also compares the rows of their keys with the keys that the reads
-used, so that nothing is read of a key that has changed.
+Reads that come together share one transaction, and those of one key by one account from one address share one record.
+The transaction also compares the rows of their keys with the keys that the reads used, so that nothing is read of a key
+that has changed.
 
 While the database is away, or takes longer than :data:`PATIENCE_S`, nothing is compared. The records then go to the
 node's spool, as long as :class:`keystead.service.offline.OfflineReads` allows it. When the database is back, they are
-merged into the audit chain, each exactly once. Every record has the id of its read. The merge searches the chain for
-the read ids in the spool, because a commit that failed may have been stored.
+merged into the audit chain, each exactly once. Every record has the ids of its reads. The merge searches the chain for
+the first of them, because a commit that failed may have been stored.
 """
 
 from __future__ import annotations
@@ -14,11 +15,13 @@ from __future__ import annotations
 import asyncio
 import secrets
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import structlog
 
+from keystead.core.audit import READS_TOGETHER, read_message
 from keystead.service.announcing import add_events
 from keystead.service.audit.first_reads import first_reads
 from keystead.service.failures import retrieve_failure
@@ -53,17 +56,20 @@ TOGETHER = 500
 """Most records of one commit, and of one piece of the spool."""
 
 
+_CALL = attrgetter("account", "role", "location", "svm_uuid", "svm", "method", "path", "input")
+
+
 class Rows(AuditRows, AccountRows, ClusterRows, EventRows, KeyRows, Protocol):
     """The rows that this module reads and writes."""
 
 
 class _Waiting(NamedTuple):
-    """A read that waits for its record. ``first`` is True if it may be the first of its account."""
+    """One or more reads that wait for their record. ``first`` is True if one may be the first of its account."""
 
     key: Key
     record: AuditRecord
     first: bool
-    kept: asyncio.Future[bool]
+    kept: tuple[asyncio.Future[bool], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +132,7 @@ class ReadAudit:
         record = self._audit.read(call, key.key_id, secrets.token_hex(8), svm=key.svm)
         kept: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         kept.add_done_callback(retrieve_failure)
-        self._waiting.append(_Waiting(key, record, not call.caller.has_read_keys, kept))
+        self._waiting.append(_Waiting(key, record, not call.caller.has_read_keys, (kept,)))
         self._wake.set()
         return kept
 
@@ -164,8 +170,9 @@ class ReadAudit:
         if self._together:
             await asyncio.sleep(GATHER_S)
         most = self._limits.together
-        group, self._waiting = self._waiting[:most], self._waiting[most:]
-        self._together = len(group) > 1
+        taken, self._waiting = self._waiting[:most], self._waiting[most:]
+        self._together = len(taken) > 1
+        group = _by_likeness(taken)
         try:
             outcomes: Sequence[bool | StoreError] = await self._keep(group)
         except StoreError as error:
@@ -174,12 +181,13 @@ class ReadAudit:
             log.error("reads not recorded", why=type(error).__name__)  # noqa: TRY400 - its text may quote anything
             outcomes = [StoreError("the audit record cannot be written")] * len(group)
         for each, outcome in zip(group, outcomes, strict=True):
-            if each.kept.done():  # its caller was cancelled
-                continue
-            if isinstance(outcome, StoreError):
-                each.kept.set_exception(outcome)
-            else:
-                each.kept.set_result(outcome)
+            for kept in each.kept:
+                if kept.done():  # its caller was cancelled
+                    continue
+                if isinstance(outcome, StoreError):
+                    kept.set_exception(outcome)
+                else:
+                    kept.set_result(outcome)
 
     async def _keep(self, group: Sequence[_Waiting]) -> list[bool]:
         """Record the reads of unchanged keys, and return for each read whether its key is unchanged.
@@ -249,3 +257,28 @@ class ReadAudit:
         if records := self._audit.unrecorded(tx, piece.records):
             self._audit.append(tx, *records)
         add_events(tx, announced)
+
+
+def _by_likeness(waiting: Sequence[_Waiting]) -> list[_Waiting]:
+    """Return reads that differ in nothing but their read ids as one each, in the order of the first of them.
+
+    Such are the reads of one key by one account from one address. A record tells of a limited number of them.
+    """
+    alike: dict[tuple[object, ...], list[_Waiting]] = {}
+    for each in waiting:
+        alike.setdefault((each.key.key_id, each.key.standing, *_CALL(each.record)), []).append(each)
+    return [
+        _as_one(of[start : start + READS_TOGETHER])
+        for of in alike.values()
+        for start in range(0, len(of), READS_TOGETHER)
+    ]
+
+
+def _as_one(alike: Sequence[_Waiting]) -> _Waiting:
+    """Return reads that are alike as one, whose record has every read id."""
+    if len(alike) == 1:
+        return alike[0]
+    key, record = alike[0].key, alike[0].record
+    message = read_message(key.key_id, *(each.record.read_id or "" for each in alike))
+    kept = tuple(kept for each in alike for kept in each.kept)
+    return _Waiting(key, replace(record, message=message), any(each.first for each in alike), kept)

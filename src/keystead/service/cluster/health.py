@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from keystead.core.keys.model import Incarnation, Lease
     from keystead.core.model import Node
     from keystead.service.context import Call
+    from keystead.service.offline import OfflineReads
     from keystead.service.ports.process import Clock, ListenerFacts, NodeFacts, Telemetry
     from keystead.service.ports.store import Store
 
@@ -63,7 +64,7 @@ class HealthView:
 class Health:
     """Readiness, metrics and state of the process. ``metrics_public`` means that metrics need no login.
 
-    ``facts`` tells what this node knows of itself.
+    ``facts`` tells what this node knows of itself, ``offline`` how long it may read without the database.
     """
 
     def __init__(
@@ -72,12 +73,14 @@ class Health:
         telemetry: Telemetry,
         facts: Callable[[], NodeFacts],
         clock: Clock,
+        offline: OfflineReads,
         *,
         metrics_public: bool = False,
     ) -> None:
         self._store = store
         self._facts = facts
         self._clock = clock
+        self._offline = offline
         self.listener: Callable[[], ListenerFacts] | None = None
         """A function that tells of the listener, once there is one."""
         self.telemetry = telemetry
@@ -85,8 +88,17 @@ class Health:
         self._proof: asyncio.Task[None] | None = None
         self._proved_until = -math.inf
 
+    async def not_ready_for_reads(self) -> str:
+        """Return why this node cannot answer reads of keys, in words that anybody may read; empty if it can.
+
+        While the database is away, keys in memory are read by callers that were remembered.
+        """
+        if self._offline.can_read():
+            return ""
+        return await self.not_ready()
+
     async def not_ready(self) -> str:
-        """Return why this node cannot serve calls, in words that anybody may read; empty if it can.
+        """Return why this node cannot serve every call, in words that anybody may read; empty if it can.
 
         It can if the database answers in time, with this release's schema and all that every call reads, and if it
         commits. That it commits may be known from a commit up to ``PROVE_COMMIT_S`` ago.

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+from keystead.core.quorum import OFF, Quorum
+from keystead.service import loading
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
+    from keystead.core.key_servers import ServersState
     from keystead.core.model import KeyServer, Svm
     from keystead.core.probing import ProbeResult
     from keystead.service.audit.log import AuditLog
@@ -36,6 +40,11 @@ class ConfigurationContext:
     relocation_guard: RelocationGuard
     on_changed: Callable[[str], None] = lambda _: None
     traffic: Callable[[], TrafficOf] = lambda: _unknown
+    quorum: Quorum = OFF
+
+    def load(self, tx: loading.Rows, call: Call, uuid: str, *, lock: bool = False) -> ServersState:
+        """Return the state that decides about the servers of a key manager: see :func:`loading.load_state`."""
+        return replace(loading.load_state(tx, call, uuid, lock=lock), quorum=self.quorum)
 
     def traffic_for(self, wanted: Collection[str]) -> TrafficOf:
         """Return the function for reads of these fields. Called on the event loop, before the transaction."""

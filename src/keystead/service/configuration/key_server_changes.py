@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Protocol
 from keystead.core.keys.guarding import Removal, RemovalFindings, is_elsewhere
 from keystead.service.configuration.key_server_rows import at_positions, named
 from keystead.service.keys.learning.profiles import forget
-from keystead.service.loading import load_state
 from keystead.service.ports.cluster import AuditRows, ClusterRows, EventRows, NodeRows, ObservationRows
 from keystead.service.ports.configuration import KeyManagerRows
 from keystead.service.ports.keys import (
@@ -105,7 +104,9 @@ class KeyServerChanges:
                     self._context.on_changed(state.key_manager.uuid)
                 return stored
             check_left(ends)
-            state = await self._context.store.read_few(partial(load_state, call=call, uuid=state.key_manager.uuid))
+            state = await self._context.store.read_few(
+                partial(self._context.load, call=call, uuid=state.key_manager.uuid)
+            )
 
     async def prove(
         self,
@@ -171,7 +172,7 @@ class KeyServerChanges:
 
     def _store_proved(self, tx: Rows, call: Call, change: ServerChange, proof: ProbedPlan) -> ServerRows | None:
         """Plan again and store. Return None if others have changed meanwhile what was proved."""
-        state = load_state(tx, call, proof.state.key_manager.uuid, lock=True)
+        state = self._context.load(tx, call, proof.state.key_manager.uuid, lock=True)
         plan = change.plan(state)
         if plan.proves and not proof.holds_for(state, plan):
             return None

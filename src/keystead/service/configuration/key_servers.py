@@ -18,7 +18,7 @@ from keystead.service.configuration.key_server_changes import KeyServerChanges
 from keystead.service.configuration.key_server_plans import addition, modification
 from keystead.service.configuration.key_server_rows import named
 from keystead.service.configuration.key_server_views import key_server_views
-from keystead.service.loading import load_state, require_key_manager
+from keystead.service.loading import require_key_manager
 from keystead.service.ports.cluster import AuditRows, ClusterRows, EventRows, NodeRows, ObservationRows
 from keystead.service.ports.configuration import KeyManagerRows, ListRows
 from keystead.service.ports.keys import AttemptRows, CopyRows, DetachedRows, KeyRows, RemovalRows, TopologyRows
@@ -70,7 +70,7 @@ class KeyServers:
 
     async def state(self, call: Call, key_manager: str) -> ServersState:
         """Return the state that a change begins with, or raise 4 (404) with target ``uuid``: no such key manager."""
-        return await self._context.store.read_few(lambda tx: load_state(tx, call, key_manager))
+        return await self._context.store.read_few(lambda tx: self._context.load(tx, call, key_manager))
 
     async def add(self, call: Call, state: ServersState, request: AddRequest) -> ServerRows:
         """Probe and store all servers of the request, or none. One OntapError names the first fault."""
@@ -81,21 +81,26 @@ class KeyServers:
         (row,) = await self._changes.make(call, state, modification(self._context.sealer, request))
         return row
 
-    async def remove(self, call: Call, state: ServersState, address: ServerAddress) -> None:
-        """Remove one server with its secondaries, or raise 65536843. Raises 65536700 if keys would be lost with it."""
+    async def remove(self, call: Call, state: ServersState, address: ServerAddress, *, force: bool = False) -> None:
+        """Remove one server with its secondaries, or raise 65536843. Raises 65536700 if keys would be lost with it.
+
+        Raises 65536600 unless ``force``, if the setting is on and a node is silent.
+        """
         ends = self._context.prover.deadline()
         while True:
-            server = plan_remove(state, address)
+            server = plan_remove(state, address, force=force)
             found = await self._context.removal_guard.prove(call, Removal(state.key_manager, server), ends)
-            if await self._context.store.write(partial(self._remove, call=call, server=server, found=found)):
+            if await self._context.store.write(
+                partial(self._remove, call=call, server=server, found=found, force=force)
+            ):
                 return
             check_left(ends)
             state = await self.state(call, state.key_manager.uuid)
 
-    def _remove(self, tx: Rows, call: Call, server: KeyServer, found: RemovalFindings) -> bool:
+    def _remove(self, tx: Rows, call: Call, server: KeyServer, found: RemovalFindings, *, force: bool) -> bool:
         """Remove a server. Return False if the server, or the proof for its removal, has changed."""
-        now = load_state(tx, call, server.key_manager, lock=True)
-        if plan_remove(now, server.address) != server:
+        now = self._context.load(tx, call, server.key_manager, lock=True)
+        if plan_remove(now, server.address, force=force) != server:
             return False
         if not self._context.removal_guard.check(tx, Removal(now.key_manager, server), found):
             return False

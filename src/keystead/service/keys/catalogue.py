@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from keystead.core import errors
 from keystead.core.errors import OntapError
+from keystead.core.keys.destroying import PurgeWait, purge_waits_for
 from keystead.core.keys.guarding import without_aborted
 from keystead.core.keys.model import Copy, Key, KeyState, KeyType, Receipt
 from keystead.core.query.where import Condition, Op
 from keystead.service.keys.access import require_manager_of_keys
 from keystead.service.keys.ids import KeyIdView, key_ids
-from keystead.service.loading import require_key_manager
-from keystead.service.ports.cluster import NodeRows, ObservationRows
+from keystead.service.loading import incarnation_of, require_key_manager
+from keystead.service.ports.cluster import IncarnationRows, NodeRows, ObservationRows
 from keystead.service.ports.configuration import KeyManagerRows, KeyServerRows, ListRows
 from keystead.service.ports.keys import AttemptRows, CopyRows, DetachedRows, KeyRows, ReceiptRows
 
@@ -38,6 +39,7 @@ class Rows(
     KeyServerRows,
     ListRows,
     NodeRows,
+    IncarnationRows,
     ObservationRows,
     KeyRows,
     AttemptRows,
@@ -63,11 +65,15 @@ class CopyView:
 
 @dataclass(frozen=True, slots=True)
 class KeyView:
-    """A key with its copies and receipts; both are empty if not wanted, or if the call does not see key servers."""
+    """A key with its copies and receipts; both are empty if not wanted, or if the call does not see key servers.
+
+    ``purge_waits_for`` is None, too, for a key that was just made.
+    """
 
     key: Key
     copies: tuple[CopyView, ...] = ()
     receipts: tuple[CopyView, ...] = ()
+    purge_waits_for: PurgeWait | None = None
 
 
 class NodeKeyView(NamedTuple):
@@ -268,16 +274,20 @@ def views(tx: Rows, call: Call, key_manager: KeyManager, keys: Sequence[Key], wa
     They name key servers. So they are left out if the call does not see the key manager. Copies of aborted attempts are
     always left out. Called for a page of keys and for one key.
     """
+    incarnation = incarnation_of(tx)
+    shown = [KeyView(key, purge_waits_for=purge_waits_for(key, incarnation)) for key in keys]
     about = {part for part in ("copies", "receipts") if any(name.startswith(f"{part}.") for name in wanted)}
     if not about or not keys or not call.sees(key_manager.svm):
-        return tuple(map(KeyView, keys))
+        return tuple(shown)
     uuids = [key.uuid for key in keys]
     addresses = _addresses(tx, key_manager.uuid)
     detached = {each.server.uuid for each in tx.detached_key_servers(key_manager.uuid)}
     standing = without_aborted(tx.copies(uuids), tx.attempts(uuids)) if "copies" in about else ()
     copies = _by_key(standing, addresses, detached)
     receipts = _by_key(tx.receipts(uuids), addresses, detached) if "receipts" in about else {}
-    return tuple(KeyView(key, copies.get(key.uuid, ()), receipts.get(key.uuid, ())) for key in keys)
+    return tuple(
+        replace(view, copies=copies.get(view.key.uuid, ()), receipts=receipts.get(view.key.uuid, ())) for view in shown
+    )
 
 
 def _addresses(tx: Rows, key_manager: str) -> dict[str, str]:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         KeyServer,
         LoginMessages,
         Node,
+        NodeProcess,
         Observation,
         Options,
         Svm,
@@ -77,10 +78,10 @@ class NodeRows(ClockRows, Protocol):
         """Note whether a node's clock is believed."""
         ...
 
-    def start_node(self, uuid: str, process: str) -> bool:
+    def start_node(self, uuid: str, process: NodeProcess) -> bool:
         """Note that a node's process starts: what it observed before does not count until it is heard.
 
-        ``process`` is the token of this process. Return False if there is no such node.
+        Return False if there is no such node.
         """
         ...
 
@@ -325,6 +326,20 @@ class IncarnationRows(Protocol):
 
     def node_epoch(self, node: str) -> int: ...
     def put_node_epoch(self, node: str, epoch: int) -> None: ...
+
+    def stop_token(self, node: str) -> str:
+        """Return the token that the node's last process left when it was stopped, empty if there is none."""
+        ...
+
+    def put_stop_token(self, node: str, token: str) -> None: ...
+
+    def vouchers(self, storage: str) -> frozenset[str]:
+        """Return the nodes (uuids) that vouched for the database at this storage."""
+        ...
+
+    def add_voucher(self, storage: str, node: str, time: datetime) -> None:
+        """Note that a node vouches for the database at this storage, if that is not noted yet."""
+        ...
 
 
 class SealingKeyRows(Protocol):

@@ -44,6 +44,10 @@ T = TypeVar("T")
 Rows_co = TypeVar("Rows_co", covariant=True)
 
 
+AWAY = "it does not answer"
+"""The reason of a StorageError for a database that is away."""
+
+
 class StoreError(Exception):
     """The store could not do what was asked: the database is away, damaged or too busy for longer than is allowed."""
 

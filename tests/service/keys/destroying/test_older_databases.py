@@ -31,6 +31,8 @@ from tests.service.worlds.learning import on_sqlite
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from keystead.service.cluster.incarnations import Left
+
 
 pytestmark = on_sqlite
 
@@ -52,6 +54,13 @@ class Remembered:
     async def write(self, witness: Witness) -> None:
         """Remember."""
         self.witness = witness
+
+    async def leave(self, left: Left) -> None:
+        """Leave nothing."""
+
+    async def take_left(self) -> Left | None:
+        """Find nothing."""
+        return None
 
 
 class Served:
