@@ -79,22 +79,19 @@ class Breakable:
         self._network.fail("reset")
 
     def be_others(self) -> None:
-        """Have certificates of an authority that nobody trusts."""
-        self._lead_to(self._wrong)
+        """Have certificates of an authority that nobody trusts, and end the connections that are open."""
+        self._network.lead_to(self._wrong)
+        self._network.fail("cut")
+        self._network.heal()
 
     def heal(self) -> None:
-        """Be sound again."""
+        """Be sound again. No connection is ended, because a look at that moment would see a new reason."""
+        self._network.lead_to(self._sound)
         self._network.heal()
-        self._lead_to(self._sound)
 
     def start(self) -> None:
         """Accept connections again."""
         self._front = FaultServer(self._network.script, EVERYWHERE, self.port).__enter__()
-
-    def _lead_to(self, target: int) -> None:
-        self._network.lead_to(target)
-        self._network.fail("cut")
-        self._network.heal()
 
 
 def announced(call: Client, name: str) -> Counter[str]:
