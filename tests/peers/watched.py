@@ -24,7 +24,8 @@ _BECOME_SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER of linux/prctl.h: orphans below
 def main() -> None:
     """Run the program of the command line."""
     ctypes.CDLL(None).prctl(_BECOME_SUBREAPER, 1, 0, 0, 0)
-    program = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL, stdout=sys.stderr, start_new_session=True)
+    # Its input never ends while it runs, because some servers close their connections at the end of theirs.
+    program = subprocess.Popen(sys.argv[1:], stdin=subprocess.PIPE, stdout=sys.stderr, start_new_session=True)
     print(program.pid, flush=True)
     threading.Thread(target=_end_with_input, daemon=True).start()
     status = 0
