@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 START_SECONDS = 120
+ROOT = Path(__file__).parents[2]
+MODULES = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
 
 
 def kept_port() -> socket.socket:
@@ -67,7 +69,7 @@ def await_state(pid: int, state: str) -> None:
 class Program:
     """One running program that listens on a loopback port. It ends with this process, however that ends.
 
-    Its working directory is that of its log.
+    Its working directory is that of its log. It can run modules of the tests.
     """
 
     def __init__(
@@ -82,7 +84,7 @@ class Program:
                 stdout=subprocess.PIPE,
                 stderr=output,
                 cwd=log.parent,
-                env={**os.environ, **(environment or {})},
+                env={**os.environ, "PYTHONPATH": MODULES, **(environment or {})},
                 start_new_session=True,
             )
         assert self._watcher.stdout
