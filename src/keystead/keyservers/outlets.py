@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import hashlib
 import os
 import socket
 import ssl
@@ -127,9 +128,14 @@ class Outlets:
         self._resolver.check(addresses)
         if not endpoint.tls:
             return Outlet(await connect_tcp(addresses), None)
-        context = destination_context(endpoint.authorities, endpoint.client, verify=endpoint.verify)
+        verify = endpoint.verify and not endpoint.pin
+        context = destination_context(endpoint.authorities, endpoint.client, verify=verify)
         sock = await connect_tcp(addresses)
-        return Outlet(sock, await handshake(sock, context, server_name=host))
+        stream = await handshake(sock, context, server_name=host)
+        if endpoint.pin and hashlib.sha256(stream.peer_certificate or b"").hexdigest() != endpoint.pin:
+            stream.close()
+            raise Undelivered("it shows another certificate than it told")
+        return Outlet(sock, stream)
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from keystead.core.model import (
     AuditRecord,
     Certificate,
     CertificateType,
+    Contact,
     CustomRole,
     Event,
     Job,
@@ -164,6 +165,8 @@ def node_of(row: Row[Any], _: tuple[str, ...] = ()) -> Node:
         has_left=bool(row.has_left),
         process=NodeProcess(row.process, row.keystead_release, row.place) if row.process else None,
         schema=row.schema or "",
+        contact=Contact(row.address, row.certificate, row.public_key) if row.public_key else None,
+        reads_until=row.reads_until,
     )
 
 

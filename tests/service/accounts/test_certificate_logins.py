@@ -16,6 +16,7 @@ from keystead.service.accounts import certificate_logins as module
 from keystead.service.accounts.certificate_logins import CertificateLogins
 from keystead.service.audit.log import AuditLog
 from keystead.service.context import Call, Caller
+from keystead.service.offline import OfflineReads
 from keystead.store import SqlStore, open_store
 from tests.peers.certificates import Authority
 from tests.service.worlds.basics import KEYRING, HandClock
@@ -102,7 +103,7 @@ async def audit(store: SqlStore, clock: HandClock) -> AsyncIterator[AuditLog]:
 @pytest.fixture
 def logins(store: SqlStore, clock: HandClock, audit: AuditLog) -> CertificateLogins:
     """Return the service."""
-    return CertificateLogins(store, clock, audit)
+    return CertificateLogins(store, clock, audit, OfflineReads(store, clock, "node-1", limit_s=60))
 
 
 async def refused(logins: CertificateLogins, shown: Sequence[str]) -> None:
@@ -185,7 +186,7 @@ async def test_only_so_many_chains_are_remembered(
     store: SqlStore, clock: HandClock, audit: AuditLog, counted: Counted
 ) -> None:
     """The chain that was used longest ago is forgotten first."""
-    logins = CertificateLogins(store, clock, audit, entries=2)
+    logins = CertificateLogins(store, clock, audit, OfflineReads(store, clock, "node-1", limit_s=60), entries=2)
     chains = [chain("alice") for _ in range(3)]
     for shown in (*chains, chains[2], chains[1], chains[0]):
         await logins.authenticate(shown, HERE)

@@ -17,6 +17,7 @@ from keystead.service.accounts.logins import Logins
 from keystead.service.accounts.sessions import Sessions
 from keystead.service.audit.log import AuditLog
 from keystead.service.context import Call, Caller
+from keystead.service.offline import OfflineReads
 from keystead.store import SqlStore, open_store
 from tests.service.worlds.basics import KEYRING, CountingHasher, HandClock
 
@@ -38,8 +39,10 @@ class World:
         self.store = store
         self.clock = clock
         self.audit = AuditLog(store, KEYRING, clock, "node")
-        logins = Logins(store, hasher, clock, self.audit)
-        self.sessions = Sessions(store, logins, CertificateLogins(store, clock, self.audit), self.audit, clock)
+        self.offline = OfflineReads(store, clock, "node", limit_s=60)
+        logins = Logins(store, hasher, clock, self.audit, self.offline)
+        by_certificate = CertificateLogins(store, clock, self.audit, self.offline)
+        self.sessions = Sessions(store, logins, by_certificate, self.audit, clock, self.offline)
 
     async def begin(self, name: str = "admin") -> str:
         """Log in and return the token."""
