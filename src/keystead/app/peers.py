@@ -58,4 +58,5 @@ def contact(settings: Settings, port: int, certificate: x509.Certificate, public
     """Return how other nodes reach this process, which listens on a port and shows a certificate."""
     host = parse_listen(settings.listen)[0]
     own = ServerAddress(socket.gethostname() if host in WILDCARDS else host, port)
-    return Contact(settings.node_address or str(own), certificate.fingerprint(hashes.SHA256()).hex(), public_key)
+    fingerprint = certificate.fingerprint(hashes.SHA256()).hex()
+    return Contact(settings.node_address or str(own), fingerprint, public_key, settings.trusted_proxies)

@@ -59,12 +59,14 @@ class Contact:
     """How other nodes reach the process of a node, and what proves it to them.
 
     ``address`` is ``host:port`` of its listener, ``certificate`` the SHA-256 fingerprint of the listener's certificate,
-    in hexadecimal digits. ``public_key`` is that of the process, which signs with it (one line of base64).
+    in hexadecimal digits. ``public_key`` is that of the process, which signs with it (one line of base64). ``proxies``
+    are the networks from which the listener expects a header of the PROXY protocol.
     """
 
     address: str
     certificate: str
     public_key: str
+    proxies: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,6 +65,7 @@ _REACH_NODE = (
         address=bindparam("address"),
         certificate=bindparam("certificate"),
         public_key=bindparam("public_key"),
+        proxies=bindparam("proxies"),
         reads_until=bindparam("t"),
     )
 )
@@ -166,7 +167,7 @@ class AdministrationRows(Statements):
         self.change(_TOUCH_NODE, {"u": uuid})
 
     def reach_node(self, uuid: str, contact: Contact, reads_until: datetime | None) -> None:
-        self.change(_REACH_NODE, {"u": uuid, "t": reads_until} | asdict(contact))
+        self.change(_REACH_NODE, asdict(contact) | {"u": uuid, "t": reads_until, "proxies": " ".join(contact.proxies)})
 
     def hear_node(self, uuid: str, reported: datetime) -> None:
         self.change(_HEAR_NODE, {"u": uuid, "t": self.now(), "r": reported})

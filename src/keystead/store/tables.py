@@ -141,6 +141,7 @@ nodes = Table(
     _text("address", server_default=text("''")),
     _text("certificate", server_default=text("''")),
     _text("public_key", server_default=text("''")),
+    _text("proxies", server_default=text("''")),
     Column("reads_until", UtcTimestamp, nullable=True),
 )
 

@@ -13,6 +13,7 @@ import pytest
 from keystead.core.errors import AUTHENTICATION_FAILED, TOO_MANY_REQUESTS, OntapError
 from keystead.core.model import Account, Role
 from keystead.core.secret import Secret
+from keystead.core.withdrawals import Thing, Withdrawn
 from keystead.service.accounts.logins import AT_ONCE, Logins, delay_s
 from keystead.service.audit.log import AuditLog
 from keystead.service.context import Caller
@@ -432,3 +433,33 @@ async def test_memory_is_bounded(store: SqlStore, hasher: CountingHasher, clock:
     assert clock.slept == []
     await refused(logins, name="d" * 64)
     assert len(clock.slept) == 1
+
+
+async def test_a_withdrawn_account_is_read_with_a_commit(
+    store: SqlStore, hasher: CountingHasher, clock: HandClock, audit: AuditLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is remembered of it does not count, nor does a row that a former primary reads."""
+    offline = OfflineReads(store, clock, "node-1", limit_s=60)
+    logins = Logins(store, hasher, clock, audit, offline, sleep=clock.sleep)
+    for name in ("admin", "reader"):
+        await logins.authenticate(name, PASSWORD, HERE)
+    offline.withdraw([Withdrawn(Thing.ACCOUNT, "admin")])
+    verified = hasher.verified
+    known = await logins.authenticate("admin", PASSWORD, HERE, recall=True)
+    assert hasher.verified == verified + 1, "the password must be shown again"
+
+    async def away(work: object) -> object:
+        del work
+        raise StoreError("it commits nothing")
+
+    monkeypatch.setattr(store, "version", lambda: None)  # as PostgreSQL's
+    monkeypatch.setattr(store, "write", away)
+    for recall in (True, False):
+        with pytest.raises(StoreError):
+            await logins.authenticate("admin", PASSWORD, HERE, recall=recall)
+        await logins.authenticate("reader", PASSWORD, HERE, recall=recall)
+    monkeypatch.undo()
+    clock.advance(1)
+    await offline.compare()
+    monkeypatch.setattr(store, "write", away)
+    assert await logins.authenticate("admin", PASSWORD, HERE) == known

@@ -16,7 +16,7 @@ import itertools
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import structlog
 from cachetools import LRUCache
@@ -58,6 +58,8 @@ WINDOW: Final = 1000
 
 SENDERS: Final = 256
 """Most processes whose numbers are remembered."""
+
+LATE: Final = "it does not answer in time"
 
 Withdraw = Callable[[Withdrawn], Awaitable[list[str]]]
 """Tells the other nodes of a withdrawal. Returns a sentence for each that did not confirm it."""
@@ -108,7 +110,7 @@ class Peers:
         self._node = node
         self._numbers = itertools.count(1)
         self._taken: LRUCache[str, _Numbers] = LRUCache(SENDERS)
-        self._failed_at: dict[str, float] = {}
+        self._failures: dict[str, _Failure] = {}
         self._learned_at = -float("inf")
         self._running: set[asyncio.Task[str]] = set()
 
@@ -132,7 +134,7 @@ class Peers:
         awaited = [pushes[node.uuid] for node in may_read if not self._has_failed(node)]
         if awaited:
             await asyncio.wait(awaited, timeout=WAIT_S)
-        return [unconfirmed(node, what, why) for node in may_read if (why := _why(pushes[node.uuid]))]
+        return [unconfirmed(node, what, why) for node in may_read if (why := self._why(node, pushes[node.uuid]))]
 
     async def _nodes(self) -> tuple[tuple[Node, ...], datetime | None]:
         """Return the registered nodes and the database's time; as they were read last if the database is away."""
@@ -143,7 +145,14 @@ class Peers:
 
     def _has_failed(self, node: Node) -> bool:
         """Return True if a message to a node failed a short time ago."""
-        return self._clock.monotonic() - self._failed_at.get(node.uuid, -float("inf")) < FAILED_S
+        failure = self._failures.get(node.uuid)
+        return failure is not None and self._clock.monotonic() - failure.at < FAILED_S
+
+    def _why(self, node: Node, push: asyncio.Task[str]) -> str:
+        """Return why a message is not confirmed; empty if it is. While it is under way, that is the last failure."""
+        if push.done() and not push.cancelled():
+            return push.result()
+        return self._failures[node.uuid].why if self._has_failed(node) else LATE
 
     def _begin(self, node: Node, what: Withdrawn) -> asyncio.Task[str]:
         """Begin to send a message. The result of the task is empty, or says why it was not confirmed."""
@@ -155,10 +164,10 @@ class Peers:
     async def _push(self, node: Node, what: Withdrawn) -> str:
         why = await self._sent(node, what)
         if why:
-            self._failed_at[node.uuid] = self._clock.monotonic()
+            self._failures[node.uuid] = _Failure(self._clock.monotonic(), why)
             log.warning("a node did not confirm a withdrawal", node=node.name, thing=what.thing, id=what.id, why=why)
         else:
-            self._failed_at.pop(node.uuid, None)
+            self._failures.pop(node.uuid, None)
         self._telemetry.pushed("unconfirmed" if why else "confirmed")
         return why
 
@@ -171,15 +180,19 @@ class Peers:
         signature = base64.b64encode(self._crypto.signer.sign(PURPOSE, message)).decode()
         try:
             address = ServerAddress.parse(contact.address)
-            endpoint = Endpoint(address.host, address.port, tls=True, path=PATH, pin=contact.certificate)
+            endpoint = Endpoint(
+                *(address.host, address.port), tls=True, path=PATH, pin=contact.certificate, proxies=contact.proxies
+            )
             async with asyncio.timeout(WAIT_S):
                 await self._sender.send(endpoint, [enveloped(message.decode(), signature)])
         except Undelivered as failure:
             return failure.reason
         except TimeoutError:
-            return _LATE
+            return LATE
         except ValueError:
             return "its address is none"
+        except Exception as error:  # noqa: BLE001 - what was withdrawn is committed: no failure may hide that
+            return f"the message was not sent: {type(error).__name__}"
         return ""
 
     # --- take what the others tell ---
@@ -238,6 +251,13 @@ class Peers:
                 self._offline.nodes = await self._store.read(lambda tx: tx.nodes())
 
 
+class _Failure(NamedTuple):
+    """When a message to a node failed, monotonic, and why."""
+
+    at: float
+    why: str
+
+
 class _Numbers:
     """The numbers of the messages that one process sent and this one has taken."""
 
@@ -256,16 +276,6 @@ class _Numbers:
         return True
 
 
-_LATE: Final = "it does not answer in time"
-
-
 def _may_read(node: Node, now: datetime | None) -> bool:
     """Return True if a node may read keys without the database now. ``now`` is None if the time is not known."""
     return node.reads_until is None or now is None or node.reads_until > now
-
-
-def _why(push: asyncio.Task[str]) -> str:
-    """Return why a message was not confirmed, so far; empty if it was."""
-    if not push.done():
-        return _LATE
-    return _LATE if push.cancelled() else push.result()

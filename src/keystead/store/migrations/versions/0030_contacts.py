@@ -12,6 +12,6 @@ down_revision = "0029"
 
 
 def upgrade() -> None:
-    for name in ("address", "certificate", "public_key"):
+    for name in ("address", "certificate", "public_key", "proxies"):
         op.add_column("nodes", sa.Column(name, Bytewise, nullable=False, server_default=sa.text("''")))
     op.add_column("nodes", sa.Column("reads_until", UtcTimestamp, nullable=True))
