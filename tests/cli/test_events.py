@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 from tests.cli.terminal import CTRL_C, Terminal
-from tests.peers.processes import free_port
+from tests.peers.processes import MODULES, free_port
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,9 +34,10 @@ def test_each_event_is_shown_once_also_after_the_service_was_away(
     with installation.serving(serve) as service, service.client() as call:
         happen(call, "first-reader")
         happen(call, "second-reader")
-    own = environment | {"KEYSTEAD_CA": str(installation.data / "tls.crt"), "NO_COLOR": "1"}
+    own = environment | {"KEYSTEAD_CA": str(installation.data / "tls.crt"), "NO_COLOR": "1", "PYTHONPATH": MODULES}
     with installation.serving(serve) as service:
-        command = (*FOLLOW, "--url", service.url, "--limit", "1")
+        hurried = (sys.executable, "-m", "tests.peers.hurried", "keystead.cli.event:POLL_S=0.2")
+        command = (*hurried, *FOLLOW[1:], "--url", service.url, "--limit", "1")
         with Terminal(command, folder, own, columns=1000) as terminal:
             terminal.wait_for("second-reader")
             with service.client() as call:

@@ -273,5 +273,5 @@ def _wait_for(found: Callable[[], Found | None], seconds: float, what: str) -> F
     while not (result := found()):
         if time.monotonic() > end:
             raise TimeoutError(f"{what} did not come in {seconds:g} s")
-        time.sleep(0.1)
+        time.sleep(0.05)
     return result

@@ -82,7 +82,7 @@ async def test_servers_that_fail(
 ) -> None:
     """A key is created if one of three servers fails, and aborted if two or three fail; no object is destroyed."""
     servers = await key_world.start(3)
-    manager = await key_world.key_manager(*servers, create_remove_timeout=4, know=False)
+    manager = await key_world.key_manager(*servers, create_remove_timeout=2, know=False)
     await key_world.know(manager, batches=batches, locate_by_name=True)
     node = await key_world.node()
     addresses = [str(server.address) for server in await key_world.servers(manager)]
