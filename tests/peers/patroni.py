@@ -58,7 +58,7 @@ _DYNAMIC: Final = {
         },
     },
 }
-_AT_FIRST: Final = _DYNAMIC | {"loop_wait": 1}
+_FIRST: Final = _DYNAMIC | {"loop_wait": 1}
 """Members find each other in half the time."""
 _ACCESS: Final = ["local all all trust", "host all all 127.0.0.1/32 trust", "host replication all 127.0.0.1/32 trust"]
 
@@ -245,7 +245,10 @@ def _configuration(member: Member, binaries: Path) -> dict[str, Any]:
     return {
         "name": member.name,
         "restapi": {"listen": api, "connect_address": api},
-        "bootstrap": {"dcs": _AT_FIRST, "initdb": [{"encoding": "UTF8"}, {"locale": "C"}, {"auth": "trust"}, "no-sync"]},
+        "bootstrap": {
+            "dcs": _FIRST,
+            "initdb": [{"encoding": "UTF8"}, {"locale": "C"}, {"auth": "trust"}, "no-sync"],
+        },
         "postgresql": {
             "listen": postgres,
             "connect_address": postgres,
