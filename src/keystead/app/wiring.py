@@ -20,6 +20,7 @@ from keystead.app.connections import Connections, Limits, TrustedProxies
 from keystead.app.incarnation import DataDirectory
 from keystead.app.keys import Dependencies, key_work
 from keystead.app.opening import CannotStart, node_uuid, opened, served_alone, this_process
+from keystead.app.peers import check_address, contact
 from keystead.app.signing import signer
 from keystead.app.simulation import simulate
 from keystead.app.tls import TlsContexts, UnusableFilesError
@@ -85,7 +86,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from keystead.app.keys import KeyServices
-    from keystead.service.offline import OfflineReads
     from keystead.service.ports.sealing import Sealer
     from keystead.settings import Settings
     from keystead.store import SqlStore
@@ -120,8 +120,7 @@ class Running:
 @asynccontextmanager
 async def running(settings: Settings) -> AsyncIterator[Running]:
     """Open everything, and close it in order. Raises CannotStart, SettingsError."""
-    rules = egress_rules(settings)
-    node = node_uuid(settings.data)
+    rules, node = egress_rules(settings), node_uuid(settings.data)
     store = opened(settings)
     store.on_events = logs.log_events
     hasher, key_maker, clock = Argon2Hasher(), ThreadedKeyMaker(), SystemClock()
@@ -162,16 +161,19 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         )
         conditions = NodeConditions(settings, node, rules, keys.reads, clock, store.database.reader.dialect.name)
         retention = Retention(settings.audit_keep_days, settings.audit_keep_records)
-        logins, certificate_logins = _logins(store, hasher, clock, audit, keys.offline)
+        logins = Logins(store, hasher, clock, audit, keys.offline)
+        certificate_logins = CertificateLogins(store, clock, audit, keys.offline)
         services = Services(
-            accounts=Accounts(store, hasher, audit, clock, node),
+            accounts=Accounts(store, hasher, audit, clock, node, keys.peers.withdraw),
             attention=Attention(store, clock, gateway.refuses, retention),
             audit=audit,
             audit_chains=AuditChains(store, keyring, audit, clock, node),
             audit_messages=AuditMessages(store, audit),
             certificate_logins=certificate_logins,
             certificate_uses=CertificateUses(store),
-            certificates=Certificates(store, keyring, audit, clock, key_maker, queue, gateway),
+            certificates=Certificates(
+                *(store, keyring, audit, clock, key_maker, queue, gateway), withdraw=keys.peers.withdraw
+            ),
             cluster=ClusterInfo(store, audit, clock, node),
             destinations=Destinations(store, audit, gateway.refuses),
             event_filters=EventFilters(store, audit),
@@ -203,10 +205,11 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             node_removal=NodeRemoval(store, audit, keyring, clock, node),
             roles=Roles(store, audit, tuple(PATHS)),
             server_confirmation=keys.confirmation,
-            sessions=Sessions(store, logins, certificate_logins, audit, clock),
+            sessions=Sessions(store, logins, certificate_logins, audit, clock, keys.offline),
             svms=Svms(store, audit),
             unclaimed_objects=keys.unclaimed,
             orphan_dismissals=keys.dismissals,
+            peers=keys.peers,
             waiting_work=WaitingWork(store, clock),
         )
         try:
@@ -230,15 +233,6 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         hasher.close()
         key_maker.close()
         await store.close()
-
-
-def _logins(
-    store: SqlStore, hasher: Argon2Hasher, clock: SystemClock, audit: AuditLog, offline: OfflineReads
-) -> tuple[Logins, CertificateLogins]:
-    """Return both kinds of login. Remembered credentials are compared with the database."""
-    logins = Logins(store, hasher, clock, audit)
-    offline.add(logins.compare)
-    return logins, CertificateLogins(store, clock, audit)
 
 
 def _monitor(
@@ -295,6 +289,7 @@ def serve(settings: Settings) -> None:
     import uvloop
 
     address = listener.parse_listen(settings.listen)  # first, so that a bad setting is refused at once
+    check_address(settings)
     proxies = TrustedProxies.parse(settings.trusted_proxies)
     logs.configure(settings)
     core_dumps.forbid()
@@ -337,6 +332,12 @@ async def _serve(settings: Settings, address: tuple[str, int], proxies: TrustedP
             socket = listener.bind(address)
         except OSError as error:
             raise CannotStart(f"cannot listen on {settings.listen}: {error.strerror}") from None
+        port, public_key = socket.getsockname()[1], open_.services.peers.public_key
+        open_.keys.offline.contact = lambda: contact(settings, port, contexts.certificate, public_key)
+        try:
+            await open_.keys.offline.compare()
+        except StoreError as error:
+            raise CannotStart(str(error)) from None
         open_.monitor.start(lambda: (own.used(contexts.certificate),))
         open_.services.attention.add_source(
             lambda: certificate_items([own.used(contexts.certificate)], SystemClock().now())

@@ -158,6 +158,14 @@ REFUSED: Final = Family(
     labels=("reason",),
     values=("address", "reserved", "in_all", "proxy_header"),
 )
+PUSHES: Final = Family(
+    Kind.COUNTER,
+    "keystead_withdrawals_total",
+    "Withdrawals of keys, accounts and certificates between nodes: those that another node `confirmed` or not"
+    " (`unconfirmed`), and messages that came from another node (`taken`), or were `refused`.",
+    labels=("outcome",),
+    values=("confirmed", "unconfirmed", "taken", "refused"),
+)
 QUEUE: Final = _gauge("keystead_probe_queue", "Calls that probe key servers, or wait for their turn to.")
 JOBS: Final = _gauge("keystead_jobs_running", "Jobs that this node runs.")
 

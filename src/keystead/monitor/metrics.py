@@ -80,6 +80,10 @@ class Metrics:
         """Count a connection that was closed at once."""
         self._counters[families.REFUSED].labels(reason).inc()
 
+    def pushed(self, outcome: str) -> None:
+        """Count a withdrawal that was sent to another node, or came from one."""
+        self._counters[families.PUSHES].labels(outcome).inc()
+
     def delivered(self, log: str, name: str, count: int) -> None:
         """Count messages that a destination has taken."""
         self._counters[families.DELIVERED].labels(log, name).inc(count)
