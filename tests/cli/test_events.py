@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from tests.cli.terminal import CTRL_C, Terminal
-from tests.peers.processes import MODULES, free_port
+from tests.peers.processes import free_port
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from tests.peers.keystead import Client, Installation, Service
 
 SHOW = ("keystead", "event", "log", "show")
-FOLLOW = (*SHOW, "--follow")
+HURRIED = (sys.executable, "-m", "tests.peers.hurried", "keystead.cli.event:POLL_S=0.2")
+FOLLOW = (*HURRIED, *SHOW[1:], "--follow")
 
 
 def happen(call: Client, name: str, svm: str | None = None) -> None:
@@ -34,10 +35,9 @@ def test_each_event_is_shown_once_also_after_the_service_was_away(
     with installation.serving(serve) as service, service.client() as call:
         happen(call, "first-reader")
         happen(call, "second-reader")
-    own = environment | {"KEYSTEAD_CA": str(installation.data / "tls.crt"), "NO_COLOR": "1", "PYTHONPATH": MODULES}
+    own = environment | {"KEYSTEAD_CA": str(installation.data / "tls.crt"), "NO_COLOR": "1"}
     with installation.serving(serve) as service:
-        hurried = (sys.executable, "-m", "tests.peers.hurried", "keystead.cli.event:POLL_S=0.2")
-        command = (*hurried, *FOLLOW[1:], "--url", service.url, "--limit", "1")
+        command = (*FOLLOW, "--url", service.url, "--limit", "1")
         with Terminal(command, folder, own, columns=1000) as terminal:
             terminal.wait_for("second-reader")
             with service.client() as call:

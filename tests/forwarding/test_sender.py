@@ -138,8 +138,15 @@ def takes_a_part(connection: Any) -> None:
     time.sleep(0.1)
 
 
-@pytest.mark.parametrize("encrypted", [False, True], ids=["tcp", "tls"])
-@pytest.mark.parametrize("messages", [MESSAGES, LARGE], ids=["few", "many"])
+@pytest.mark.parametrize(
+    ("messages", "encrypted"),
+    [
+        pytest.param(MESSAGES, False, id="few-tcp"),
+        pytest.param(LARGE, True, id="many-tls"),
+        pytest.param(MESSAGES, True, id="few-tls", marks=pytest.mark.long),
+        pytest.param(LARGE, False, id="many-tcp", marks=pytest.mark.long),
+    ],
+)
 def test_a_server_that_reads_nothing_has_taken_nothing(run: Run, encrypted: bool, messages: tuple[bytes, ...]) -> None:
     """Also when everything fits into the buffers of its host."""
     released = threading.Event()

@@ -82,6 +82,8 @@ async def test_certificates_that_expire_soon_are_announced_once(
                 "key_server": address,
                 "days": "1",
             }
+            await next_announcement(node)
+            assert len(await node.events("mgmtgwd.")) == 1
             clock.advance(300)
             expired = (await announced(node, 2))[1]
             assert (expired["event"], expired["serial_number"]) == ("expired", leaf["serial_number"])

@@ -346,7 +346,8 @@ async def test_a_slow_database_is_not_waited_for(key_world: KeyWorld) -> None:
         await node.read(key)
         with key_world.store.database.writer.begin() as connection:
             connection.execute(text("LOCK TABLE keys IN ACCESS EXCLUSIVE MODE"))
-            assert await node.read(key) == MATERIAL
+            async with asyncio.timeout(8):  # a statement waits ten seconds for a lock
+                assert await node.read(key) == MATERIAL
 
 
 @on_sqlite
