@@ -147,9 +147,7 @@ class Request:
 
     def detached(self) -> Request:
         """Return this request for work that continues after the answer, even if the client disconnects."""
-        found = Request(self.services, dict(self._scope), _never_receive)
-        found.warnings = self.warnings
-        return found
+        return Request(self.services, dict(self._scope), _never_receive)
 
     def of_key(
         self,
