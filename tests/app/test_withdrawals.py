@@ -5,17 +5,20 @@ from __future__ import annotations
 import contextlib
 import shutil
 import signal
+import subprocess
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from netapp_ontap import HostConnection
+from netapp_ontap.resources import Account
 
 from keystead.app.initialise import initialise
 from keystead.settings import Settings
 from tests.peers import canned
-from tests.peers.keystead import PASSWORD, Installation, create_key_manager, install_certificates
+from tests.peers.keystead import COMMAND, PASSWORD, Installation, create_key_manager, install_certificates
 from tests.peers.processes import free_port
 from tests.peers.proxy import proxy
 
@@ -193,20 +196,58 @@ def test_a_node_that_is_cut_off_from_the_others_too_serves_until_the_limit(nodes
 
 
 @pytest.mark.parametrize("how", ["reset", "slow"])
-def test_a_node_that_does_not_take_what_is_withdrawn(nodes: Nodes, how: str) -> None:
-    """The DELETE is answered in time, with a warning, also by the command line; later ones are confirmed again."""
+def test_a_node_that_does_not_take_what_is_withdrawn(nodes: Nodes, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The DELETE is answered in time, with a warning that every client takes; later ones are confirmed again."""
     if how == "slow":
         nodes.peers.delay = PROMPT_S
     else:
         nodes.peers.fail(how)
     warned_until(nodes.delete(nodes.path("key0")))
     assert nodes.read("key0") == RETIRED, "it reaches the database"
+    until = warned_until(delete_by_query(nodes, "key1"))
+    said = delete_by_command(nodes, nodes.reader["key2"])
+    assert warned_until([said]) == until
+    delete_by_the_official_client(nodes, "other", monkeypatch)
+    assert nodes.read("key3", account="other") == 401
     nodes.peers.heal()
     ends = time.monotonic() + END_S
     while 'outcome="taken"} 0.0' in metrics(nodes.services[1]):
         assert time.monotonic() < ends
         nodes.delete(nodes.path("key1"))
         time.sleep(0.1)
+
+
+def delete_by_query(nodes: Nodes, name: str) -> list[str]:
+    """Delete the keys of this name by one call; return its warnings."""
+    with nodes.call(0) as call:
+        answer = call("DELETE", f"{nodes.manager}/volume-keys?name={name}")
+    assert (answer.status, answer.body["num_records"]) == (200, 1), answer.content
+    return list(answer.body["warnings"])
+
+
+def delete_by_the_official_client(nodes: Nodes, account: str, environment: pytest.MonkeyPatch) -> None:
+    """Delete an account; the client takes the answer with a warning for a success."""
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):  # requests prefers them to a session's own ``verify``
+        environment.delenv(name, raising=False)
+    service = nodes.services[0]
+    certificate = service.installation.data / "tls.crt"
+    with HostConnection("127.0.0.1", "admin", PASSWORD, port=service.port, verify=str(certificate)) as host:
+        answer = Account.find(name=account).delete().http_response
+        host.session.close()
+    assert (answer.status_code, len(answer.json()["warnings"])) == (200, 1)
+
+
+def delete_by_command(nodes: Nodes, key_id: str) -> str:
+    """Delete a key on the command line; return its warning."""
+    installation = nodes.services[0].installation
+    words = ("security", "key-manager", "key", "retire", "--yes")
+    manager = nodes.manager.rpartition("/")[2]
+    flags = ("--url", nodes.services[0].url, "--user", "admin", "--ca", str(installation.data / "tls.crt"))
+    command = [*COMMAND, *words, "--key-manager", manager, "--key-id", key_id, *flags]
+    environment = installation.environment | {"KEYSTEAD_PASSWORD": PASSWORD}
+    ended = subprocess.run(command, env=environment, check=True, capture_output=True, text=True, timeout=END_S)
+    (warning,) = [line for line in ended.stderr.splitlines() if line.startswith("Warning: ")]
+    return warning.removeprefix("Warning: ")
 
 
 @pytest.mark.long

@@ -147,7 +147,9 @@ class Request:
 
     def detached(self) -> Request:
         """Return this request for work that continues after the answer, even if the client disconnects."""
-        return Request(self.services, dict(self._scope), _never_receive)
+        found = Request(self.services, dict(self._scope), _never_receive)
+        found.warnings = self.warnings
+        return found
 
     def of_key(
         self,

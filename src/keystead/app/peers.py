@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from keystead.app.listener import parse_listen
+from keystead.app.listener import is_host_name, parse_listen
 from keystead.core.model import Contact
-from keystead.core.server_address import ServerAddress
 from keystead.forwarding.sender import NetworkSender
 from keystead.keyservers.egress import EgressRules
 from keystead.keyservers.outlets import Outlets
@@ -56,7 +55,9 @@ def check_address(settings: Settings) -> None:
 
 def contact(settings: Settings, port: int, certificate: x509.Certificate, public_key: str) -> Contact:
     """Return how other nodes reach this process, which listens on a port and shows a certificate."""
-    host = parse_listen(settings.listen)[0]
-    own = ServerAddress(socket.gethostname() if host in WILDCARDS else host, port)
+    host, machine = parse_listen(settings.listen)[0], socket.gethostname()
+    if host in WILDCARDS and is_host_name(machine):
+        host = machine
+    own = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     fingerprint = certificate.fingerprint(hashes.SHA256()).hex()
-    return Contact(settings.node_address or str(own), fingerprint, public_key, settings.trusted_proxies)
+    return Contact(settings.node_address or own, fingerprint, public_key, settings.trusted_proxies)

@@ -129,10 +129,11 @@ class Peers:
         Called after the change was committed. It waits for :data:`WAIT_S` at most, and never fails.
         """
         nodes, now = await self._nodes()
-        pushes = {node.uuid: self._begin(node, what) for node in nodes if node.uuid != self._node and not node.has_left}
-        may_read = [node for node in nodes if node.uuid in pushes and _may_read(node, now)]
-        awaited = [pushes[node.uuid] for node in may_read if not self._has_failed(node)]
-        if awaited:
+        others = [node for node in nodes if node.uuid != self._node and not node.has_left]
+        may_read = [node for node in others if _may_read(node, now)]
+        answers = [node for node in others if not self._has_failed(node)]
+        pushes = {node.uuid: self._begin(node, what) for node in others if node in may_read or node in answers}
+        if awaited := [pushes[node.uuid] for node in may_read if node in answers]:
             await asyncio.wait(awaited, timeout=WAIT_S)
         return [unconfirmed(node, what, why) for node in may_read if (why := self._why(node, pushes[node.uuid]))]
 
