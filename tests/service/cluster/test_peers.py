@@ -190,14 +190,18 @@ async def test_a_new_process_is_known_at_once(processes: list[Process], clock: H
     assert len(await newest.peers.withdraw(KEY)) == 1
 
 
+@pytest.mark.parametrize("hangs", [False, True])
 async def test_a_node_that_is_cut_off_takes_messages_of_nodes_that_it_knows(
-    processes: list[Process], monkeypatch: pytest.MonkeyPatch
+    processes: list[Process], monkeypatch: pytest.MonkeyPatch, hangs: bool
 ) -> None:
     """By its copy of the rows. The one that tells may have lost the database, too."""
     one, two, _ = processes
+    monkeypatch.setattr(module, "LEARN_S", 0.05)
 
     async def away(work: object) -> object:
         del work
+        if hangs:
+            await asyncio.Event().wait()
         raise StoreError("it does not answer")
 
     monkeypatch.setattr(one.store, "read", away)
