@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import os
 import re
 import shutil
+import signal
 import ssl
 import subprocess
 import tempfile
@@ -21,12 +23,15 @@ import psycopg
 import pytest
 
 from keystead.cli.client import Refused, Unreachable
+from keystead.testing.key_servers import KeyServers
 from keystead.testing.service import USER, Keystead
+from keystead.testing.tour import KEY_READER
 from tests.cli.pages import blocks
 from tests.peers import cluster, etcd, haproxy
 from tests.peers.certificates import self_signed
 from tests.peers.joining import join
 from tests.peers.keystead import PASSWORD, Installation
+from tests.peers.load import Callers, Keys
 from tests.peers.patroni import as_account
 from tests.peers.postgres import find_binaries
 from tests.peers.processes import Program
@@ -34,11 +39,18 @@ from tests.peers.processes import Program
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from keystead.cli.client import Api
+
 MACHINES: Final = {f"keys{number}": f"127.0.7.1{number}" for number in (1, 2, 3)}
 CLIENTS: Final = 8445
 """The port that clients use, instead of 443, which not everybody may open."""
 READS: Final = 9443
 WITHIN_S: Final = 180
+READER: Final = str(KEY_READER["name"])
+KEYS: Final = 10
+CALM_S: Final = 5
+WITHOUT_CREATION_S: Final = 10
+WITHOUT_READ_S: Final = 6
 
 pytestmark = [
     pytest.mark.long,
@@ -139,8 +151,28 @@ class Machine:
             (self.data / "tls.key").touch(mode=0o600)
             (self.data / "tls.key").write_text(certificate.key_pem)
             installation.init(PASSWORD)
-        self.run("keystead", *installation.command("serve"), **installation.environment)
+        self.serve()
         return Keystead(f"https://{self.address}:{CLIENTS}", USER, PASSWORD, self.data / "tls.crt")
+
+    def reads(self) -> contextlib.AbstractContextManager[Api]:
+        """Return the API as the reader calls it, by the load balancer for reads."""
+        return Keystead(f"https://{self.address}:{READS}", USER, PASSWORD, self.data / "tls.crt").api(READER)
+
+    def serve(self) -> None:
+        """Start the node, which is there."""
+        installation = Installation(self.data)
+        self.run("keystead", *installation.command("serve"), **installation.environment)
+
+    def restart(self) -> None:
+        """Stop all that runs, as a machine does that shuts down, and start it again."""
+        for each in reversed(self._programs):
+            os.kill(each.pid, signal.SIGTERM)
+            wait_for(f"the end of {each.pid}", each.has_ended)
+        self._programs.clear()
+        self.start_etcd()
+        self.start_patroni()
+        self.start_haproxy()
+        self.serve()
 
     def answers(self, port: int, path: str, *, secure: bool = False) -> bool:
         """Whether this machine answers 200."""
@@ -260,3 +292,48 @@ def test_its_files_make_a_cluster_that_outlives_a_machine(machines: list[Machine
     again = lost.start_keystead(left)
     wait_for_nodes(machines)
     assert len(again.call("GET", "/cluster/nodes")["records"]) == len(machines) + 1
+
+
+def test_a_rolling_restart_needs_nobody(machines: list[Machine]) -> None:
+    """Of all three machines, one after the other, under load: callers go on by those that run, and nothing is held.
+
+    The primary's machine is the first, and then that of the next primary: each restart is a failover.
+    """
+    services = start(machines)
+    with KeyServers(4, one_ca=True) as key_servers:
+        services[0].call("POST", "/security/accounts", KEY_READER | {"password": PASSWORD})
+        keys = Keys(services[0].create_svm(key_servers).key_manager)
+        with services[0].api() as api:
+            for _ in range(KEYS):
+                keys.create(api)
+        read_everywhere(machines, keys)
+        with (
+            Callers(*((service.api, keys.create) for service in services)) as creators,
+            Callers(*((each.reads, keys.read_one) for each in machines)) as readers,
+        ):
+            left = list(machines)
+            while left:
+                time.sleep(CALM_S)
+                machine = next((each for each in left if each.answers(8008, "/primary")), left[0])
+                left.remove(machine)
+                machine.restart()
+                wait_for_standbys(machines)
+                wait_for_nodes(machines)
+            time.sleep(CALM_S)
+        without = [of.longest_gap(0) for of in (creators, readers)]
+        gaps = [ended - began for began, ended in without]
+        for what, of, gap in (("creations", creators, gaps[0]), ("reads", readers, gaps[1])):
+            print(f"{len(of.done)} {what}, {len(of.failed)} failed, none for {gap:.1f} s")
+            print(*(why for _, why in of.failed[:5]), sep="\n")
+        read_everywhere(machines, keys)
+        incarnation = services[0].call("GET", "/security/key-manager-incarnation")
+    assert (incarnation["number"], incarnation["destroys"]) == (1, True)
+    assert gaps[0] < WITHOUT_CREATION_S
+    assert gaps[1] < WITHOUT_READ_S
+
+
+def read_everywhere(machines: list[Machine], keys: Keys) -> None:
+    """Read all keys from each machine's node."""
+    for each in machines:
+        with each.reads() as api:
+            keys.read_all(api)

@@ -113,6 +113,10 @@ class Program:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(each, number)
 
+    def has_ended(self) -> bool:
+        """Return True if the program has ended by itself, or by a signal."""
+        return self._watcher.poll() is not None
+
     def stop(self) -> None:
         """End the program and all processes that it started at once."""
         self._watcher.communicate()
