@@ -50,6 +50,7 @@ from keystead.service.cluster.events import Events
 from keystead.service.cluster.health import Health
 from keystead.service.cluster.incarnations import Incarnations
 from keystead.service.cluster.info import ClusterInfo
+from keystead.service.cluster.job_runner import JobRunner
 from keystead.service.cluster.jobs import Jobs
 from keystead.service.cluster.leases import Leases
 from keystead.service.cluster.listener_certificate import ListenerCertificate
@@ -120,8 +121,7 @@ class Running:
 @asynccontextmanager
 async def running(settings: Settings) -> AsyncIterator[Running]:
     """Open everything, and close it in order. Raises CannotStart, SettingsError."""
-    rules = egress_rules(settings)
-    node = node_uuid(settings.data)
+    rules, node = egress_rules(settings), node_uuid(settings.data)
     store = opened(settings)
     store.on_events = logs.log_events
     hasher, key_maker, clock = Argon2Hasher(), ThreadedKeyMaker(), SystemClock()
@@ -163,6 +163,8 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         conditions = NodeConditions(settings, node, rules, keys.reads, clock, store.database.reader.dialect.name)
         retention = Retention(settings.audit_keep_days, settings.audit_keep_records)
         logins, certificate_logins = _logins(store, hasher, clock, audit, keys.offline)
+        key_servers = KeyServers(configuration)
+        works = keys.prover.works | key_servers.removals.works
         services = Services(
             accounts=Accounts(store, hasher, audit, clock, node),
             attention=Attention(store, clock, gateway.refuses, retention),
@@ -180,13 +182,15 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
                 *(store, metrics, conditions.facts, clock, keys.offline), metrics_public=settings.metrics_public
             ),
             incarnations=incarnations,
-            jobs=Jobs(store, audit, clock, node, keys.runner),
+            jobs=Jobs(
+                store, audit, clock, node, JobRunner(store, audit, clock, node, Leases(store, clock, node), works)
+            ),
             key_lists=KeyLists(store),
             key_manager_configs=KeyManagerConfigs(store, audit, clock, node),
             key_managers=KeyManagers(configuration),
             detached_key_servers=keys.detached,
             key_server_reports=KeyServerReports(configuration, clock),
-            key_servers=KeyServers(configuration),
+            key_servers=key_servers,
             key_stores=KeyStores(store, prover, audit),
             key_retirement=keys.ending,
             verification_jobs=keys.prover,

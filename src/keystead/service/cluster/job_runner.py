@@ -123,10 +123,10 @@ class JobSteps:
         return job
 
 
-StepWork = Callable[[JobSteps], Awaitable[Also]]
+StepWork = Callable[[JobSteps], Awaitable[Also | None]]
 """The work of a resumable job, from its cursor on. It stores its steps, and returns what the job's end stores.
 
-An OntapError that it raises is the job's failure.
+None means that the work has stored the end itself. An OntapError that it raises is the job's failure.
 """
 
 
@@ -232,7 +232,9 @@ class JobRunner:
         try:
             if self.closed:
                 raise Stopped
-            await steps.end(JobOutcome(), await self._kinds[steps.kind](steps))
+            also = await self._kinds[steps.kind](steps)
+            if also is not None:
+                await steps.end(JobOutcome(), also)
         except (StoreError, LeaseLost):
             raise
         except (Stopped, asyncio.CancelledError):
