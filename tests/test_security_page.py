@@ -198,8 +198,28 @@ SHOWN: dict[str, tuple[str, ...]] = {
     "Such calls do not prolong the five minutes": (
         "service/accounts/test_logins.py::test_a_credential_can_be_recalled_when_the_database_fails",
     ),
-    "A change of the account in this time": (
-        "service/accounts/test_logins.py::test_a_credential_can_be_recalled_when_the_database_fails",
+    "by another node counts at once if": (
+        "app/test_withdrawals.py::test_a_node_that_is_cut_off_serves_nothing_that_was_withdrawn",
+        "app/test_withdrawals.py::test_a_node_that_is_cut_off_from_the_others_too_serves_until_the_limit",
+    ),
+    # --- Between nodes ---
+    "Nodes tell each other": (
+        "app/test_withdrawals.py::test_a_node_that_is_cut_off_serves_nothing_that_was_withdrawn",
+    ),
+    "No account may call this path": ("api/test_peers.py::test_only_messages_of_nodes_are_taken",),
+    "The receiver takes a message only from": (
+        "service/cluster/test_peers.py::test_a_message_is_taken_once",
+        "service/cluster/test_peers.py::test_a_message_of_somebody_else_is_refused",
+    ),
+    "A refused message is in the log": ("api/test_peers.py::test_only_messages_of_nodes_are_taken",),
+    "A message can withdraw, never grant": (
+        "service/test_offline.py::test_what_is_withdrawn_is_forgotten_until_a_comparison",
+    ),
+    "The sender talks only to a server that": (
+        "forwarding/test_sender.py::test_another_certificate_of_the_same_ca_is_not",
+    ),
+    "A message holds key ids, names of accounts": (
+        "core/test_withdrawals.py::test_a_message_is_read_as_it_was_written",
     ),
     # --- What an SVM sees ---
     "An account of an SVM sees its own": ("api/test_access_matrix.py::test_lists_hold_what_the_role_sees",),
@@ -559,6 +579,7 @@ READ = {
     "Watching has its own budget": "The monitor takes no turn in the queue of calls, and has a pace of its own.",
     "Between SVMs, a CA of the same name": "OpenSSL looks for an issuer among the CAs of all owners.",
     "So can an intermediate CA that only clients": "OpenSSL chooses among certificates of one name.",
+    "made at the process's start and never leaves": "No code writes it; a test cannot see what a process holds.",
     "It does not know those of other nodes": "The kernel of this host is all that `keyservers/own_addresses.py` asks.",
     "a second address in the same network is": "It needs a host with two such addresses, and a setting of its kernel.",
 }

@@ -52,6 +52,12 @@ class Settings:
     listen: str = _setting(
         "Address and port of the HTTPS listener. Port 0: any free port.", "127.0.0.1:8443", flag=True
     )
+    node_address: str = _setting(
+        "`HOST:PORT` at which the other nodes reach this node's listener itself, not through a load balancer. They tell"
+        " each other which keys and accounts they withdrew. Default: `listen`, with the machine's name in place of"
+        " `0.0.0.0` or `[::]`.",
+        "",
+    )
     console: bool = _setting(
         "Serve the console, pages for browsers, on the HTTPS listener (`true`, `false`).", default=True
     )
@@ -112,8 +118,9 @@ class Settings:
     cached_keys: int = _setting("Keys whose material a node keeps in memory, so that they can be read again.", 100_000)
     offline_reads_s: int = _setting(
         "Seconds for which keys in memory are still read while the database is unavailable or answers too late. Their"
-        " audit records wait on the node's disk. So a key that another node retired, or an account that it locked, is"
-        " served at most that long. A node that is alone has no such limit. With `0`, no key is read then.",
+        " audit records wait on the node's disk. Other nodes tell this one at once which keys they retired and which"
+        " accounts they changed. If they cannot reach it, it serves these at most that long. A node that is alone has"
+        " no such limit. With `0`, no key is read then.",
         60,
         least=0,
     )

@@ -16,7 +16,7 @@ from keystead.app.initialise import initialise
 from keystead.app.wiring import running
 from keystead.core import errors
 from keystead.settings import Settings
-from keystead.store.outage import PAUSE_S
+from keystead.store import outage
 from keystead.web.app import with_console
 from keystead.web.security import COOKIE
 from tests.peers.asgi import AsgiClient
@@ -58,11 +58,12 @@ async def timed(call: Awaitable[Response]) -> Response:
     return answer
 
 
-@pytest.mark.parametrize("fault", ["reset", "drop"])
+@pytest.mark.parametrize(("fault", "patience_s"), [("reset", 1.0), ("drop", outage.PATIENCE_S)], ids=["reset", "drop"])
 async def test_every_answer_comes_in_time_and_says_that_nothing_was_changed(
-    postgres: PostgresServer, tmp_path: Path, fault: str
+    postgres: PostgresServer, tmp_path: Path, fault: str, patience_s: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """503, with the seconds after which to send the same call again. When the database is back, that works."""
+    monkeypatch.setattr(outage, "PATIENCE_S", patience_s)
     async with service(postgres, tmp_path / "home") as (client, network):
         made = await client.post("/api/svm/svms", {"name": "vs0"})
         path = made.headers["location"]
@@ -84,7 +85,7 @@ async def test_every_answer_comes_in_time_and_says_that_nothing_was_changed(
             (200, b"ready\n"),
         ]
         network.heal()
-        await asyncio.sleep(PAUSE_S)
+        await asyncio.sleep(outage.PAUSE_S)
         listed = await client.get("/api/svm/svms")
         assert [record["name"] for record in listed.body["records"]] == ["vs0"]
         assert (await client.post("/api/svm/svms", {"name": "vs1"})).status == 201

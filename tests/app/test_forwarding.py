@@ -107,13 +107,22 @@ def test_rsyslog_with_a_certificate_of_another_ca_gets_nothing(installation: Ins
         assert [index_of(line) for line in collecting.lines][:2] == [2, 3]
 
 
-@pytest.mark.parametrize("seconds", [1.2, 2.3])
-def test_nothing_is_lost_when_the_service_is_killed(installation: Installation, seconds: float) -> None:
+HURRIED = ("keystead.app.wiring:LEASE_LENGTH=3", "keystead.service.forwarding.delivery:TAKE_S=1")
+"""The next process waits until the lease of the one that was killed has expired."""
+
+
+@pytest.mark.parametrize(
+    ("seconds", "times"), [(1.2, HURRIED), pytest.param(2.3, (), marks=pytest.mark.long)], ids=["1.2", "2.3"]
+)
+def test_nothing_is_lost_when_the_service_is_killed(
+    installation: Installation, seconds: float, times: tuple[str, ...]
+) -> None:
     """``kill -9`` while calls are answered and records are forwarded: all arrive, in order, perhaps some twice."""
     collector = Collector()
     made: list[str] = []
     with collector.running():
-        with installation.serving() as service, service.client() as call:
+        serve = installation.hurried(*times)
+        with installation.serving(serve) as service, service.client() as call:
             call.create(DESTINATIONS, {"address": "127.0.0.1", "port": collector.port})
             wait_for(lambda: collector.messages)
             killer = threading.Timer(seconds, service.kill)
@@ -123,7 +132,7 @@ def test_nothing_is_lost_when_the_service_is_killed(installation: Installation, 
                     made += make_svms(call, 1)
             killer.join()
         before = len(collector.messages)
-        with installation.serving() as service, service.client() as call:
+        with installation.serving(serve) as service, service.client() as call:
             made += make_svms(call, 1)
             last = call("GET", "/security/audit/messages?order_by=index%20desc&max_records=1&fields=index").body
             wait_for(lambda: last["records"][0]["index"] in collector.indexes)

@@ -53,7 +53,7 @@ def until(holds: Callable[[], bool], within_s: float) -> float:
     began = time.monotonic()
     while not holds():
         assert time.monotonic() - began < within_s
-        time.sleep(0.1)
+        time.sleep(0.05)
     return time.monotonic() - began
 
 
@@ -96,7 +96,8 @@ def test_a_stopped_node_is_removed(two: tuple[Installation, Installation]) -> No
 def test_a_copy_of_the_data_directory_is_refused(two: tuple[Installation, Installation], tmp_path: Path) -> None:
     """While the node runs. Once it was stopped, the copy is the node; the first directory is refused then."""
     copy = replace(two[0], data=tmp_path / "copy")
-    with two[0].serving() as one, one.client() as call:
+    beating = two[0].hurried("keystead.monitor.loop:BEAT_S=1")
+    with two[0].serving(beating) as one, one.client() as call:
         until(lambda: nodes_by_state(call)["keystead-01"] == "up", END_S)
         shown = call.get("/cluster/nodes?name=keystead-01&fields=keystead")["records"][0]["keystead"]
         assert (shown["release"], len(shown["schema"])) == (__version__, 4)

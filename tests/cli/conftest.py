@@ -12,6 +12,7 @@ import pytest
 from tests.peers.certificates import Authority
 from tests.peers.fork_server import programs
 from tests.peers.keystead import PASSWORD
+from tests.peers.processes import MODULES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,6 +47,7 @@ def environment(folder: Path, service: Service) -> dict[str, str]:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("KEYSTEAD_")}
     return inherited | {
         "PATH": os.pathsep.join([programs(), str(Path(sys.executable).parent), os.environ["PATH"]]),
+        "PYTHONPATH": MODULES,
         "HOME": str(folder),
         "KEYSTEAD_URL": service.url,
         "KEYSTEAD_CA": "tls.crt",

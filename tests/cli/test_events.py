@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 from tests.cli.terminal import CTRL_C, Terminal
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
     from tests.peers.keystead import Client, Installation, Service
 
 SHOW = ("keystead", "event", "log", "show")
-FOLLOW = (*SHOW, "--follow")
+HURRIED = (sys.executable, "-m", "tests.peers.hurried", "keystead.cli.event:POLL_S=0.2")
+FOLLOW = (*HURRIED, *SHOW[1:], "--follow")
 
 
 def happen(call: Client, name: str, svm: str | None = None) -> None:

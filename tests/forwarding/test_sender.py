@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import socket
+import ssl
 import threading
 import time
 from dataclasses import replace
@@ -10,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from keystead.app.proxy_protocol import START_BYTES, client_named, rest_bytes
 from keystead.core.probing import TlsIdentity
 from keystead.core.secret import Secret
 from keystead.forwarding import sender
@@ -34,7 +38,6 @@ from tests.peers.fault_servers import (
 )
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable
 
     from tests.peers.certificates import Credentials
@@ -135,8 +138,15 @@ def takes_a_part(connection: Any) -> None:
     time.sleep(0.1)
 
 
-@pytest.mark.parametrize("encrypted", [False, True], ids=["tcp", "tls"])
-@pytest.mark.parametrize("messages", [MESSAGES, LARGE], ids=["few", "many"])
+@pytest.mark.parametrize(
+    ("messages", "encrypted"),
+    [
+        pytest.param(MESSAGES, False, id="few-tcp"),
+        pytest.param(LARGE, True, id="many-tls"),
+        pytest.param(MESSAGES, True, id="few-tls", marks=pytest.mark.long),
+        pytest.param(LARGE, False, id="many-tcp", marks=pytest.mark.long),
+    ],
+)
 def test_a_server_that_reads_nothing_has_taken_nothing(run: Run, encrypted: bool, messages: tuple[bytes, ...]) -> None:
     """Also when everything fits into the buffers of its host."""
     released = threading.Event()
@@ -351,3 +361,37 @@ def test_a_cancelled_sending_leaves_no_connection(run: Run) -> None:
     with FaultServer(script) as server:
         run(cancelled(server.port))
         assert closed.wait(10)
+
+
+# --- a server that is known by its certificate ---
+
+
+def pinned(port: int, **more: Any) -> Endpoint:
+    """Where the tests send to, with the certificate that the server must show."""
+    certificate = hashlib.sha256(ssl.PEM_cert_to_DER_cert(SERVER.certificate_pem)).hexdigest()
+    return Endpoint("127.0.0.1", port, tls=True, path="/path", pin=certificate, **more)
+
+
+@pytest.mark.parametrize("proxies", [(), ("192.0.2.0/24", "::/0"), ("192.0.2.0/24", "127.0.0.0/8")])
+def test_a_known_certificate_is_enough(run: Run, proxies: tuple[str, ...]) -> None:
+    """No CA need vouch for it. A server that takes this host for a proxy gets the header of a connection of its own."""
+    started: list[bytes] = []
+    answer = tls(server_context(SERVER), say(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"))
+
+    def script(connection: socket.socket) -> None:
+        if "127.0.0.0/8" in proxies:
+            started.append(connection.recv(START_BYTES, socket.MSG_WAITALL))
+        answer(connection)
+
+    with FaultServer(script) as server:
+        assert send(run, pinned(server.port, proxies=proxies), b"{}") is None
+    assert [(rest_bytes(each), client_named(each, b"")) for each in started] == [(0, None)] * len(started)
+
+
+def test_another_certificate_of_the_same_ca_is_not(run: Run) -> None:
+    """Nothing is sent to its owner."""
+    read = Reader()
+    with FaultServer(tls(server_context(CA.issue()), read)) as server:
+        told = "it shows another certificate than it told"
+        assert reason(run, replace(pinned(server.port), authorities=(CA.pem,)), b"{}") == told
+    assert read.got == b""

@@ -19,6 +19,7 @@ from keystead.core.key_servers import NewKeyServer
 from keystead.core.model import Event, Observation, Role, State
 from keystead.core.secret import Secret
 from keystead.core.server_address import ServerAddress
+from keystead.monitor import watcher
 from keystead.service.context import Call, Caller
 from keystead.service.ports.page import Page
 from keystead.settings import Settings
@@ -95,6 +96,13 @@ class Node:
         async with asyncio.timeout(KNOWN_WITHIN_S):
             while self.open.monitor.connected != count:  # noqa: ASYNC110 - nothing tells
                 await asyncio.sleep(0.02)
+
+
+@pytest.fixture
+def brief_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have looks at a server that is silent end earlier."""
+    monkeypatch.setattr(watcher, "CHECK_S", 0.5)
+    monkeypatch.setattr(watcher, "PROBE_S", 1.5)
 
 
 def lost(reason: str) -> Callable[[Observation], bool]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from keystead.app import wiring
 from keystead.core.certificates.certificates import NewCertificate
 from keystead.core.key_managers import CertificateName, NewKeyManager
 from keystead.core.key_servers import NewKeyServer
@@ -17,13 +19,18 @@ from tests.monitor.conftest import CALL, Node, watching
 from tests.peers import fault_servers as fault
 from tests.peers import kmip_answers as kmip
 from tests.peers.certificates import Authority, server_context
+from tests.service.worlds.keys import ShiftedClock
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import pytest
+
     from tests.peers.fixtures import Pki
 
 YEAR = timedelta(days=365)
+OFTEN: dict[str, Any] = {"monitor_probe_interval": 0.5}
+"""Certificates are announced as often as servers are probed."""
 
 
 async def announced(node: Node, count: int) -> list[dict[str, str]]:
@@ -34,16 +41,35 @@ async def announced(node: Node, count: int) -> list[dict[str, str]]:
     return [dict(event.parameters) | {"event": event.name.rpartition(".")[2]} for event in found]
 
 
-async def test_certificates_that_expire_soon_are_announced_once(node_home: Path, pki: Pki) -> None:
+async def next_announcement(node: Node) -> None:
+    """Wait until the monitor announces once more what there is to announce."""
+    watching_ = node.open.monitor._watching
+    announce, ended = watching_.announce_certificates, asyncio.Event()
+
+    async def announce_and_tell(*arguments: Any) -> Any:
+        result = await announce(*arguments)
+        ended.set()
+        return result
+
+    with patch.object(watching_, "announce_certificates", announce_and_tell):
+        async with asyncio.timeout(60):
+            await ended.wait()
+
+
+async def test_certificates_that_expire_soon_are_announced_once(
+    node_home: Path, pki: Pki, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The server's certificate is announced once, also after a restart, and again as expired.
 
     Certificates that last are not.
     """
-    server = pki.server_ca.issue(ends=timedelta(seconds=15))
+    clock = ShiftedClock()
+    monkeypatch.setattr(wiring, "SystemClock", lambda: clock)
+    server = pki.server_ca.issue(ends=timedelta(minutes=5))
     context = server_context(server, client_ca=pki.client_ca)
     with fault.FaultServer(fault.tls(context, kmip.answering())) as running:
         address = f"127.0.0.1:{running.port}"
-        async with watching(node_home, pki) as node:
+        async with watching(node_home, pki, **OFTEN) as node:
             await node.key_manager(address)
             (leaf,) = await announced(node, 1)
             assert leaf == {
@@ -56,10 +82,14 @@ async def test_certificates_that_expire_soon_are_announced_once(node_home: Path,
                 "key_server": address,
                 "days": "1",
             }
+            await next_announcement(node)
+            assert len(await node.events("mgmtgwd.")) == 1
+            clock.advance(300)
             expired = (await announced(node, 2))[1]
             assert (expired["event"], expired["serial_number"]) == ("expired", leaf["serial_number"])
-        async with watching(node_home, pki) as node:
-            await asyncio.sleep(4)
+        async with watching(node_home, pki, **OFTEN) as node:
+            await node.expect_connected()
+            await next_announcement(node)
             assert len(await node.events("mgmtgwd.")) == 2
 
 
@@ -72,7 +102,7 @@ async def test_what_no_ca_proved_is_announced_to_the_cluster(node_home: Path, pk
         fault.tls(contexts[-1], kmip.answering())(connection)
 
     with fault.FaultServer(serve) as running:
-        async with watching(node_home, pki) as node:
+        async with watching(node_home, pki, **OFTEN) as node:
             svm = await node.open.services.svms.create(CALL, "vs1")
             client, ca = await node.certificates()
             asked = (NewKeyServer(ServerAddress.parse(f"127.0.0.1:{running.port}")),)
@@ -95,7 +125,7 @@ async def test_certificates_that_last_are_not_announced(node_home: Path, pki: Pk
     context = server_context(server_ca.issue(ends=50 * timedelta(days=1)), client_ca=client_ca)
     with fault.FaultServer(fault.tls(context, kmip.answering())) as running:
         address = f"127.0.0.1:{running.port}"
-        async with watching(node_home, None) as node:  # type: ignore[arg-type]
+        async with watching(node_home, None, **OFTEN) as node:  # type: ignore[arg-type]
             install = node.open.services.certificates.install
             key = Secret(own.key_pem)
             client = await install(CALL, NewCertificate("client", own.certificate_pem, name="c", private_key=key))
@@ -104,7 +134,7 @@ async def test_certificates_that_last_are_not_announced(node_home: Path, pki: Pk
             new = NewKeyManager(None, None, CertificateName(client.uuid), (CertificateName(ca.uuid),), asked)
             await node.open.services.key_managers.create(CALL, new)
             await node.expect_connected()
-            await asyncio.sleep(2)
+            await next_announcement(node)
             assert await node.events("") == []
             text = (await node.open.services.health.telemetry.exposition())[0].decode()
     families = {family.name: family for family in text_string_to_metric_families(text)}

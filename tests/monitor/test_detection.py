@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.monitor.conftest import KNOWN_WITHIN_S, Node, available, lost
+from tests.peers.certificates import server_context
+from tests.peers.fault_servers import FaultServer, tls
 from tests.peers.key_server import KeyServerProcess
+from tests.peers.kmip_answers import answering
 from tests.peers.proxy import proxy
 
 if TYPE_CHECKING:
@@ -47,6 +50,7 @@ async def test_a_killed_server_is_lost_and_found_again(node: Node, server: KeySe
     assert [event.name for event in await node.events()] == ["km.keyserver.notavailable", "km.keyserver.available"]
 
 
+@pytest.mark.usefixtures("brief_looks")
 async def test_a_stopped_server_is_lost(node: Node, server: KeyServerProcess) -> None:
     """A stopped server (SIGSTOP) is lost with tls_timed_out, and available after it continues."""
     await node.key_manager(server.address)
@@ -57,6 +61,7 @@ async def test_a_stopped_server_is_lost(node: Node, server: KeyServerProcess) ->
     await node.expect(available)
 
 
+@pytest.mark.usefixtures("brief_looks")
 @pytest.mark.parametrize(("mode", "reason"), [("drop", "tls_timed_out"), ("reset", "connection_closed")])
 async def test_a_failing_network_loses_its_server(node: Node, server: KeyServerProcess, mode: str, reason: str) -> None:
     """Dropped packets and resets are detected, on the kept connection and on new ones."""
@@ -69,17 +74,15 @@ async def test_a_failing_network_loses_its_server(node: Node, server: KeyServerP
         await node.expect(available)
 
 
-async def test_an_expired_server_certificate(node: Node, pki: Pki, tmp_path: Path) -> None:
+async def test_an_expired_server_certificate(node: Node, pki: Pki) -> None:
     """A server is lost when its certificate expires, although the kept connection still works."""
-    ends = timedelta(seconds=12)
+    ends = timedelta(seconds=5)
     expires = time.monotonic() + ends.total_seconds()
-    server = KeyServerProcess(tmp_path / "server", pki.server_ca.issue(ends=ends), pki.client_ca)
-    try:
-        await node.key_manager(server.address)
+    context = server_context(pki.server_ca.issue(ends=ends), client_ca=pki.client_ca)
+    with FaultServer(tls(context, answering())) as running:
+        await node.key_manager(f"127.0.0.1:{running.port}")
         await node.expect(lost("server_certificate_expired"), expires + KNOWN_WITHIN_S - time.monotonic())
         assert time.monotonic() > expires - 1
-    finally:
-        server.kill()
 
 
 async def test_a_server_that_comes_back_without_trust_in_us(node: Node, server: KeyServerProcess, pki: Pki) -> None:

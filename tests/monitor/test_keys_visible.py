@@ -13,8 +13,10 @@ from keystead.core.model import State
 from keystead.core.server_address import ServerAddress
 from keystead.kmip.testing.server import KeyServer, silence
 from keystead.kmip.ttlv.enums import Operation, ResultReason
+from keystead.monitor import watcher
 from tests.monitor.conftest import CALL, available, watching
 from tests.peers.certificates import server_context
+from tests.service.worlds.keys import asked
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -113,14 +115,17 @@ async def test_a_server_that_takes_us_for_another_client(node: Node, server: Key
     await node.expect(visible(shown=True))
 
 
-async def test_a_server_that_does_not_answer_a_get(node: Node, server: KeyServer) -> None:
+async def test_a_server_that_does_not_answer_a_get(
+    node: Node, server: KeyServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It could not be asked: what was seen last stays, and it is still available."""
+    monkeypatch.setattr(watcher, "KEYS_S", 0.5)
     await with_keys(node, server)
     before = await node.observation()
-    probes = len(server.requests)
     server.request_faults[Operation.GET] = silence
+    unanswered = len(asked(server, Operation.GET))
     async with asyncio.timeout(60):
-        while len(server.requests) < probes + 20:  # noqa: ASYNC110 - the server sets no event
+        while len(asked(server, Operation.GET)) < unanswered + 3:  # noqa: ASYNC110 - the server sets no event
             await asyncio.sleep(0.05)
     now = await node.observation()
     assert (now.state, now.keys_visible, now.since) == (State.AVAILABLE, True, before.since)
@@ -136,8 +141,8 @@ async def test_a_look_that_fails_for_our_own_fault(
     async def fail(*_: object) -> None:
         raise errors
 
-    (watcher,) = [each for each, _ in node.open.monitor._watchers.values()]
-    monkeypatch.setattr(watcher._watch, "probe", fail)
+    (watching_,) = [each for each, _ in node.open.monitor._watchers.values()]
+    monkeypatch.setattr(watching_._watch, "probe", fail)
     await node.expect(lambda found: found.state is State.UNKNOWN and found.reason == "look_failed")
     monkeypatch.undo()
     await node.expect(available)

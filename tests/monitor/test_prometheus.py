@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -24,7 +25,8 @@ def test_prometheus_shows_what_is_wrong(
 ) -> None:
     """One key server is killed, another is emptied: each is one series; promtool finds nothing to improve."""
     killed, emptied, sound = (server.address for server in pykmip_group.primaries[:3])
-    with installation.serving() as service, service.client() as call:
+    quick = replace(installation, settings={"monitor_interval": "1", "monitor_probe_interval": "2"})
+    with quick.serving() as service, service.client() as call:
         certificates = install_certificates(call, pki.client, pki.server_ca)
         servers = create_key_manager(call, certificates, killed, emptied, sound)
         create_key(call, servers, "vol1")

@@ -75,6 +75,11 @@ class Installation:
         """A command line on this data directory."""
         return [*COMMAND, *arguments, "--data", str(self.data)]
 
+    def hurried(self, *times: str) -> list[str]:
+        """Return the program that serves with other times; see :mod:`tests.peers.hurried`."""
+        serve = self.command("serve", "--listen", "127.0.0.1:0")[len(COMMAND) :]
+        return [sys.executable, "-m", "tests.peers.hurried", *times, *serve]
+
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a command to its end, without a terminal."""
         command = self.command(*arguments)

@@ -79,7 +79,7 @@ class Prometheus:
         while not (found := self.query(expression)):
             if time.monotonic() > end:
                 raise TimeoutError(f"nothing for {expression}")
-            time.sleep(0.1)
+            time.sleep(0.05)
         return found
 
 

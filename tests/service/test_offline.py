@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from keystead.core.model import Node, Release
+from keystead.core.model import Contact, Node, NodeProcess, Release
+from keystead.core.withdrawals import Thing, Withdrawn
 from keystead.service.offline import OfflineReads
 from keystead.service.ports.store import StorageError, StoreError
 from tests.service.worlds.basics import HandClock
@@ -128,3 +129,69 @@ async def test_comparisons_run_twice_within_the_limit(store: SqlStore) -> None:
             await compared.wait()
             compared.clear()
     await offline.close()
+
+
+KEY, CERTIFICATE = Withdrawn(Thing.KEY, "00ff"), Withdrawn(Thing.CERTIFICATE, "00ff")
+
+
+async def test_what_is_withdrawn_is_forgotten_until_a_comparison(offline: OfflineReads, clock: HandClock) -> None:
+    """One that began later and came to its end. What has the same id and is no key stays."""
+    forgotten: list[str] = []
+    offline.on_withdrawn(Thing.KEY, forgotten.append)
+    offline.withdraw([KEY])
+    assert (forgotten, offline.is_withdrawn(CERTIFICATE, KEY), offline.is_withdrawn(CERTIFICATE)) == (
+        *(["00ff"], True, False),
+    )
+
+    async def fails() -> None:
+        raise StoreError("it does not answer")
+
+    clock.advance(1)
+    parts = offline._parts
+    offline.add(fails)
+    with pytest.raises(StoreError):
+        await offline.compare()
+    assert offline.is_withdrawn(KEY)
+
+    async def meanwhile() -> None:
+        offline.withdraw([CERTIFICATE])
+
+    parts[:] = [meanwhile]
+    await offline.compare()
+    assert (offline.is_withdrawn(KEY), offline.is_withdrawn(CERTIFICATE)) == (False, True)
+
+
+async def test_rows_of_what_is_withdrawn_are_proven_by_a_commit(store: SqlStore, offline: OfflineReads) -> None:
+    """A primary that was cut off reads old rows, and commits nothing."""
+    assert len(await offline.read_few(lambda tx: tx.nodes(), KEY)) == 2
+    offline.withdraw([KEY])
+    assert len(await offline.read_few(lambda tx: tx.nodes(), KEY)) == 2
+    with store.database.writer.begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE nodes RENAME TO elsewhere")
+    with pytest.raises(StoreError):
+        await offline.read_few(lambda tx: tx.options(), KEY)
+    await offline.read_few(lambda tx: tx.options(), CERTIFICATE)
+
+
+async def test_other_nodes_are_told_how_this_one_is_reached(store: SqlStore, offline: OfflineReads) -> None:
+    """And until when it reads keys by itself: nobody knows that of a node that is alone, nor of one that starts."""
+
+    async def told() -> Node:
+        return next(node for node in await store.read(lambda tx: tx.nodes()) if node.uuid == NODE.uuid)
+
+    await offline.compare()
+    assert ((await told()).contact, (await told()).reads_until) == (None, None)
+    contact = Contact("node1:8443", "00ff", "a public key", ("192.0.2.0/24", "::1/128"))
+    offline.contact = lambda: contact
+    await offline.compare()
+    now = await store.read(lambda tx: tx.now())
+    until = (await told()).reads_until
+    assert ((await told()).contact, until is not None and 0 <= LIMIT_S - (until - now).total_seconds() < LIMIT_S) == (
+        *(contact, True),
+    )
+    assert [node.uuid for node in offline.nodes] == [NODE.uuid, OTHER.uuid]
+    await store.write(lambda tx: tx.start_node(NODE.uuid, NodeProcess("a token")))
+    assert ((await told()).contact, (await told()).reads_until) == (None, None)
+    await store.write(lambda tx: tx.delete_node(OTHER.uuid))
+    await offline.compare()
+    assert ((await told()).contact, (await told()).reads_until) == (contact, None)

@@ -224,9 +224,10 @@ async def test_a_commit_that_fails_for_a_conflict_is_run_again(store: SqlStore) 
 
 
 async def test_a_database_that_went_away_is_a_store_error(
-    store: SqlStore, postgres: PostgresServer, url: str, kick: Callable[[], None]
+    store: SqlStore, postgres: PostgresServer, url: str, kick: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As long as it is away: for reads and for writes, and it is no use to run them again and again."""
+    monkeypatch.setattr(outage, "PATIENCE_S", 1.0)
     name = make_url(url).database
     postgres.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
     kick()

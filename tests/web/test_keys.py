@@ -14,6 +14,7 @@ from keystead.core.errors import OntapError
 from keystead.core.keys.model import Copy, Key, KeyState, KeyType, Presence
 from keystead.core.keys.survival import CopyMark
 from keystead.core.keys.waiting import WaitingCopy, WaitsFor, Work
+from keystead.core.model import ONTAP_LEVEL, Node
 from keystead.service.keys.catalogue import CopyView, KeyView
 from keystead.service.keys.listing import Copies, KeyFilter, ListedKey
 from keystead.service.keys.reporting.waiting import WaitingView
@@ -93,10 +94,17 @@ async def test_create_delete_recover(site: Site, browser: Browser, pki: Pki, pyk
     listed = (await browser.open("/keys")).content.decode()
     assert "can be recovered for 6 days" in listed
     assert "2 of 2 domains" in listed
+    assert "did not confirm" not in text
     await browser.open(key)
     page = await browser.submit(f"{key}/recover")
     assert await state_of(site, key) == "committed"
     assert f"{key}/recover" not in forms(page)
+
+    other = Node("another", "the other node", ONTAP_LEVEL)
+    await site.open_.store.write(lambda tx: tx.put_node(other))
+    page = await browser.submit(delete)
+    assert page.status == 200
+    assert "Node the other node did not confirm that key" in page.content.decode()
 
 
 def test_deletion_asks_for_the_password() -> None:

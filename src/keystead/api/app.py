@@ -15,6 +15,7 @@ from keystead.api.description.served import DocsPages
 from keystead.api.errors import ErrorBoundary
 from keystead.api.health import METRICS, Counted, HealthPages, MetricsPage
 from keystead.api.operations import Endpoint
+from keystead.api.peers import PeerPage
 from keystead.api.request import plain_path
 from keystead.api.resources import PATHS
 from keystead.api.tunnelling import Tunnelling
@@ -45,7 +46,7 @@ def create_app(
     router = Router(routes, redirect_slashes=False, default=_no_such_path)
     tunnelling = Tunnelling(router, services.svms)
     authentication = Authentication(tunnelling, services.logins, services.certificate_logins, on_login)
-    own = DocsPages(HealthPages(authentication, health))
+    own = DocsPages(HealthPages(PeerPage(authentication, services.peers), health))
     return Counted(ErrorBoundary(_Paths(pages(own)), services.audit), health.telemetry)
 
 

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import json
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from keystead.api.body import ClientGoneError, declares_body, header, parse_object, read_body, wait_for_disconnect
@@ -92,7 +93,7 @@ class Request:
     @property
     def call(self) -> Call:
         """The facts about this request that the use cases and the audit record need."""
-        return call_of(self._scope, self._scope[CALLER])
+        return replace(call_of(self._scope, self._scope[CALLER]), warnings=self.warnings)
 
     def parameters(self) -> dict[str, str]:
         """Return the URL's parameters."""
@@ -146,7 +147,9 @@ class Request:
 
     def detached(self) -> Request:
         """Return this request for work that continues after the answer, even if the client disconnects."""
-        return Request(self.services, dict(self._scope), _never_receive)
+        found = Request(self.services, dict(self._scope), _never_receive)
+        found.warnings = self.warnings
+        return found
 
     def of_key(
         self,

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from keystead.app.peers import other_nodes
+from keystead.core.withdrawals import Thing
 from keystead.keyservers.objects import Objects
 from keystead.monitor.keeper import KEYS_PER_S, Keeper
 from keystead.monitor.key_counts import KeyCounts
@@ -52,6 +54,7 @@ if TYPE_CHECKING:
     from keystead.monitor.metrics import Metrics
     from keystead.service.audit.log import AuditLog
     from keystead.service.cluster.incarnations import Incarnations
+    from keystead.service.cluster.peers import Peers
     from keystead.service.ports.process import Clock
     from keystead.service.ports.sealing import Sealer, Signer
     from keystead.service.ports.store import Store, Transaction
@@ -93,6 +96,7 @@ class KeyServices:
     reads: ReadAudit
     reader: KeyReader
     offline: OfflineReads
+    peers: Peers
     restorer: KeyRestorer
     unclaimed: Orphans
     dismissals: OrphanDismissals
@@ -124,6 +128,7 @@ class KeyServices:
         await self.counts.close()
         await self.keeper.close()
         await self.writer.close()
+        await self.peers.close()
         await self.offline.close()
         await self.reader.close()
         await self.reads.close()
@@ -153,7 +158,9 @@ def key_work(world: Dependencies, rules: EgressRules, settings: Settings) -> Key
     fetcher = Fetcher(store, objects, endpoints, clock, node)
     spool = ReadSpool(settings.data / SPOOL_FILE, world.sealer.mac)
     offline = OfflineReads(store, clock, node, settings.offline_reads_s)
+    peers = other_nodes(store, offline, clock, world.metrics, node)
     offline.add(CacheEviction(store, cache).compare)
+    offline.on_withdrawn(Thing.KEY, cache.drop)
     reads = ReadAudit(store, audit, spool, clock, node, offline)
     reader = KeyReader(store, fetcher, cache, reads)
     reports = KeyReports(store, world.signer, clock, node)
@@ -175,6 +182,7 @@ def key_work(world: Dependencies, rules: EgressRules, settings: Settings) -> Key
             store,
             audit,
             clock,
+            withdraw=peers.withdraw,
             on_retired=reader.forget,
             on_due=look_soon,
             on_recovered=look_soon,
@@ -183,6 +191,7 @@ def key_work(world: Dependencies, rules: EgressRules, settings: Settings) -> Key
         reads=reads,
         reader=reader,
         offline=offline,
+        peers=peers,
         restorer=KeyRestorer(store, objects, fetcher, cache, audit, node),
         unclaimed=Orphans(context, audit),
         dismissals=OrphanDismissals(context, audit),

@@ -81,7 +81,7 @@ def is_self_made(certificate: x509.Certificate) -> bool:
 def _alternative_names(host: str) -> list[x509.GeneralName]:
     names = {"localhost", "127.0.0.1", "::1", host} - {"0.0.0.0", "::"}  # noqa: S104 - left out
     machine = socket.gethostname()  # may be anything, because the kernel does not check it
-    if _HOST_NAME.fullmatch(machine):
+    if is_host_name(machine):
         names.add(machine)
     return [_general_name(name) for name in sorted(names)]
 
@@ -93,6 +93,11 @@ def _general_name(name: str) -> x509.GeneralName:
         return x509.DNSName(name)
 
 
+def is_host_name(text: str) -> bool:
+    """Return True for the form of a host name, or of an IPv4 address."""
+    return _HOST_NAME.fullmatch(text) is not None
+
+
 def fingerprint(certificate_pem: bytes) -> str:
     """Return the SHA-256 fingerprint that clients can compare: hexadecimal, in pairs."""
     return x509.load_pem_x509_certificate(certificate_pem).fingerprint(hashes.SHA256()).hex(":").upper()
@@ -102,7 +107,7 @@ def parse_listen(listen: str) -> tuple[str, int]:
     """Return host and port of ``host:port`` or ``[v6]:port``. Raises SettingsError."""
     host, _, port = listen.rpartition(":")
     bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
-    sound = _is_ipv6(bare) if bare != host else _HOST_NAME.fullmatch(host)
+    sound = _is_ipv6(bare) if bare != host else is_host_name(host)
     if not (sound and re.fullmatch(r"[0-9]{1,5}", port) and int(port) <= 65535):
         raise SettingsError(f"setting 'listen': HOST:PORT is expected, not {listen[:80]!r}")
     return bare, int(port)

@@ -20,6 +20,7 @@ from keystead.app.connections import Connections, Limits, TrustedProxies
 from keystead.app.incarnation import DataDirectory
 from keystead.app.keys import Dependencies, key_work
 from keystead.app.opening import CannotStart, node_uuid, opened, served_alone, this_process
+from keystead.app.peers import check_address, contact
 from keystead.app.signing import signer
 from keystead.app.simulation import simulate
 from keystead.app.tls import TlsContexts, UnusableFilesError
@@ -83,10 +84,10 @@ from keystead.service.services import Services
 from keystead.settings import SettingsError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
 
     from keystead.app.keys import KeyServices
-    from keystead.service.offline import OfflineReads
+    from keystead.service.cluster.job_runner import StepWork
     from keystead.service.ports.sealing import Sealer
     from keystead.settings import Settings
     from keystead.store import SqlStore
@@ -124,7 +125,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
     rules, node = egress_rules(settings), node_uuid(settings.data)
     store = opened(settings)
     store.on_events = logs.log_events
-    hasher, key_maker, clock = Argon2Hasher(), ThreadedKeyMaker(), SystemClock()
+    hasher, key_maker, clock, metrics = Argon2Hasher(), ThreadedKeyMaker(), SystemClock(), Metrics()
     try:
         try:
             keyring = Keyring.open(read_root_key(settings.root_key_file), await store.read(lambda tx: tx.data_keys()))
@@ -142,7 +143,6 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         gateway = Gateway(rules)
         observing = Observations(clock, node)
         prover = ServerProber(gateway, keyring, queue, observing)
-        metrics = Metrics()
         incarnations = Incarnations(store, DataDirectory(settings.data, store), audit, clock, node)
         store.admit, store.on_appended = membership.check, incarnations.acknowledged.note
         keys = key_work(
@@ -162,18 +162,20 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         )
         conditions = NodeConditions(settings, node, rules, keys.reads, clock, store.database.reader.dialect.name)
         retention = Retention(settings.audit_keep_days, settings.audit_keep_records)
-        logins, certificate_logins = _logins(store, hasher, clock, audit, keys.offline)
+        logins = Logins(store, hasher, clock, audit, keys.offline)
+        certificate_logins = CertificateLogins(store, clock, audit, keys.offline)
         key_servers = KeyServers(configuration)
-        works = keys.prover.works | key_servers.removals.works
         services = Services(
-            accounts=Accounts(store, hasher, audit, clock, node),
+            accounts=Accounts(store, hasher, audit, clock, node, keys.peers.withdraw),
             attention=Attention(store, clock, gateway.refuses, retention),
             audit=audit,
             audit_chains=AuditChains(store, keyring, audit, clock, node),
             audit_messages=AuditMessages(store, audit),
             certificate_logins=certificate_logins,
             certificate_uses=CertificateUses(store),
-            certificates=Certificates(store, keyring, audit, clock, key_maker, queue, gateway),
+            certificates=Certificates(
+                *(store, keyring, audit, clock, key_maker, queue, gateway), withdraw=keys.peers.withdraw
+            ),
             cluster=ClusterInfo(store, audit, clock, node),
             destinations=Destinations(store, audit, gateway.refuses),
             event_filters=EventFilters(store, audit),
@@ -182,9 +184,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
                 *(store, metrics, conditions.facts, clock, keys.offline), metrics_public=settings.metrics_public
             ),
             incarnations=incarnations,
-            jobs=Jobs(
-                store, audit, clock, node, JobRunner(store, audit, clock, node, Leases(store, clock, node), works)
-            ),
+            jobs=_jobs(store, audit, clock, node, keys.prover.works | key_servers.removals.works),
             key_lists=KeyLists(store),
             key_manager_configs=KeyManagerConfigs(store, audit, clock, node),
             key_managers=KeyManagers(configuration),
@@ -207,10 +207,11 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             node_removal=NodeRemoval(store, audit, keyring, clock, node),
             roles=Roles(store, audit, tuple(PATHS)),
             server_confirmation=keys.confirmation,
-            sessions=Sessions(store, logins, certificate_logins, audit, clock),
+            sessions=Sessions(store, logins, certificate_logins, audit, clock, keys.offline),
             svms=Svms(store, audit),
             unclaimed_objects=keys.unclaimed,
             orphan_dismissals=keys.dismissals,
+            peers=keys.peers,
             waiting_work=WaitingWork(store, clock),
         )
         try:
@@ -236,13 +237,10 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         await store.close()
 
 
-def _logins(
-    store: SqlStore, hasher: Argon2Hasher, clock: SystemClock, audit: AuditLog, offline: OfflineReads
-) -> tuple[Logins, CertificateLogins]:
-    """Return both kinds of login. Remembered credentials are compared with the database."""
-    logins = Logins(store, hasher, clock, audit)
-    offline.add(logins.compare)
-    return logins, CertificateLogins(store, clock, audit)
+def _jobs(store: SqlStore, audit: AuditLog, clock: SystemClock, node: str, works: Mapping[str, StepWork]) -> Jobs:
+    """Return the jobs of this node, with the works of resumable ones."""
+    runner = JobRunner(store, audit, clock, node, Leases(store, clock, node), works)
+    return Jobs(store, audit, clock, node, runner)
 
 
 def _monitor(
@@ -299,6 +297,7 @@ def serve(settings: Settings) -> None:
     import uvloop
 
     address = listener.parse_listen(settings.listen)  # first, so that a bad setting is refused at once
+    check_address(settings)
     proxies = TrustedProxies.parse(settings.trusted_proxies)
     logs.configure(settings)
     core_dumps.forbid()
@@ -341,6 +340,12 @@ async def _serve(settings: Settings, address: tuple[str, int], proxies: TrustedP
             socket = listener.bind(address)
         except OSError as error:
             raise CannotStart(f"cannot listen on {settings.listen}: {error.strerror}") from None
+        port, public_key = socket.getsockname()[1], open_.services.peers.public_key
+        open_.keys.offline.contact = lambda: contact(settings, port, contexts.certificate, public_key)
+        try:
+            await open_.keys.offline.compare()
+        except StoreError as error:
+            raise CannotStart(str(error)) from None
         open_.monitor.start(lambda: (own.used(contexts.certificate),))
         open_.services.attention.add_source(
             lambda: certificate_items([own.used(contexts.certificate)], SystemClock().now())

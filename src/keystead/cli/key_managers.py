@@ -117,9 +117,11 @@ def run_job(service: Api, path: str, body: dict[str, Any], say: Callable[[str], 
 def follow_job(service: Api, answer: dict[str, Any], say: Callable[[str], object]) -> dict[str, Any]:
     """Wait for the end of the job that an answer names, and return the job. Raise Refused if the job fails.
 
-    ``say`` is called with the job's message while it runs: how many of how many are done. Raise JobStillRunning if
-    Ctrl-C stops waiting.
+    An answer without a job is returned as it is. ``say`` is called with the job's message while it runs: how many of
+    how many are done. Raise JobStillRunning if Ctrl-C stops waiting.
     """
+    if "job" not in answer:
+        return answer
     uuid = answer["job"]["uuid"]
     try:
         while (job := service.call("GET", f"/cluster/jobs/{uuid}"))["state"] in RUNNING:

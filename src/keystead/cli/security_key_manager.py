@@ -245,16 +245,14 @@ def remove_servers(
 
     Example: keystead security key-manager external remove-servers --vserver vs0 --key-servers ks3
     """
-    query = {"return_timeout": "30"} | ({"force": "true"} if force else {})
+    query = {"return_timeout": "30", **({"force": "true"} if force else {})}
     with api(flags) as service:
         manager = own_key_manager_path(service, vserver)
         _warn_of_sole_copies(service.call("GET", f"{manager}/key-survival"), key_servers)
         confirm(f"Remove {', '.join(key_servers)} from the key servers of {owner_in_words(vserver)}", yes=yes)
         for server in key_servers:
-            answer = service.call("DELETE", _server_path(manager, server), **query)
-            if "job" in answer:
-                with progress("proving keys elsewhere") as say:
-                    follow_job(service, answer, say)
+            with progress("proving keys elsewhere") as say:
+                follow_job(service, service.call("DELETE", _server_path(manager, server), **query), say)
             click.echo(f"removed {server}", err=True)
 
 

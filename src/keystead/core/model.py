@@ -55,13 +55,29 @@ class NodeProcess:
 
 
 @dataclass(frozen=True, slots=True)
+class Contact:
+    """How other nodes reach the process of a node, and what proves it to them.
+
+    ``address`` is ``host:port`` of its listener, ``certificate`` the SHA-256 fingerprint of the listener's certificate,
+    in hexadecimal digits. ``public_key`` is that of the process, which signs with it (one line of base64). ``proxies``
+    are the networks from which the listener expects a header of the PROXY protocol.
+    """
+
+    address: str
+    certificate: str
+    public_key: str
+    proxies: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Node:
     """A Keystead process on this database, with its data directory. ``heard_at`` is its last sign of life.
 
     The database's clock says when that was, ``reported`` is what the node's own clock said then. ``up`` is what the
     other nodes conclude from it. ``clock_doubted``: its clock was untrusted when it was last read.
     ``starting``: it has not looked at each of its key servers yet since it started. ``has_left``: it was stopped.
-    ``process`` is the last one that served as this node, and ``schema`` that of its release.
+    ``process`` is the last one that served as this node, and ``schema`` that of its release. ``contact`` is None until
+    the process has told. ``reads_until``: it reads no key without the database later than that; None if not known.
     """
 
     uuid: str
@@ -75,6 +91,8 @@ class Node:
     has_left: bool = field(default=False, compare=False)
     process: NodeProcess | None = field(default=None, compare=False)
     schema: str = field(default="", compare=False)
+    contact: Contact | None = field(default=None, compare=False)
+    reads_until: datetime | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

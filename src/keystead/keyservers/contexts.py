@@ -91,10 +91,11 @@ def destination_context(cas: Sequence[str], client: TlsIdentity | None, *, verif
     :meth:`Contexts.get`.
     """
     context = _strict_context(cas)
-    context.load_default_certs()
     if client is not None:
         _show(context, client)
-    if not verify:
+    if verify:
+        context.load_default_certs()
+    else:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     return context

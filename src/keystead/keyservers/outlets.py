@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import hashlib
+import ipaddress
 import os
 import socket
 import ssl
@@ -33,6 +35,9 @@ if TYPE_CHECKING:
 
 CONNECT_S: Final = 10.0
 """Seconds for the name, the connection and the TLS handshake."""
+
+OWN_CONNECTION: Final = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0"
+"""A header of the PROXY protocol, version 2 (section 2.2): the connection is not passed on for anybody (LOCAL)."""
 
 POLL_S: Final = 0.01
 _READ_SIZE: Final = 64 * 1024
@@ -127,9 +132,22 @@ class Outlets:
         self._resolver.check(addresses)
         if not endpoint.tls:
             return Outlet(await connect_tcp(addresses), None)
-        context = destination_context(endpoint.authorities, endpoint.client, verify=endpoint.verify)
+        verify = endpoint.verify and not endpoint.pin
+        context = destination_context(endpoint.authorities, endpoint.client, verify=verify)
         sock = await connect_tcp(addresses)
-        return Outlet(sock, await handshake(sock, context, server_name=host))
+        if _is_in(sock.getsockname()[0], endpoint.proxies):
+            await asyncio.get_running_loop().sock_sendall(sock, OWN_CONNECTION)
+        stream = await handshake(sock, context, server_name=host)
+        if endpoint.pin and hashlib.sha256(stream.peer_certificate or b"").hexdigest() != endpoint.pin:
+            stream.close()
+            raise Undelivered("it shows another certificate than it told")
+        return Outlet(sock, stream)
+
+
+def _is_in(address: str, networks: tuple[str, ...]) -> bool:
+    """Return True if an address is in one of these networks."""
+    own = ipaddress.ip_address(address.partition("%")[0])
+    return any(own in ipaddress.ip_network(each) for each in networks)
 
 
 @contextmanager

@@ -158,8 +158,18 @@ REFUSED: Final = Family(
     labels=("reason",),
     values=("address", "reserved", "in_all", "proxy_header"),
 )
+PUSHES: Final = Family(
+    Kind.COUNTER,
+    "keystead_withdrawals_total",
+    "Withdrawals of keys, accounts and certificates between nodes: those that another node `confirmed` or not"
+    " (`unconfirmed`), and messages that came from another node (`taken`), or were `refused`.",
+    labels=("outcome",),
+    values=("confirmed", "unconfirmed", "taken", "refused"),
+)
 QUEUE: Final = _gauge("keystead_probe_queue", "Calls that probe key servers, or wait for their turn to.")
 JOBS: Final = _gauge("keystead_jobs_running", "Jobs that this node runs.")
+JOB_DONE: Final = _gauge("keystead_job_done", "How much a resumable job of this node has done.", "kind", "job")
+JOB_TOTAL: Final = _gauge("keystead_job_total", "How much a resumable job of this node has to do.", "kind", "job")
 
 FAMILIES: Final = tuple(value for value in globals().values() if isinstance(value, Family))
 """All of them, in the order above."""

@@ -80,6 +80,10 @@ class Metrics:
         """Count a connection that was closed at once."""
         self._counters[families.REFUSED].labels(reason).inc()
 
+    def pushed(self, outcome: str) -> None:
+        """Count a withdrawal that was sent to another node, or came from one."""
+        self._counters[families.PUSHES].labels(outcome).inc()
+
     def delivered(self, log: str, name: str, count: int) -> None:
         """Count messages that a destination has taken."""
         self._counters[families.DELIVERED].labels(log, name).inc(count)
@@ -114,6 +118,8 @@ def in_work(queue: ProbeQueue, jobs: Jobs) -> Iterable[Samples]:
     """Yield how many calls and jobs this node works on."""
     yield (families.QUEUE, [((), queue.calls)])
     yield (families.JOBS, [((), jobs.running)])
+    yield (families.JOB_DONE, [((work.kind, job), work.done) for job, work in jobs.progress])
+    yield (families.JOB_TOTAL, [((work.kind, job), work.total) for job, work in jobs.progress])
 
 
 def forwarding(waiting: Iterable[tuple[tuple[str, str], float]]) -> Iterable[Samples]:

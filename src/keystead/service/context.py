@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from keystead.core import errors
@@ -38,7 +38,7 @@ class Call:
 
     ``scope`` is the SVM to which the call is confined: the account's own SVM, or the SVM to which a cluster account
     tunnels. None means the whole cluster. An object outside the scope is answered exactly like an object that does not
-    exist.
+    exist. ``warnings`` are sentences for the answer: what was done and soon needs somebody.
     """
 
     caller: Caller
@@ -46,6 +46,7 @@ class Call:
     path: str
     input: str = ""
     scope: Svm | None = None
+    warnings: list[str] = field(default_factory=list, compare=False, repr=False)
 
     @property
     def within_svm(self) -> str | None:

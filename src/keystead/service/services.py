@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from keystead.service.cluster.info import ClusterInfo
     from keystead.service.cluster.jobs import Jobs
     from keystead.service.cluster.node_removal import NodeRemoval
+    from keystead.service.cluster.peers import Peers
     from keystead.service.cluster.svms import Svms
     from keystead.service.configuration.certificate_uses import CertificateUses
     from keystead.service.configuration.certificates import Certificates
@@ -95,6 +96,7 @@ class Services:
     svms: Svms
     unclaimed_objects: Orphans
     orphan_dismissals: OrphanDismissals
+    peers: Peers
     waiting_work: WaitingWork
     events: Events
     health: Health

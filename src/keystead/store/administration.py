@@ -7,7 +7,7 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from sqlalchemy import bindparam, delete, func, insert, select, true, update
+from sqlalchemy import bindparam, delete, func, insert, null, select, true, update
 
 from keystead.core.model import Cluster, DataKey, LoginMessages, Options
 from keystead.store import tables
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
     from datetime import datetime
 
-    from keystead.core.model import Account, CustomRole, Node, NodeProcess, Svm
+    from keystead.core.model import Account, Contact, CustomRole, Node, NodeProcess, Svm
 
 _ALL_NODES = NODE.everything
 _CLUSTER = select(tables.cluster)
@@ -54,6 +54,19 @@ _START_NODE = (
         process=bindparam("token"),
         keystead_release=bindparam("release"),
         place=bindparam("place"),
+        public_key="",
+        reads_until=null(),
+    )
+)
+_REACH_NODE = (
+    update(tables.nodes)
+    .where(tables.nodes.c.uuid == bindparam("u"))
+    .values(
+        address=bindparam("address"),
+        certificate=bindparam("certificate"),
+        public_key=bindparam("public_key"),
+        proxies=bindparam("proxies"),
+        reads_until=bindparam("t"),
     )
 )
 _PROCESS = select(tables.nodes.c.process).where(tables.nodes.c.uuid == bindparam("u"))
@@ -152,6 +165,9 @@ class AdministrationRows(Statements):
 
     def touch_node(self, uuid: str) -> None:
         self.change(_TOUCH_NODE, {"u": uuid})
+
+    def reach_node(self, uuid: str, contact: Contact, reads_until: datetime | None) -> None:
+        self.change(_REACH_NODE, asdict(contact) | {"u": uuid, "t": reads_until, "proxies": " ".join(contact.proxies)})
 
     def hear_node(self, uuid: str, reported: datetime) -> None:
         self.change(_HEAR_NODE, {"u": uuid, "t": self.now(), "r": reported})

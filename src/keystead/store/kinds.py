@@ -22,6 +22,7 @@ from keystead.core.model import (
     AuditRecord,
     Certificate,
     CertificateType,
+    Contact,
     CustomRole,
     Event,
     Job,
@@ -164,7 +165,15 @@ def node_of(row: Row[Any], _: tuple[str, ...] = ()) -> Node:
         has_left=bool(row.has_left),
         process=NodeProcess(row.process, row.keystead_release, row.place) if row.process else None,
         schema=row.schema or "",
+        contact=_contact(row),
+        reads_until=row.reads_until,
     )
+
+
+def _contact(row: Row[Any]) -> Contact | None:
+    if not row.public_key:
+        return None
+    return Contact(row.address, row.certificate, row.public_key, tuple(row.proxies.split()))
 
 
 def _svm(row: Row[Any], _: tuple[str, ...]) -> Svm:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from sqlalchemy.sql.compiler import DDLCompiler
     from sqlalchemy.sql.schema import SchemaItem
 
-HEAD = "0030"
+HEAD = "0031"
 """The newest revision in migrations/versions. It is kept here so that a normal start does not import Alembic."""
 
 WRITES_MIN = "0024"
@@ -137,6 +137,12 @@ nodes = Table(
     _text("keystead_release", server_default=text("''")),
     _text("place", server_default=text("''")),
     _text("stop_token", server_default=text("''")),
+    # How other nodes reach the process. The public key is empty until it has told.
+    _text("address", server_default=text("''")),
+    _text("certificate", server_default=text("''")),
+    _text("public_key", server_default=text("''")),
+    _text("proxies", server_default=text("''")),
+    Column("reads_until", UtcTimestamp, nullable=True),
 )
 
 # One row. A release whose own schema is older may not write: see compatibility.py.

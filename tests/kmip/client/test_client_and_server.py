@@ -105,7 +105,7 @@ async def test_faults_of_a_server(server: testing.KeyServer, name: str) -> None:
     server.faults[Operation.QUERY] = fault
     key_server = await connect(server)
     with pytest.raises(error):
-        await key_server.query(timeout=2)
+        await key_server.query(timeout=1)
     assert not key_server.usable
     server.faults.clear()
     again = await connect(server)

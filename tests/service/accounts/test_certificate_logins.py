@@ -12,10 +12,13 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from keystead.core.client_login import prove
 from keystead.core.errors import AUTHENTICATION_FAILED, OntapError
 from keystead.core.model import Account, CertificateType, Node, Release, Role, Svm
+from keystead.core.withdrawals import Thing, Withdrawn
 from keystead.service.accounts import certificate_logins as module
 from keystead.service.accounts.certificate_logins import CertificateLogins
 from keystead.service.audit.log import AuditLog
 from keystead.service.context import Call, Caller
+from keystead.service.offline import OfflineReads
+from keystead.service.ports.store import StoreError
 from keystead.store import SqlStore, open_store
 from tests.peers.certificates import Authority
 from tests.service.worlds.basics import KEYRING, HandClock
@@ -102,7 +105,7 @@ async def audit(store: SqlStore, clock: HandClock) -> AsyncIterator[AuditLog]:
 @pytest.fixture
 def logins(store: SqlStore, clock: HandClock, audit: AuditLog) -> CertificateLogins:
     """Return the service."""
-    return CertificateLogins(store, clock, audit)
+    return CertificateLogins(store, clock, audit, OfflineReads(store, clock, "node-1", limit_s=60))
 
 
 async def refused(logins: CertificateLogins, shown: Sequence[str]) -> None:
@@ -185,7 +188,7 @@ async def test_only_so_many_chains_are_remembered(
     store: SqlStore, clock: HandClock, audit: AuditLog, counted: Counted
 ) -> None:
     """The chain that was used longest ago is forgotten first."""
-    logins = CertificateLogins(store, clock, audit, entries=2)
+    logins = CertificateLogins(store, clock, audit, OfflineReads(store, clock, "node-1", limit_s=60), entries=2)
     chains = [chain("alice") for _ in range(3)]
     for shown in (*chains, chains[2], chains[1], chains[0]):
         await logins.authenticate(shown, HERE)
@@ -209,3 +212,28 @@ async def test_the_cas_for_tls_follow_the_changes(logins: CertificateLogins, sto
     assert await logins.authorities() == (CA.pem,)
     await store.write(lambda tx: (tx.delete_certificate("ca"), audit.succeed(tx, call, "deleted")))
     assert await logins.authorities() == ()
+
+
+async def test_rows_of_a_withdrawn_ca_or_account_are_proven_by_a_commit(
+    store: SqlStore, clock: HandClock, audit: AuditLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A former primary that is cut off may have it still, and commits nothing."""
+    offline = OfflineReads(store, clock, "node-1", limit_s=60)
+    logins = CertificateLogins(store, clock, audit, offline)
+    alice, bob = chain("alice"), chain("bob", SVM_CA)
+    for shown in (alice, bob):
+        await logins.authenticate(shown, HERE)
+    offline.withdraw([Withdrawn(Thing.CERTIFICATE, logins.authority(alice))])
+    await logins.authenticate(alice, HERE)
+
+    async def away(work: object) -> object:
+        del work
+        raise StoreError("it commits nothing")
+
+    monkeypatch.setattr(store, "write", away)
+    with pytest.raises(StoreError):
+        await logins.authenticate(alice, HERE)
+    await logins.authenticate(bob, HERE)
+    offline.withdraw([Withdrawn(Thing.ACCOUNT, "bob")])
+    with pytest.raises(StoreError):
+        await logins.authenticate(bob, HERE)

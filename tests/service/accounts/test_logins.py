@@ -13,9 +13,11 @@ import pytest
 from keystead.core.errors import AUTHENTICATION_FAILED, TOO_MANY_REQUESTS, OntapError
 from keystead.core.model import Account, Role
 from keystead.core.secret import Secret
+from keystead.core.withdrawals import Thing, Withdrawn
 from keystead.service.accounts.logins import AT_ONCE, Logins, delay_s
 from keystead.service.audit.log import AuditLog
 from keystead.service.context import Caller
+from keystead.service.offline import OfflineReads
 from keystead.service.ports.store import StoreError
 from keystead.store import SqlStore, open_store
 from tests.service.worlds.basics import KEYRING, CountingHasher, HandClock
@@ -71,10 +73,15 @@ def audit(store: SqlStore, clock: HandClock) -> AuditLog:
     return AuditLog(store, KEYRING, clock, "node-1")
 
 
+def offline(store: SqlStore, clock: HandClock) -> OfflineReads:
+    """Return the limit of reads without the database."""
+    return OfflineReads(store, clock, "node-1", limit_s=60)
+
+
 @pytest.fixture
 async def logins(store: SqlStore, hasher: CountingHasher, clock: HandClock, audit: AuditLog) -> AsyncIterator[Logins]:
     """Yield the service, whose sleeping passes at once."""
-    yield Logins(store, hasher, clock, audit, sleep=clock.sleep)
+    yield Logins(store, hasher, clock, audit, offline(store, clock), sleep=clock.sleep)
     await audit.close()
 
 
@@ -205,7 +212,15 @@ async def test_a_credential_can_be_recalled_when_the_database_fails(
     how: str,
 ) -> None:
     """A remembered credential with the right password is accepted without the database, for calls that permit it."""
-    logins = Logins(store, hasher, clock, audit, sleep=clock.sleep, patience_s=0.05)
+    logins = Logins(
+        store,
+        hasher,
+        clock,
+        audit,
+        OfflineReads(store, clock, "node-1", limit_s=60),
+        sleep=clock.sleep,
+        patience_s=0.05,
+    )
     await logins.authenticate("admin", PASSWORD, HERE)
     known = await logins.authenticate("admin", PASSWORD, THERE, recall=True)
 
@@ -410,7 +425,7 @@ async def test_an_unknown_account_costs_the_time_of_a_known_one(logins: Logins, 
 
 async def test_memory_is_bounded(store: SqlStore, hasher: CountingHasher, clock: HandClock, audit: AuditLog) -> None:
     """The oldest failures are forgotten, so they delay no login; only the beginning of a name counts."""
-    logins = Logins(store, hasher, clock, audit, sleep=clock.sleep, entries=3)
+    logins = Logins(store, hasher, clock, audit, offline(store, clock), sleep=clock.sleep, entries=3)
     for name in ("a", "b", "c", "d" * 1000):
         await refused(logins, name=name)
     assert clock.slept == []
@@ -418,3 +433,33 @@ async def test_memory_is_bounded(store: SqlStore, hasher: CountingHasher, clock:
     assert clock.slept == []
     await refused(logins, name="d" * 64)
     assert len(clock.slept) == 1
+
+
+async def test_a_withdrawn_account_is_read_with_a_commit(
+    store: SqlStore, hasher: CountingHasher, clock: HandClock, audit: AuditLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is remembered of it does not count, nor does a row that a former primary reads."""
+    offline = OfflineReads(store, clock, "node-1", limit_s=60)
+    logins = Logins(store, hasher, clock, audit, offline, sleep=clock.sleep)
+    for name in ("admin", "reader"):
+        await logins.authenticate(name, PASSWORD, HERE)
+    offline.withdraw([Withdrawn(Thing.ACCOUNT, "admin")])
+    verified = hasher.verified
+    known = await logins.authenticate("admin", PASSWORD, HERE, recall=True)
+    assert hasher.verified == verified + 1, "the password must be shown again"
+
+    async def away(work: object) -> object:
+        del work
+        raise StoreError("it commits nothing")
+
+    monkeypatch.setattr(store, "version", lambda: None)  # as PostgreSQL's
+    monkeypatch.setattr(store, "write", away)
+    for recall in (True, False):
+        with pytest.raises(StoreError):
+            await logins.authenticate("admin", PASSWORD, HERE, recall=recall)
+        await logins.authenticate("reader", PASSWORD, HERE, recall=recall)
+    monkeypatch.undo()
+    clock.advance(1)
+    await offline.compare()
+    monkeypatch.setattr(store, "write", away)
+    assert await logins.authenticate("admin", PASSWORD, HERE) == known

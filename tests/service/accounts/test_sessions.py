@@ -12,11 +12,14 @@ from keystead.core.errors import AUTHENTICATION_FAILED, ENTRY_NOT_FOUND, OntapEr
 from keystead.core.model import Account, Role
 from keystead.core.secret import Secret
 from keystead.core.sessions import IDLE, LIFETIME, digest_of, is_confirmed
+from keystead.core.withdrawals import Thing, Withdrawn
 from keystead.service.accounts.certificate_logins import CertificateLogins
 from keystead.service.accounts.logins import Logins
 from keystead.service.accounts.sessions import Sessions
 from keystead.service.audit.log import AuditLog
 from keystead.service.context import Call, Caller
+from keystead.service.offline import OfflineReads
+from keystead.service.ports.store import StoreError
 from keystead.store import SqlStore, open_store
 from tests.service.worlds.basics import KEYRING, CountingHasher, HandClock
 
@@ -38,8 +41,10 @@ class World:
         self.store = store
         self.clock = clock
         self.audit = AuditLog(store, KEYRING, clock, "node")
-        logins = Logins(store, hasher, clock, self.audit)
-        self.sessions = Sessions(store, logins, CertificateLogins(store, clock, self.audit), self.audit, clock)
+        self.offline = OfflineReads(store, clock, "node", limit_s=60)
+        logins = Logins(store, hasher, clock, self.audit, self.offline)
+        by_certificate = CertificateLogins(store, clock, self.audit, self.offline)
+        self.sessions = Sessions(store, logins, by_certificate, self.audit, clock, self.offline)
 
     async def begin(self, name: str = "admin") -> str:
         """Log in and return the token."""
@@ -175,3 +180,21 @@ async def test_what_is_over_is_deleted(world: World) -> None:
     assert [(each.account, each.path, each.message) for each in records] == [
         (name, "/login", "began a session of the console") for name in ("reader", "admin")
     ]
+
+
+async def test_a_session_of_a_withdrawn_account_is_proven_by_a_commit(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A former primary that is cut off has the account as it was, and commits nothing."""
+    token, other = await world.begin(), await world.begin("reader")
+    world.offline.withdraw([Withdrawn(Thing.ACCOUNT, "admin")])
+    await world.sessions.find(token, HERE, polls=True)
+
+    async def away(work: object) -> object:
+        del work
+        raise StoreError("it commits nothing")
+
+    monkeypatch.setattr(world.store, "write", away)
+    with pytest.raises(StoreError):
+        await world.sessions.find(token, HERE, polls=True)
+    await world.sessions.find(other, HERE, polls=True)

@@ -16,6 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from keystead.core import audit
 from keystead.core.keys.model import KeyState
 from keystead.core.model import Account, Cluster, Event, Role
+from keystead.core.withdrawals import Thing, Withdrawn
 from keystead.service.audit.log import AuditLog, begin
 from keystead.service.audit.reads import ReadAudit, ReadLimits
 from keystead.service.audit.spool import ReadSpool
@@ -73,8 +74,8 @@ class Reads:
         self.clock = HandClock()
         self.log = AuditLog(store, KEYRING, self.clock, NODE)
         self.spool = FaultySpool(folder / "reads.spool", KEYRING.mac)
-        offline = OfflineReads(store, self.clock, NODE, offline_s)
-        self.audit = ReadAudit(store, self.log, self.spool, self.clock, NODE, offline, limits=limits)
+        self.offline = OfflineReads(store, self.clock, NODE, offline_s)
+        self.audit = ReadAudit(store, self.log, self.spool, self.clock, NODE, self.offline, limits=limits)
 
     async def read(self, *names: str) -> None:
         """Read keys at once; those that there are not yet are made."""
@@ -559,3 +560,26 @@ async def test_a_first_read_of_a_key_that_has_changed_is_none(reads: Reads) -> N
     assert await reads.announced() == []
     assert await reads.audit.keep(CALL, key)
     assert await reads.announced() == [FIRST]
+
+
+async def test_no_read_of_what_another_node_withdrew_is_spooled(reads: Reads) -> None:
+    """Neither of its key nor by its account, also if that comes while the disk writes. With the database they are."""
+    keys = [await reads.key(name) for name in ("one", "two")]
+    reads.offline.withdraw([Withdrawn(Thing.KEY, "one")])
+    await reads.read("one", "two")
+    reads.lose_database()
+    one, two = await asyncio.gather(*(reads.audit.keep(CALL, key) for key in keys), return_exceptions=True)
+    assert (type(one), two) == (StorageError, True)
+    append = reads.spool.append
+
+    def slow(records: Sequence[AuditRecord]) -> None:
+        append(records)
+        reads.offline.withdraw([Withdrawn(Thing.ACCOUNT, CALL.caller.account)])
+
+    reads.spool.append = slow  # type: ignore[method-assign]
+    for _ in range(2):
+        with pytest.raises(StorageError):
+            await reads.audit.keep(CALL, keys[1])
+    reads.spool.append = append  # type: ignore[method-assign]
+    reads.find_database()
+    assert await reads.merged() == ["one", "two", "two", "two"], "the third was on disk when the withdrawal came"

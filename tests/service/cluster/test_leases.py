@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, cast
 
 import pytest
@@ -107,17 +107,33 @@ async def test_a_late_renewal_is_a_change_of_hands(store: SqlStore, clock: HandC
 
 
 @pytest.mark.parametrize("seconds", [1200, -1200])
-async def test_only_the_database_s_clock_ends_a_lease(store: SqlStore, other: SqlStore, seconds: float) -> None:
+async def test_only_the_database_s_clock_ends_a_lease(
+    store: SqlStore, other: SqlStore, clock: HandClock, seconds: float
+) -> None:
     """A node whose own clock is wrong takes no lease that another renews, and keeps none for longer than others."""
     wrong = HandClock()
-    wrong.time = datetime.now(UTC) + timedelta(seconds=seconds)
-    mine, theirs = Leases(store, SystemClock(), "node-1", SHORT), Leases(other, wrong, "node-2", SHORT)
+    wrong.advance(seconds)
+
+    def let_it_expire() -> None:
+        for each in (clock, wrong):
+            each.advance(LENGTH.total_seconds())
+
+    mine, theirs = Leases(store, clock, "node-1", LENGTH), Leases(other, wrong, "node-2", LENGTH)
     for one, two in ((mine, theirs), (theirs, mine)):
         assert await one.take("keeper") is not None
         assert await two.take("keeper") is None
-        await asyncio.sleep(SHORT.total_seconds() + 0.1)
+        let_it_expire()
         assert await two.take("keeper") is not None
-        await asyncio.sleep(SHORT.total_seconds() + 0.1)
+        let_it_expire()
+
+
+async def test_the_engine_s_own_clock_ends_a_lease(store: SqlStore, other: SqlStore) -> None:
+    """It is the real time, by which a lease is held and then is another's."""
+    mine, theirs = Leases(store, SystemClock(), "node-1", SHORT), Leases(other, SystemClock(), "node-2", SHORT)
+    assert await mine.take("keeper") is not None
+    assert await theirs.take("keeper") is None
+    await asyncio.sleep(SHORT.total_seconds() + 0.1)
+    assert await theirs.take("keeper") is not None
 
 
 async def test_a_lease_by_a_clock_ahead_is_free_when_it_is_left(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from keystead.core.keys.creating import NewKey
 from keystead.core.model import Role
 from keystead.core.secret import Secret
-from keystead.service.audit.reads import ReadAudit
+from keystead.service.audit.reads import PATIENCE_S, ReadAudit, ReadLimits
 from keystead.service.audit.spool import ReadSpool
 from keystead.service.context import Call, Caller
 from keystead.service.keys.reading.cache import KeyCache
@@ -100,6 +100,7 @@ async def reading(
     offline_s: float = 60,
     database: str | None = None,
     limits: FetchLimits = LIMITS,
+    patience_s: float = PATIENCE_S,
     restoring: Mapping[str, int] | None = None,
     clock: Clock | None = None,
 ) -> AsyncIterator[ReadingNode]:
@@ -111,7 +112,7 @@ async def reading(
     fetcher = Fetcher(node.store, node.objects, node.endpoints, clock or world.clock, node.uuid, limits)
     spool = ReadSpool(world.home.data / "reads.spool", world.home.keyring.mac)
     offline = OfflineReads(node.store, world.clock, node.uuid, offline_s)
-    audit = ReadAudit(node.store, node.audit, spool, world.clock, node.uuid, offline)
+    audit = ReadAudit(node.store, node.audit, spool, world.clock, node.uuid, offline, limits=ReadLimits(patience_s))
     audit.start()
     reader = KeyReader(node.store, fetcher, cache, audit)
     restorer = KeyRestorer(node.store, node.objects, fetcher, cache, node.audit, node.uuid, **(restoring or {}))

@@ -16,11 +16,13 @@ import pytest
 from keystead.web.security import HEADERS
 from tests.web.browser import scripts
 from tests.web.browser.checkers import html_errors, needs_axe, needs_nu, violations
-from tests.web.browser.chromium import DESK, PHONE, in_browser
+from tests.web.browser.chromium import DESK, PHONE, Visits, in_browser
 from tests.web.browser.world import PATHS, page_of
 
 if TYPE_CHECKING:
-    from tests.web.browser.chromium import Visitor, Visits
+    from playwright.async_api import Browser
+
+    from tests.web.browser.chromium import Visitor
     from tests.web.browser.world import World
 
 pytestmark = in_browser
@@ -44,6 +46,7 @@ MASKS: Final = (
     (r"\d+\.\d+ %", "SHARE"),
     (r"The data directory is \S+ [\d.]+ of [\d.]+ GiB are free", "DISK"),
     (r"[\d,]+ of [\d,]+ connections are in use", "CONNECTIONS"),
+    (r"with schema \d+", "with schema REVISION"),
     (r"(http_port: |port=)\d+", r"\1PORT"),
     (r"(It )?(has not shown our keys yet|showed our keys before)", "KEYS SHOWN"),
     (r'(textbox "Port": )"\d+"', r"\1PORT"),
@@ -96,8 +99,9 @@ async def test_it_is_accessible(visits: Visits, shown: World, path: str, scheme:
 
 
 @needs_axe
-async def test_the_login_is_accessible(visits: Visits) -> None:
+async def test_the_login_is_accessible(chromium: Browser, stage: World) -> None:
     """The one page that needs no login, and is not declared as the others are; also after a wrong password."""
+    visits = Visits(chromium, stage.service.url)
     visitor = await visits.visitor(viewport=PHONE)
     await visitor.open("/login")
     assert await violations(visitor.page) == []
@@ -106,6 +110,7 @@ async def test_the_login_is_accessible(visits: Visits) -> None:
     await visitor.page.get_by_role("alert").wait_for()
     assert await violations(visitor.page) == []
     assert await visitor.page.evaluate(scripts.SIDEWAYS) == 0
+    await visits.close()
 
 
 @needs_nu

@@ -117,6 +117,13 @@ NODES = Resource(
             since=OURS,
         ),
         Field(
+            name="keystead.address",
+            type=TEXT,
+            help="Where the other nodes reach this node; left out until its process has told.",
+            get=lambda node: node.contact.address if node.contact else None,
+            since=OURS,
+        ),
+        Field(
             name="state",
             type=one_of("up", "down"),
             help="``down``: the node was stopped, or was not seen for 45 seconds.",

@@ -97,8 +97,9 @@ VOLUME_KEYS = Resource(
     help="A volume key, and its copies on the key servers. Not ONTAP's: ONTAP creates such a key together with a"
     " volume. A key is committed once enough replication domains hold proven copies. Then the role ``key-reader`` can"
     " read it. ``DELETE`` retires the key: it cannot be read any more, and it is destroyed after ``purge_time``. Until"
-    ' then ``PATCH`` with ``{"state": "committed"}`` recovers it. An account of an SVM sees only the SVM\'s own keys,'
-    " also in the cluster's key manager, but it sees no key servers there.",
+    ' then ``PATCH`` with ``{"state": "committed"}`` recovers it. ``warnings`` in the answer to DELETE name the nodes'
+    " that did not confirm it, and until when they may serve the key without the database. An account of an SVM sees"
+    " only the SVM's own keys, also in the cluster's key manager, but it sees no key servers there.",
     declared=(
         key_id_field(_key),
         Field(

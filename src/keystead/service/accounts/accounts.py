@@ -26,8 +26,10 @@ from keystead.core.accounts import (
 )
 from keystead.core.errors import OntapError
 from keystead.core.model import Account, Role
+from keystead.core.withdrawals import Thing, Withdrawn
 from keystead.service.accounts.logins import is_plausible
 from keystead.service.announcing import add_events
+from keystead.service.cluster.peers import nobody
 from keystead.service.cluster.svms import about_svm, named_svm
 from keystead.service.context import Call, Caller
 from keystead.service.loading import locked_cluster, require_cluster
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from keystead.core.model import Cluster, Event, Svm
     from keystead.core.secret import Secret
     from keystead.service.audit.log import AuditLog
+    from keystead.service.cluster.peers import Withdraw
     from keystead.service.ports.process import Clock
     from keystead.service.ports.sealing import PasswordHasher
     from keystead.service.ports.store import Store
@@ -64,7 +67,16 @@ class AccountView:
 class Accounts:
     """The accounts of the cluster and its SVMs."""
 
-    def __init__(self, store: Store[Rows], hasher: PasswordHasher, audit: AuditLog, clock: Clock, node: str) -> None:
+    def __init__(
+        self,
+        store: Store[Rows],
+        hasher: PasswordHasher,
+        audit: AuditLog,
+        clock: Clock,
+        node: str,
+        withdraw: Withdraw = nobody,
+    ) -> None:
+        self._withdraw = withdraw
         self._store = store
         self._hasher = hasher
         self._audit = audit
@@ -126,6 +138,7 @@ class Accounts:
                 add_events(tx, self._granted(cluster, account, changed))
 
             await self._store.write(store)
+        await self._tell(call, name)
 
     async def delete(self, call: Call, owner: str | None, name: str) -> None:
         """Delete an account. It cannot log in from then on."""
@@ -140,6 +153,7 @@ class Accounts:
             self._audit.succeed(tx, call, f"deleted account {name}", svm=account.svm)
 
         await self._store.write(delete)
+        await self._tell(call, name)
 
     async def set_password(
         self, call: Call, name: str, password: Secret, owner_uuid: str | None = None, owner_name: str | None = None
@@ -170,6 +184,10 @@ class Accounts:
             add_events(tx, [announced, *self._granted(cluster, account, changed)])
 
         await self._store.write(reset)
+
+    async def _tell(self, call: Call, name: str) -> None:
+        """Tell the other nodes that an account has changed, so that none lets it read keys by what it remembers."""
+        call.warnings.extend(await self._withdraw(Withdrawn(Thing.ACCOUNT, name)))
 
     def _granted(self, cluster: Cluster, before: Account | None, after: Account) -> list[Event]:
         """Return the event of a change by which an account may read key material, or none."""

@@ -16,6 +16,7 @@ from cachetools import LRUCache
 from keystead.core.client_login import ClientProof, NotProvenError, account_named, prove, trusted_cas
 from keystead.core.errors import AUTHENTICATION_FAILED, OntapError
 from keystead.core.model import Certificate, CertificateType
+from keystead.core.withdrawals import Thing, Withdrawn
 from keystead.service.accounts.logins import is_plausible
 from keystead.service.context import Caller
 from keystead.service.ports.cluster import AccountRows, ObservationRows
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from keystead.core.model import Account, Svm
     from keystead.service.audit.log import AuditLog
+    from keystead.service.offline import OfflineReads
     from keystead.service.ports.process import Clock
     from keystead.service.ports.store import Store
 
@@ -55,8 +57,11 @@ class CertificateLogins:
     ``entries`` is how many chains are remembered.
     """
 
-    def __init__(self, store: Store[Rows], clock: Clock, audit: AuditLog, *, entries: int = ENTRIES) -> None:
+    def __init__(
+        self, store: Store[Rows], clock: Clock, audit: AuditLog, offline: OfflineReads, *, entries: int = ENTRIES
+    ) -> None:
         self._store = store
+        self._offline = offline
         self._clock = clock
         self._audit = audit
         self._proven: LRUCache[bytes, _Proven] = LRUCache(entries)
@@ -68,7 +73,8 @@ class CertificateLogins:
         digest = hashlib.sha256("".join(chain).encode()).digest()
         known = self._proven.get(digest)
         if known is not None:
-            account, authority = await self._store.read_few(lambda tx: _of_proof(tx, known))
+            withdrawn = (Withdrawn(Thing.ACCOUNT, known.account), Withdrawn(Thing.CERTIFICATE, known.proof.authority))
+            account, authority = await self._offline.read_few(lambda tx: _of_proof(tx, known), *withdrawn)
             if account is not None and self._vouches(authority, account) and known.proof.holds(self._clock.now()):
                 return Caller.of(account, location)
             self._proven.pop(digest, None)

@@ -19,6 +19,7 @@ from cachetools import TTLCache
 
 from keystead.core.errors import AUTHENTICATION_FAILED, TOO_MANY_REQUESTS, OntapError
 from keystead.core.secret import Secret
+from keystead.core.withdrawals import Thing, Withdrawn
 from keystead.service.context import Caller
 from keystead.service.offline import REMEMBERED_S
 from keystead.service.ports.store import AWAY, StorageError, StoreError
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from keystead.core.model import Account
     from keystead.service.audit.log import AuditLog
+    from keystead.service.offline import OfflineReads
     from keystead.service.ports.cluster import AccountRows
     from keystead.service.ports.process import Clock
     from keystead.service.ports.sealing import PasswordHasher
@@ -67,6 +69,7 @@ class Logins:
         hasher: PasswordHasher,
         clock: Clock,
         audit: AuditLog,
+        offline: OfflineReads,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         *,
         patience_s: float = PATIENCE_S,
@@ -76,6 +79,7 @@ class Logins:
         self._store = store
         self._hasher = hasher
         self._audit = audit
+        self._offline = offline
         self._sleep = sleep
         self._process_key = os.urandom(32)
         self._remembered: TTLCache[str, _Remembered] = TTLCache(entries, REMEMBERED_S, timer=clock.monotonic)
@@ -83,6 +87,8 @@ class Logins:
         self._failures: TTLCache[tuple[str, str, int], int] = TTLCache(entries, FORGIVEN_S, timer=clock.monotonic)
         self._verifying: dict[tuple[str, bytes], asyncio.Task[bool]] = {}
         self._dummy_hash = ""
+        offline.add(self.compare)
+        offline.on_withdrawn(Thing.ACCOUNT, self._forget)
 
     async def authenticate(self, name: str, password: Secret, location: str, *, recall: bool = False) -> Caller:
         """Return the caller at ``location``. Raises OntapError (401; 429 when too many logins wait), StoreError.
@@ -96,7 +102,8 @@ class Logins:
                 async with asyncio.timeout(self._patience_s if recall else None):
                     account = await self._account(name)
         except (StoreError, TimeoutError) as failure:
-            known = self._remembered.get(name) if recall else None
+            recalls = recall and not self._offline.is_withdrawn(Withdrawn(Thing.ACCOUNT, name))
+            known = self._remembered.get(name) if recalls else None
             if known is None or not hmac.compare_digest(known.proof, self._proof(name, known.account, password)):
                 raise (
                     failure
@@ -121,6 +128,11 @@ class Logins:
                 if account is None or account.version != known[name]:
                     self._remembered.pop(name, None)
 
+    def _forget(self, name: str) -> None:
+        """Forget an account that another node has changed."""
+        self._remembered.pop(name, None)
+        self._rows.pop(name, None)
+
     def _unchanged(self, name: str) -> Account | None:
         """Return the account's row as it was read before, or None if anything was committed since."""
         known = self._rows.get(name)
@@ -131,7 +143,7 @@ class Logins:
     async def _account(self, name: str) -> Account | None:
         """Read the account's row, and remember it."""
         version = self._store.version()
-        account = await self._store.read_few(lambda tx: tx.account(name))
+        account = await self._offline.read_few(lambda tx: tx.account(name), Withdrawn(Thing.ACCOUNT, name))
         if account is not None:
             self._rows[name] = _Row(version, account)
         return account

@@ -13,6 +13,7 @@ from keystead.core import errors
 from keystead.core.errors import OntapError
 from keystead.core.model import CertificateType, Role
 from keystead.core.sessions import IDLE, LIFETIME, Session, digest_of, is_to_be_noted, is_valid
+from keystead.core.withdrawals import Thing, Withdrawn
 from keystead.service.context import Call, Caller
 from keystead.service.ports.cluster import AccountRows, AuditRows, SessionRows
 from keystead.service.ports.configuration import CertificateRows
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from keystead.service.accounts.certificate_logins import CertificateLogins
     from keystead.service.accounts.logins import Logins
     from keystead.service.audit.log import AuditLog
+    from keystead.service.offline import OfflineReads
     from keystead.service.ports.process import Clock
     from keystead.service.ports.store import Store
 
@@ -47,8 +49,10 @@ class Sessions:
         certificate_logins: CertificateLogins,
         audit: AuditLog,
         clock: Clock,
+        offline: OfflineReads,
     ) -> None:
         self._store = store
+        self._offline = offline
         self._logins = logins
         self._certificate_logins = certificate_logins
         self._audit = audit
@@ -108,6 +112,10 @@ class Sessions:
         """
         digest, now = digest_of(token), self._clock.now()
         session, account = await self._store.read_few(lambda tx: _of_digest(tx, digest))
+        if session is not None:
+            named = Withdrawn(Thing.ACCOUNT, session.account), Withdrawn(Thing.CERTIFICATE, session.authority)
+            if self._offline.is_withdrawn(*named):
+                session, account = await self._offline.read_few(lambda tx: _of_digest(tx, digest), *named)
         if session is None or account is None or not is_valid(session, account, now):
             raise OntapError(errors.AUTHENTICATION_FAILED)
         if not polls and is_to_be_noted(session, now):

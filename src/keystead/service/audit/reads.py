@@ -22,12 +22,14 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import structlog
 
 from keystead.core.audit import READS_TOGETHER, read_message
+from keystead.core.withdrawals import Thing, Withdrawn
 from keystead.service.announcing import add_events
 from keystead.service.audit.first_reads import first_reads
 from keystead.service.failures import retrieve_failure
+from keystead.service.offline import WITHDRAWN
 from keystead.service.ports.cluster import AccountRows, AuditRows, ClusterRows, EventRows
 from keystead.service.ports.keys import KeyRows
-from keystead.service.ports.store import NotAMember, StoreError
+from keystead.service.ports.store import NotAMember, StorageError, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
@@ -174,7 +176,7 @@ class ReadAudit:
         self._together = len(taken) > 1
         group = _by_likeness(taken)
         try:
-            outcomes: Sequence[bool | StoreError] = await self._keep(group)
+            outcomes = await self._keep(group)
         except StoreError as error:
             outcomes = [error] * len(group)
         except Exception as error:  # noqa: BLE001 - on no failure may reads hang, or be answered
@@ -189,11 +191,11 @@ class ReadAudit:
                 else:
                     kept.set_result(outcome)
 
-    async def _keep(self, group: Sequence[_Waiting]) -> list[bool]:
+    async def _keep(self, group: Sequence[_Waiting]) -> Sequence[bool | StoreError]:
         """Record the reads of unchanged keys, and return for each read whether its key is unchanged.
 
-        In the spool all reads are recorded, and all keys count as unchanged. Raises StoreError if the spool fails too,
-        or if the database fails and no read may be answered without it.
+        In the spool all reads are recorded, and all keys count as unchanged, but for what another node has withdrawn.
+        Raises StoreError if the spool fails too, or if the database fails and no read may be answered without it.
         """
         if not self._away or not self._offline.allowed():
             try:
@@ -206,10 +208,17 @@ class ReadAudit:
                 self._offline.require()
         self._spooled = True
         try:
-            await asyncio.to_thread(self._spool.append, [each.record for each in group])
+            await asyncio.to_thread(self._spool.append, [each.record for each in group if not self._withdrawn(each)])
         except OSError as error:
             raise StoreError(f"neither the database nor the spool takes audit records: {error.strerror}") from None
-        return [True] * len(group)
+        return [self._withdrawn(each) or True for each in group]  # again, because a withdrawal may have come meanwhile
+
+    def _withdrawn(self, waiting: _Waiting) -> StoreError | None:
+        """Return the error for a read of a key, or by an account, that another node has withdrawn."""
+        things = Withdrawn(Thing.KEY, waiting.key.key_id), Withdrawn(Thing.ACCOUNT, waiting.record.account)
+        if self._offline.is_withdrawn(*things):
+            return StorageError("a read of what was withdrawn is not answered without the database", WITHDRAWN)
+        return None
 
     def _compare_and_append(self, tx: Rows, group: Sequence[_Waiting]) -> list[bool]:
         now = tx.key_standings({each.key.key_id for each in group})

@@ -150,8 +150,8 @@ class JobRunner:
         self.leases = leases
         self.closed = False
         """True once the process stops."""
-        self.running = 0
-        """The number of jobs that this process works on."""
+        self.steps: dict[str, JobSteps] = {}
+        """The jobs that this process works on, by uuid."""
         self._node = node
         self._audit = audit
         self._kinds = kinds
@@ -220,11 +220,11 @@ class JobRunner:
         return None if job is None else JobSteps(self, holding, job)
 
     async def _work(self, steps: JobSteps) -> JobAnswer | None:
-        self.running += 1
+        self.steps[steps.job.uuid] = steps
         try:
             error = await self._worked(steps)
         finally:
-            self.running -= 1
+            del self.steps[steps.job.uuid]
         return JobAnswer(steps.job, error)
 
     async def _worked(self, steps: JobSteps) -> OntapError | None:

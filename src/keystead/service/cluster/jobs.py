@@ -91,7 +91,13 @@ class Jobs:
     @property
     def running(self) -> int:
         """The number of jobs that run on this node."""
-        return len(self._running) + self._runner.running
+        return len(self._running) + len(self._runner.steps)
+
+    @property
+    def progress(self) -> tuple[tuple[str, Resumable], ...]:
+        """How far the resumable jobs are that run on this node: the uuid of each, and its work."""
+        jobs_here = (each.job for each in self._runner.steps.values())
+        return tuple((job.uuid, job.resumable) for job in jobs_here if job.resumable is not None)
 
     async def start(self) -> None:
         """Mark the jobs as failed that an earlier process of this node left unfinished. Go on with resumable ones."""

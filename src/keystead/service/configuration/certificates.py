@@ -16,6 +16,8 @@ from keystead.core.errors import OntapError
 from keystead.core.key_managers import check_same_key_pair
 from keystead.core.model import Certificate, CertificateType
 from keystead.core.probing import TlsIdentity
+from keystead.core.withdrawals import Thing, Withdrawn
+from keystead.service.cluster.peers import nobody
 from keystead.service.cluster.svms import about_svm, named_svm
 from keystead.service.ports.cluster import AuditRows
 from keystead.service.ports.configuration import CertificateRows, ListRows, SvmRows
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from keystead.core.model import Svm
     from keystead.core.secret import Secret
     from keystead.service.audit.log import AuditLog
+    from keystead.service.cluster.peers import Withdraw
     from keystead.service.context import Call
     from keystead.service.ports.page import Page
     from keystead.service.ports.probing import KeyServerGateway
@@ -66,7 +69,9 @@ class Certificates:
         key_maker: KeyMaker,
         queue: ProbeQueue,
         gateway: KeyServerGateway,
+        withdraw: Withdraw = nobody,
     ) -> None:
+        self._withdraw = withdraw
         self._store = store
         self._sealer = sealer
         self._audit = audit
@@ -117,18 +122,24 @@ class Certificates:
         await self._store.write(rename)
 
     async def delete(self, call: Call, uuid: str) -> None:
-        """Delete a certificate that no key manager refers to, else raise 3735683."""
+        """Delete a certificate that no key manager refers to, else raise 3735683.
 
-        def delete(tx: Rows) -> None:
-            svm = _require(tx, call, uuid, lock=True).svm
+        The other nodes are told of a CA of accounts.
+        """
+
+        def delete(tx: Rows) -> CertificateType:
+            certificate = _require(tx, call, uuid, lock=True)
+            svm = certificate.svm
             with about_svm(svm):
                 if users := tx.certificate_users(uuid):
                     arguments = [*(("key_manager", user) for user in users), ("next", _SHOW_USERS)]
                     raise OntapError(errors.CERTIFICATE_IN_USE, arguments=arguments)
                 tx.delete_certificate(uuid)
                 self._audit.succeed(tx, call, f"deleted certificate {uuid}", svm=svm)
+            return certificate.type
 
-        await self._store.write(delete)
+        if await self._store.write(delete) is CertificateType.CLIENT_CA:
+            call.warnings.extend(await self._withdraw(Withdrawn(Thing.CERTIFICATE, uuid)))
 
     async def sign(self, call: Call, uuid: str, order: SigningOrder) -> str:
         """Sign a request with a ``root_ca``. Return the certificate (PEM), which is recorded, but not installed."""

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         AuditHead,
         AuditRecord,
         Cluster,
+        Contact,
         CustomRole,
         DataKey,
         Event,
@@ -102,6 +103,10 @@ class NodeRows(ClockRows, Protocol):
 
     def touch_node(self, uuid: str) -> None:
         """Store a node's row as it is: a commit that changes nothing."""
+        ...
+
+    def reach_node(self, uuid: str, contact: Contact, reads_until: datetime | None) -> None:
+        """Store how other nodes reach a node's process, and until when it reads keys without the database."""
         ...
 
     def hear_node(self, uuid: str, reported: datetime) -> None:

@@ -56,7 +56,9 @@ class Endpoint:
     """Where messages are sent to. ``authorities`` are PEM texts of CAs that are trusted besides the system's.
 
     ``path`` is that of a webhook, empty for syslog. ``client`` is the certificate that is shown, if any. ``verify``:
-    the server must show a certificate of its name from a trusted CA.
+    the server must show a certificate of its name from a trusted CA. With ``pin`` it must show the certificate with
+    this SHA-256 fingerprint (hexadecimal digits) instead. ``proxies`` are networks from which it expects a header of
+    the PROXY protocol.
     """
 
     host: str
@@ -66,6 +68,8 @@ class Endpoint:
     path: str = ""
     authorities: tuple[str, ...] = ()
     client: TlsIdentity | None = None
+    pin: str = ""
+    proxies: tuple[str, ...] = ()
 
 
 class Undelivered(Exception):  # noqa: N818 - named as what happened, like a Refusal

@@ -30,6 +30,8 @@ from keystead.web.shell import shell
 from keystead.web.ways import command, ways
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from starlette.responses import Response
 
     from keystead.core.keys.model import Key
@@ -82,7 +84,7 @@ async def recover(request: PageRequest) -> Response:
 
 
 async def _done(request: PageRequest, method: str) -> Response:
-    """Retire or recover the key, then show it; or show why not."""
+    """Retire or recover the key, then show it, with what other nodes did not confirm; or show why not."""
     services, call = request.services, request.call
     shown = await _shown(request)
     of = shown.listed.key
@@ -94,6 +96,8 @@ async def _done(request: PageRequest, method: str) -> Response:
         await act(call, of.key_manager, of.key_id)
     except OntapError as error:
         return await _one(request, error)
+    if call.warnings:
+        return await _one(request, warnings=call.warnings)
     return redirect(key_path(of.key_manager, of.key_id))
 
 
@@ -101,8 +105,8 @@ async def _shown(request: PageRequest) -> ShownKey:
     return await request.services.key_lists.get(request.call, request.value("uuid"), request.value("key_id"))
 
 
-async def _one(request: PageRequest, error: OntapError | None = None) -> Response:
-    """Show one key. ``error`` says why a form was refused."""
+async def _one(request: PageRequest, error: OntapError | None = None, warnings: Sequence[str] = ()) -> Response:
+    """Show one key. ``error`` says why a form was refused, ``warnings`` what came of it."""
     shown, now = await _shown(request), datetime.now(UTC)
     of = shown.listed.key
     request.require("GET", _path(of))
@@ -121,6 +125,7 @@ async def _one(request: PageRequest, error: OntapError | None = None) -> Respons
         "deletion": deletion(shown.recovery_days, now + timedelta(days=shown.recovery_days), destroys=shown.destroys),
         "delete_ways": _ways(request, of, "DELETE") if can_delete else [],
         "recover_ways": _ways(request, of, "PATCH") if can_recover else [],
+        "warnings": warnings,
         **await refusal(request, error),
     }
     return page("key.html", await shell(request, KEYS) | context, error.kind.status if error else 200)

@@ -153,8 +153,8 @@ async def test_a_certificate_is_not_proven_in_time(
     if slow == "keys":
         monkeypatch.setattr(identity_guard, "_has_canary", lambda *_: False)
         await changing.node.create(changing.manager)
-    servers[0].faults[Operation.GET] = delay(3)
-    end_calls_after(monkeypatch, changing.managers._context.prover, 2.0)
+    servers[0].faults[Operation.GET] = delay(1.5)
+    end_calls_after(monkeypatch, changing.managers._context.prover, 1.0)
     error = await changing.renewal_refused()
     assert (error.kind, error.target, error.retry_after) == (errors.TOO_BUSY, "external.client_certificate", 5)
     await changing.renew(patient=True)

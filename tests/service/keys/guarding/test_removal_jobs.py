@@ -1,8 +1,9 @@
-"""Removals of many keys: two readings, whose proofs are stored, so that a call, a job or a process goes on with them."""
+"""Removals of many keys: two readings, with stored proofs, so that a call, a job or a process goes on with them."""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -106,7 +107,7 @@ async def many(world: KeyWorld, monkeypatch: pytest.MonkeyPatch, servers: int) -
 def passes(key_world: KeyWorld, monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     """Let time pass on all clocks."""
     passed = 0.0
-    real = key_guard.monotonic
+    real = time.monotonic
     monkeypatch.setattr(key_guard, "monotonic", lambda: real() + passed)
 
     def advance(seconds: float) -> None:
@@ -197,7 +198,8 @@ async def test_a_server_dies_in_the_middle(key_world: KeyWorld, monkeypatch: pyt
 async def test_a_key_is_created_in_the_middle(key_world: KeyWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     """A key that came to the leaving server alone, after all others were proven, keeps it."""
     found = await many(key_world, monkeypatch, 2)
-    prove, late = RemovalGuard.prove, []
+    prove = RemovalGuard.prove
+    late: list[Key] = []
 
     async def and_create(*args: Any) -> Any:
         proven = await prove(*args)
@@ -265,8 +267,8 @@ async def test_another_process_goes_on(key_world: KeyWorld, monkeypatch: pytest.
     second = found.jobs(other)
     await second._runner.look()
     async with asyncio.timeout(20):
-        while (ended := await second.get(CALL, job.uuid)).end_time is None:
-            await asyncio.sleep(0.01)
+        await second._runner.run(job.uuid)
+    ended = await second.get(CALL, job.uuid)
     assert ended.state is JobState.SUCCESS
     assert found.gets() == [0, KEYS + 1, KEYS + 1]
     await second.close()

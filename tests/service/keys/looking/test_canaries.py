@@ -187,7 +187,7 @@ async def test_a_server_that_hangs_holds_up_nobody_for_long(key_world: KeyWorld)
     hangs, sound = await key_world.start(2)
     hangs.faults[REGISTER] = silence
     manager = await key_world.key_manager(hangs, sound, know=False)
-    learning = learner(key_world, await key_world.node(), wait_s=3)
+    learning = learner(key_world, await key_world.node(), wait_s=2)
     found = await learning.ensure(manager)
     assert found.profiles.keys() == {found.servers[1].uuid}
     async with asyncio.timeout(60):

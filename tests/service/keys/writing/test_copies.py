@@ -43,12 +43,12 @@ pytestmark = on_sqlite
 
 
 async def with_secondary(
-    world: KeyWorld, responder: Responder | None = None, primary: Responder | None = None
+    world: KeyWorld, responder: Responder | None = None, primary: Responder | None = None, *, timeout_s: int = 5
 ) -> tuple[KeyServer, KeyServer, str]:
     """One primary with a secondary, which shares its objects unless it has a responder of its own."""
     (first_,) = await world.start(1, [primary] if primary else [])
     second = await world.start_secondary(first_, responder)
-    manager = await world.key_manager(first_, secondary_key_servers=(SECONDARY,), create_remove_timeout=5)
+    manager = await world.key_manager(first_, secondary_key_servers=(SECONDARY,), create_remove_timeout=timeout_s)
     return first_, second, manager
 
 
@@ -146,7 +146,7 @@ async def test_a_lie_is_not_asked_elsewhere(key_world: KeyWorld) -> None:
 
 async def test_a_secondary_that_fails_as_well(key_world: KeyWorld) -> None:
     """If primary and secondary fail, the key is aborted."""
-    primary, secondary, manager = await with_secondary(key_world, Responder())
+    primary, secondary, manager = await with_secondary(key_world, Responder(), timeout_s=2)
     primary.request_faults[REGISTER] = secondary.faults[REGISTER] = secondary.faults[GET] = silence
     node = await key_world.node()
     assert (await node.refused(manager)).kind is errors.NOT_PUSHED
@@ -190,7 +190,7 @@ async def test_nothing_is_sent_for_an_attempt_whose_time_is_over(key_world: KeyW
 
 async def test_a_row_is_announced_once(key_world: KeyWorld) -> None:
     """A transaction that runs again after an unanswered commit finds its row."""
-    primary, _, manager = await with_secondary(key_world)
+    primary, _, manager = await with_secondary(key_world, timeout_s=2)
     primary.request_faults[REGISTER] = silence
     node = await key_world.node()
     task = asyncio.create_task(node.create(manager))

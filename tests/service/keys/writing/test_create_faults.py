@@ -82,7 +82,7 @@ async def test_servers_that_fail(
 ) -> None:
     """A key is created if one of three servers fails, and aborted if two or three fail; no object is destroyed."""
     servers = await key_world.start(3)
-    manager = await key_world.key_manager(*servers, create_remove_timeout=4, know=False)
+    manager = await key_world.key_manager(*servers, create_remove_timeout=2, know=False)
     await key_world.know(manager, batches=batches, locate_by_name=True)
     node = await key_world.node()
     addresses = [str(server.address) for server in await key_world.servers(manager)]
@@ -174,7 +174,7 @@ def test_the_time_of_one_server() -> None:
 
 async def stalls(exchange: Exchange) -> None:
     """Take longer than a creation waits, and then do nothing."""
-    await asyncio.sleep(2)
+    await asyncio.sleep(1)
     await close(exchange)
 
 
@@ -185,7 +185,7 @@ async def test_a_standby_of_both_is_no_second_domain_beside_one_of_them(key_worl
     """Two copies are wanted, and waited for: what the standby has is lost with the server that is there."""
     servers, addresses = await key_world.start_with_standby()
     manager = await key_world.key_manager(*addresses, know=False, min_copies=min_copies, **STANDBY)
-    node = await key_world.node()
+    node = await key_world.node(grace_s=0.2)
     assert len((await node.learner.ensure(manager)).profiles) == len(addresses)
     servers[1].request_faults[Operation.REGISTER] = stalls
     assert (await node.refused(manager)).kind is errors.TOO_FEW_COPIES

@@ -97,7 +97,7 @@ async def test_a_creation_killed_at_every_point(
     assert outcome.result == STORED
     assert seen == {"none", KeyState.PENDING, KeyState.COMMITTED}
     assert point == len(outcome.points) > 2
-    assert outcome.points.count("commit") == 3
+    assert outcome.points.count("commit") == 4, "three of the creation, and one as the node leaves"
     await check_objects(key_world, manager, appliances)
     await key_world.home.check_chain()
 

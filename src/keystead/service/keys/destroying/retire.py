@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from keystead.core.keys.destroying import check_retired_count, plan_recover, plan_retire
 from keystead.core.keys.model import KeyState
+from keystead.core.withdrawals import Thing, Withdrawn
+from keystead.service.cluster.peers import nobody
 from keystead.service.cluster.svms import about_svm
 from keystead.service.keys.access import require_manager_of_keys
 from keystead.service.loading import incarnation_of
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
     from keystead.core.keys.model import Key
     from keystead.service.audit.log import AuditLog
+    from keystead.service.cluster.peers import Withdraw
     from keystead.service.context import Call
     from keystead.service.ports.process import Clock
     from keystead.service.ports.store import Store
@@ -35,9 +38,9 @@ class Rows(KeyManagerRows, ClusterRows, AuditRows, IncarnationRows, KeyRows, Epo
 class KeyRetirement:
     """The use cases that retire and recover keys.
 
-    ``on_retired`` gets each retired key, to drop its cached material. ``on_due`` gets those without a recovery window,
-    to destroy them soon. ``on_recovered`` gets each recovered key, so that epoch markers are replaced before this
-    database is lost.
+    ``on_retired`` gets each retired key, to drop its cached material, and ``withdraw`` too, to tell the other nodes.
+    What it returns is added to the call's warnings. ``on_due`` gets keys without a recovery window, to destroy them
+    soon. ``on_recovered`` gets each recovered key, so that epoch markers are replaced before this database is lost.
     """
 
     def __init__(
@@ -46,10 +49,12 @@ class KeyRetirement:
         audit: AuditLog,
         clock: Clock,
         *,
+        withdraw: Withdraw = nobody,
         on_retired: Callable[[Key], None] = lambda _: None,
         on_due: Callable[[Key], None] = lambda _: None,
         on_recovered: Callable[[Key], None] = lambda _: None,
     ) -> None:
+        self._withdraw = withdraw
         self._on_retired = on_retired
         self._on_due = on_due
         self._on_recovered = on_recovered
@@ -81,6 +86,7 @@ class KeyRetirement:
 
         key = await self._store.write(retire)
         self._on_retired(key)
+        call.warnings.extend(await self._withdraw(Withdrawn(Thing.KEY, key.key_id)))
         if key.purge_after == key.retired:
             self._on_due(key)
         return key

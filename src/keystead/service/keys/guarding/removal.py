@@ -10,11 +10,11 @@ each address to be removed is asked for it once more.
 from __future__ import annotations
 
 import asyncio
-from time import monotonic
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
+from time import monotonic
 from typing import TYPE_CHECKING, Final, Protocol
 
 from keystead.core import errors

@@ -7,8 +7,8 @@ from alembic import op
 
 from keystead.store.tables import Bytewise, UtcTimestamp
 
-revision = "0030"
-down_revision = "0029"
+revision = "0031"
+down_revision = "0030"
 
 
 def upgrade() -> None:
