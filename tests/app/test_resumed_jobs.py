@@ -53,12 +53,12 @@ def with_keys(call: Client, servers: KeyServers) -> str:
                 "public_certificate": servers.client.certificate_pem,
                 "private_key": servers.client.key_pem,
             },
-            {"type": "server_ca", "public_certificate": servers[0].ca},
+            *({"type": "server_ca", "public_certificate": ca} for ca in sorted({server.ca for server in servers})),
         )
     ]
     external = {
         "client_certificate": {"uuid": made[0]},
-        "server_ca_certificates": [{"uuid": made[1]}],
+        "server_ca_certificates": [{"uuid": uuid} for uuid in made[1:]],
         "servers": [{"server": server.address} for server in servers],
     }
     path = f"/security/key-managers/{call.create('/security/key-managers', {'external': external})['uuid']}"
