@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from sqlalchemy.sql.compiler import DDLCompiler
     from sqlalchemy.sql.schema import SchemaItem
 
-HEAD = "0030"
+HEAD = "0031"
 """The newest revision in migrations/versions. It is kept here so that a normal start does not import Alembic."""
 
 WRITES_MIN = "0024"
@@ -673,6 +673,16 @@ detached_key_servers = Table(
     _text("replication_domain"),
     _text("secondaries"),
     Column("detached", UtcTimestamp, nullable=False),
+)
+
+# What a change proves of keys goes on after a pause: a later call or process relies on the proofs since `began`.
+proving_attempts = Table(
+    "proving_attempts",
+    metadata,
+    _text("what", primary_key=True),
+    _text("key_manager", ForeignKey("key_managers.uuid", ondelete="CASCADE"), index=True),
+    Column("began", UtcTimestamp, nullable=False),
+    Column("touched", UtcTimestamp, nullable=False),
 )
 
 leases = Table(
