@@ -25,6 +25,7 @@ from keystead.testing.service import USER, Keystead
 from tests.cli.pages import blocks
 from tests.peers import cluster, etcd, haproxy
 from tests.peers.certificates import self_signed
+from tests.peers.joining import join
 from tests.peers.keystead import PASSWORD, Installation
 from tests.peers.patroni import as_account
 from tests.peers.postgres import find_binaries
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 MACHINES: Final = {f"keys{number}": f"127.0.7.1{number}" for number in (1, 2, 3)}
-CLIENTS: Final = 8444
+CLIENTS: Final = 8445
 """The port that clients use, instead of 443, which not everybody may open."""
 READS: Final = 9443
 WITHIN_S: Final = 180
@@ -125,18 +126,19 @@ class Machine:
         """Start both load balancers."""
         self.run("haproxy", haproxy.PROGRAM or "", "-f", str(self.write("haproxy.cfg", self.folder)))
 
-    def shared(self) -> dict[str, bytes]:
-        """Return the files that every node has the same of."""
-        return {name: (self.data / name).read_bytes() for name in cluster.SHARED_FILES}
-
-    def start_keystead(self, shared: dict[str, bytes]) -> Keystead:
-        """Make the node, with these files of the first one, start it, and return what clients of this machine reach."""
+    def start_keystead(self, member: Machine | None = None) -> Keystead:
+        """Make the first node, or one that joins a member; start it, and return what clients of this machine reach."""
         self.data.mkdir(mode=0o700)
         self.write("keystead.toml", self.data)
-        for name, content in shared.items():
-            (self.data / name).touch(mode=0o400)
-            (self.data / name).write_bytes(content)
-        installation = Installation(self.data).init(PASSWORD)
+        installation = Installation(self.data)
+        if member:
+            join(Installation(member.data), installation)
+        else:
+            certificate = self_signed((*MACHINES.values(), "localhost"))
+            (self.data / "tls.crt").write_text(certificate.certificate_pem)
+            (self.data / "tls.key").touch(mode=0o600)
+            (self.data / "tls.key").write_text(certificate.key_pem)
+            installation.init(PASSWORD)
         self.run("keystead", *installation.command("serve"), **installation.environment)
         return Keystead(f"https://{self.address}:{CLIENTS}", USER, PASSWORD, self.data / "tls.crt")
 
@@ -210,10 +212,8 @@ def start(machines: list[Machine]) -> list[Keystead]:
         each.start_haproxy()
         wait_for_primary(each)
     make_database(machines[0])
-    certificate = self_signed((*MACHINES.values(), "localhost"))
-    shared = {"tls.crt": certificate.certificate_pem.encode(), "tls.key": certificate.key_pem.encode()}
-    first = machines[0].start_keystead(shared)
-    others = [each.start_keystead(machines[0].shared()) for each in machines[1:]]
+    first = machines[0].start_keystead()
+    others = [each.start_keystead(machines[0]) for each in machines[1:]]
     wait_for_nodes(machines)
     return [first, *others]
 
@@ -248,7 +248,6 @@ def test_its_files_make_a_cluster_that_outlives_a_machine(machines: list[Machine
     services = start(machines)
     (primary,) = (number for number, each in enumerate(machines) if each.answers(8008, "/primary"))
     lost, left = machines[primary], machines[primary - 1]
-    shared = lost.shared()
     lost.lose()
     wait_for("a write", lambda: written(services[primary - 1]))
     exchange_member(lost, left)
@@ -258,6 +257,6 @@ def test_its_files_make_a_cluster_that_outlives_a_machine(machines: list[Machine
     wait_for_standbys(machines)
     lost.start_haproxy()
     wait_for_primary(lost)
-    again = lost.start_keystead(shared)
+    again = lost.start_keystead(left)
     wait_for_nodes(machines)
     assert len(again.call("GET", "/cluster/nodes")["records"]) == len(machines) + 1

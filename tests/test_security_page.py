@@ -16,7 +16,7 @@ PAGE = (TESTS.parent / "docs" / "explanation" / "security.md").read_text()
 WORDS = 8
 """The most words by which a sentence is known."""
 
-MOST_READ = 10
+MOST_READ = 12
 
 SHOWN: dict[str, tuple[str, ...]] = {
     # --- Secrets at rest ---
@@ -60,6 +60,53 @@ SHOWN: dict[str, tuple[str, ...]] = {
         "keyservers/test_contexts.py::test_our_certificate_is_shown",
     ),
     "encrypted under a random password": ("keyservers/test_contexts.py::test_the_key_is_never_in_a_clear_file",),
+    # --- A node that joins ---
+    "gives it to one node, over a listener": (
+        "app/test_joining.py::test_a_new_node_joins_and_no_secret_is_seen",
+        "app/test_joining.py::test_a_token_is_good_once",
+    ),
+    "The API never gives the root key": (
+        "app/test_secrets.py::test_no_secret_is_found_where_it_does_not_belong",
+        "app/test_joining.py::test_a_new_node_joins_and_no_secret_is_seen",
+    ),
+    "Only who has a node's data directory": ("app/test_joining.py::test_sqlite_and_removed_nodes_invite_nobody",),
+    "has the SHA-256 of the inviter's certificate": (
+        "app/test_joining.py::test_another_certificate_is_noticed_before_anything_is_sent",
+    ),
+    "A new node that is shown another certificate": (
+        "app/test_joining.py::test_another_certificate_is_noticed_before_anything_is_sent",
+    ),
+    "has 160 random bits": (
+        "sealing/test_joining.py::test_tokens",
+        "app/test_joining.py::test_a_token_is_good_once",
+        "app/test_joining.py::test_an_invitation_expires",
+    ),
+    "Three wrong tokens end the invitation": ("app/test_joining.py::test_three_wrong_tokens_end_an_invitation",),
+    "The token never crosses the network": (
+        "app/test_joining.py::test_a_message_that_is_passed_on_is_of_no_use",
+        "app/test_joining.py::test_an_answer_of_somebody_else_is_not_taken",
+    ),
+    "The MAC covers the new node's public key": (
+        "sealing/test_joining.py::test_a_proof_is_about_both_parties_and_the_content",
+        "app/test_joining.py::test_a_message_that_is_passed_on_is_of_no_use",
+    ),
+    "compares the fingerprint of the new node's key": (
+        "app/test_joining.py::test_a_new_node_joins_and_no_secret_is_seen",
+        "app/test_joining.py::test_the_operator_refuses",
+    ),
+    "are **sealed** to the new node's key": ("sealing/test_joining.py::test_only_the_key_opens_what_was_sealed_to_it",),
+    "made this key for the invitation": ("app/test_joining.py::test_a_new_node_joins_and_no_secret_is_seen",),
+    "The invitation and what became of it": (
+        "app/test_joining.py::test_a_new_node_joins_and_no_secret_is_seen",
+        "app/test_joining.py::test_the_operator_refuses",
+        "app/test_joining.py::test_ctrl_c_ends_an_invitation",
+    ),
+    "The record that the root key was given": ("app/test_joining.py::test_no_root_key_leaves_without_a_record",),
+    "Both are alerts": (
+        "app/test_joining.py::test_a_new_node_joins_and_no_secret_is_seen",
+        "app/test_joining.py::test_three_wrong_tokens_end_an_invitation",
+    ),
+    "can end it by wrong tokens": ("app/test_joining.py::test_three_wrong_tokens_end_an_invitation",),
     # --- What key servers can read ---
     "each copy on a server that takes Secret": (
         "service/keys/writing/test_create.py::test_what_is_written_beside_a_copy",
@@ -200,6 +247,8 @@ SHOWN: dict[str, tuple[str, ...]] = {
     ),
     "by another node counts at once if": (
         "app/test_withdrawals.py::test_a_node_that_is_cut_off_serves_nothing_that_was_withdrawn",
+    ),
+    "Else no key is read any more": (
         "app/test_withdrawals.py::test_a_node_that_is_cut_off_from_the_others_too_serves_until_the_limit",
     ),
     # --- Between nodes ---
@@ -577,6 +626,7 @@ READ = {
     "This gives no new power": "A descriptor lies beside its copy, under the same client certificate.",
     "as an HMAC under a key of the": "A test of results cannot see what a process remembers.",
     "Watching has its own budget": "The monitor takes no turn in the queue of calls, and has a pace of its own.",
+    "The inviting process keeps the hash alone": "Nobody else looks into its memory.",
     "Between SVMs, a CA of the same name": "OpenSSL looks for an issuer among the CAs of all owners.",
     "So can an intermediate CA that only clients": "OpenSSL chooses among certificates of one name.",
     "made at the process's start and never leaves": "No code writes it; a test cannot see what a process holds.",
@@ -586,6 +636,7 @@ READ = {
 """Words of a promise that only reading shows, and why."""
 
 PROMISES_NOTHING = (
+    "A new node needs the root key",
     "Keep a copy of the root key",
     "With both in one place",
     "Give that right to those you trust",

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from tests.peers.fixtures import Pki
 
 WATCHED_S = 3.0
+"""Longer than a check and a probe of a silent server with ``brief_looks``."""
 
 
 def address(server: fault.FaultServer) -> str:

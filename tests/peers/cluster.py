@@ -66,13 +66,14 @@ def running(folder: Path, password: str) -> Iterator[Cluster]:
         primary = database.balancer("postgresql", shutdown_sessions=True)
         stack.enter_context(haproxy.running(database.folder / "to-postgresql", [primary]))
         ports = {name: free_port() for name in NODES}
-        made = [_made(folder, name, ports[name], primary.port, password) for name in NODES]
+        url = patroni.URL.format(port=primary.port)
+        made = [make_node(folder, name, ports[name], url, password) for name in NODES]
         nodes = []
         for installation, (name, port) in zip(made, ports.items(), strict=True):
             command = installation.command("serve")
             program = Program(command, port, log=folder / f"{name}.log", environment=installation.environment)
             stack.callback(program.stop)
-            nodes.append(Node(name, _service(folder, port, password), program))
+            nodes.append(Node(name, node_service(folder, port, password), program))
         for node in nodes:
             node.program.wait_until_ready()
         servers = {name: f"127.0.0.1:{port}" for name, port in ports.items()}
@@ -81,18 +82,18 @@ def running(folder: Path, password: str) -> Iterator[Cluster]:
             Balancer("reads", free_port(), READY_FOR_READS, servers, TO_NODES),
         ]
         stack.enter_context(haproxy.running(database.folder / "to-keystead", balancers))
-        services = [_service(folder, each.port, password) for each in balancers]
+        services = [node_service(folder, each.port, password) for each in balancers]
         yield Cluster(database, primary.port, nodes, *services)
 
 
-def _made(folder: Path, name: str, port: int, database_port: int, password: str) -> Installation:
+def make_node(folder: Path, name: str, port: int, database: str, password: str, **settings: str) -> Installation:
     """Make a node: the first one makes the database's schema, the files that all share, and the account."""
     own = {
         "listen": f"127.0.0.1:{port}",
         "trusted_proxies": BALANCER,
         "monitor_interval": SETTINGS["KEYSTEAD_MONITOR_INTERVAL"],
     }
-    installation = Installation(folder / name, patroni.URL.format(port=database_port), own)
+    installation = Installation(folder / name, database, own | settings)
     if name != NODES[0]:
         installation.data.mkdir(mode=0o700)
         for each in SHARED_FILES:
@@ -100,5 +101,6 @@ def _made(folder: Path, name: str, port: int, database_port: int, password: str)
     return installation.init(password)
 
 
-def _service(folder: Path, port: int, password: str) -> Keystead:
+def node_service(folder: Path, port: int, password: str) -> Keystead:
+    """Return the node at a port, as its administrator calls it. ``folder`` has the files of all nodes."""
     return Keystead(f"https://127.0.0.1:{port}", USER, password, folder / NODES[0] / "tls.crt")

@@ -112,6 +112,16 @@ def initialise(points: Points, data: str, database: str) -> list[str]:
     return initialise(Settings(data=Path(data), database=database), None, terminal=False)
 
 
+def join(points: Points, data: str, url: str, token: str) -> list[str]:
+    """``keystead init --join``."""
+    from keystead.app.join import join
+    from keystead.core.secret import Secret
+    from keystead.settings import load
+
+    points.arm(data)
+    return join(load({"data": Path(data)}, {}), url, Secret(token), lambda _: None)
+
+
 def copy_database(points: Points, data: str, database: str, to: str) -> list[str]:
     """``keystead db copy``."""
     from keystead.app.database_copy import copy_database
@@ -202,6 +212,7 @@ async def _with_key_node(points: Points, data: str, database: str, work: Callabl
 
 JOBS: dict[str, Callable[..., Any]] = {
     "initialise": initialise,
+    "join": join,
     "copy_database": copy_database,
     "add": add,
     "change": change,
@@ -214,6 +225,7 @@ JOBS: dict[str, Callable[..., Any]] = {
 IMPORTED_ONCE = (
     "keystead.app.database_copy",
     "keystead.app.initialise",
+    "keystead.app.join",
     "keystead.store.upgrade",
     "psycopg",
     "sqlalchemy.dialects.postgresql.psycopg",

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +16,19 @@ import psycopg
 
 from tests.peers.postgres import USER, find_binaries
 from tests.peers.processes import free_port
+from tests.peers.watched import below
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-SETTINGS = {"fsync": "off", "wal_keep_size": "256MB", "hot_standby": "on", "max_connections": "60"}
+SETTINGS = {
+    "fsync": "off",
+    "wal_keep_size": "256MB",
+    "wal_retrieve_retry_interval": "100ms",
+    "hot_standby": "on",
+    "max_connections": "100",
+}
+WAIT_S = 30
 
 
 class Cluster:
@@ -38,8 +47,8 @@ class Cluster:
                 shutil.chown(each, account.pw_uid, account.pw_gid)
 
     def make(self) -> None:
-        """Make an empty cluster."""
-        self._do("initdb", "-D", "data", "-U", USER, "-A", "trust", "--locale=C", "-E", "UTF8", "--no-sync")
+        """Make an empty cluster, with the checksums that pg_rewind needs."""
+        self._do("initdb", "-D", "data", "-U", USER, "-A", "trust", "--locale=C", "-E", "UTF8", "--no-sync", "-k")
 
     def copy(self, primary: Cluster) -> None:
         """Make a standby of a cluster that runs."""
@@ -71,6 +80,45 @@ class Cluster:
         self.copy(primary)
         self.start()
 
+    def rewind(self, primary: Cluster) -> None:
+        """Throw away what another cluster lacks, and become its standby. It is stopped before."""
+        primary.execute("CHECKPOINT")  # before it, PostgreSQL 15 takes a promoted server for one that was not promoted
+        self._do("pg_rewind", "-D", "data", f"--source-server={primary.libpq()}", "-R", "--no-sync")
+        self.start()
+
+    def receive_from(self, primary: Cluster | None) -> None:
+        """Have a standby that runs receive the log from another cluster, or from none."""
+        source = primary.libpq() if primary else ""
+        self.execute(f"ALTER SYSTEM SET primary_conninfo = '{source}'")
+        self.execute("SELECT pg_reload_conf()")
+        wait_until(lambda: self.receives() is (primary is not None), "the standby does not receive, or receives still")
+
+    def receives(self) -> bool:
+        """Return whether a standby receives the log."""
+        return bool(self.execute("SELECT 1 FROM pg_stat_wal_receiver WHERE status = 'streaming'"))
+
+    def received(self) -> int:
+        """Return how much of the log a standby has."""
+        ((position,),) = self.execute(
+            "SELECT pg_wal_lsn_diff(greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()), '0/0')"
+        )
+        return int(position)
+
+    def cancel_waiting_commits(self) -> int:
+        """Cancel all commits that wait for a standby. Return how many there were."""
+        waiting = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+        return len(self.execute(waiting))
+
+    def hang(self, *, hangs: bool = True) -> None:
+        """Halt all of its processes, as a machine that hangs, or let them go on. Do nothing if it is stopped."""
+        pid_file = self._data / "postmaster.pid"
+        if not pid_file.exists():
+            return
+        postmaster = int(pid_file.read_text().split("\n", 1)[0])
+        for pid in (postmaster, *below(postmaster)):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGSTOP if hangs else signal.SIGCONT)
+
     def libpq(self, database: str = "postgres") -> str:
         """Return the URL of a database in libpq's form."""
         return f"postgresql://{USER}@127.0.0.1:{self.port}/{database}"
@@ -82,7 +130,7 @@ class Cluster:
 
     def execute(self, statement: str) -> list[tuple[Any, ...]]:
         """Run a statement outside of any transaction, and return its rows."""
-        with psycopg.connect(self.libpq(), autocommit=True) as connection:
+        with psycopg.connect(self.libpq(), autocommit=True, connect_timeout=WAIT_S) as connection:
             cursor = connection.execute(statement.encode())
             return cursor.fetchall() if cursor.description else []
 
@@ -110,6 +158,15 @@ class Cluster:
 
     def _do(self, program: str, *arguments: str, check: bool = True, **more: Any) -> None:
         subprocess.run([self._binaries / program, *arguments], check=check, **self._run, **more)
+
+
+def wait_until(true: Callable[[], bool], otherwise: str) -> None:
+    """Return once something is true. Raise TimeoutError."""
+    end = time.monotonic() + WAIT_S
+    while not true():
+        if time.monotonic() > end:
+            raise TimeoutError(otherwise)
+        time.sleep(0.02)
 
 
 @contextlib.contextmanager

@@ -34,7 +34,15 @@ UNSURE = did(Kind.CREATE, UNKNOWN, key="", ended=NEVER)
 REFUSED = did(Kind.CREATE, FAILED, key="")
 LOST = did(Kind.READ, FAILED, guaranteed=True)
 MISSED = did(Kind.READ, FAILED)
+ALONE = did(Kind.READ, alone=True)
 ANOTHER = did(Kind.CREATE, key="l", material=b"o")
+ADD, REMOVE = did(Kind.ADD_SERVER, name="s"), did(Kind.REMOVE_SERVER, name="s")
+
+
+def listed(*servers: str, guaranteed: bool = True) -> Did:
+    """A list of key servers that must be right, as a rule."""
+    return did(Kind.SERVERS, servers=frozenset(servers), guaranteed=guaranteed)
+
 
 SOUND: dict[str, list[Did]] = {
     "nothing": [],
@@ -42,7 +50,7 @@ SOUND: dict[str, list[Did]] = {
     "a read that fails beyond the guarantee": [CREATE, MISSED, READ],
     "a read that began before the acknowledgement": [CREATE, did(Kind.READ, FAILED, guaranteed=True, began=10.5)],
     "a retired key that is not read": [CREATE, RETIRE, LOST],
-    "a retired key that a node without its database reads": [CREATE, RETIRE, did(Kind.READ, alone=True)],
+    "a retired key that a node without its database reads": [CREATE, RETIRE, ALONE],
     "a retirement that overlaps a read": [CREATE, did(Kind.RETIRE, ended=35), READ],
     "a retirement that began in a read that failed": [
         CREATE,
@@ -64,7 +72,12 @@ SOUND: dict[str, list[Did]] = {
     "a creation of unknown outcome that made one": [UNSURE, READ],
     "material that nobody gave": [did(Kind.CREATE, material=None), READ, READ],
     "a refused creation, then another": [REFUSED, CREATE, READ],
-    "servers that come and go": [did(Kind.ADD_SERVER), CREATE, did(Kind.REMOVE_SERVER), READ],
+    "servers that come and go": [ADD, CREATE, listed("s"), REMOVE, READ, listed()],
+    "a change of servers that overlaps a list": [ADD, did(Kind.REMOVE_SERVER, name="s", ended=35), listed("s")],
+    "a removal of unknown outcome": [ADD, did(Kind.REMOVE_SERVER, UNKNOWN, name="s", ended=NEVER), listed(), listed()],
+    "a server that nobody was told was added": [did(Kind.ADD_SERVER, UNKNOWN, name="s", ended=NEVER), listed("s")],
+    "an old list of a node without its database": [ADD, REMOVE, listed("s", guaranteed=False)],
+    "four servers": [*(did(Kind.ADD_SERVER, name=each) for each in "stuv"), listed(*"stuv")],
 }
 
 BROKEN: dict[str, tuple[str, list[Did]]] = {
@@ -72,6 +85,7 @@ BROKEN: dict[str, tuple[str, list[Did]]] = {
     "the same after reads that worked": ("readable", [CREATE, READ, LOST]),
     "it fails after a recovery": ("readable", [CREATE, RETIRE, RECOVER, LOST]),
     "it fails after a refused retirement": ("readable", [CREATE, did(Kind.RETIRE, FAILED), LOST]),
+    "a retirement is refused": ("readable", [CREATE, did(Kind.RETIRE, FAILED, guaranteed=True)]),
     "it fails before a retirement": ("readable", [CREATE, LOST, RETIRE]),
     "a recovered retirement of unknown outcome": (
         "readable",
@@ -115,6 +129,17 @@ BROKEN: dict[str, tuple[str, list[Did]]] = {
     "a purged key is recovered": ("purged_for_good", [CREATE, RETIRE, WINDOW, PURGED, RECOVER]),
     "a key is purged in its window": ("purged_for_good", [CREATE, RETIRE, PURGED]),
     "a key is purged that was not retired": ("purged_for_good", [CREATE, WINDOW, PURGED]),
+    "five servers": ("four_servers", [*(did(Kind.ADD_SERVER, name=each) for each in "stuvw"), listed(*"stuvw")]),
+    "an added server is not there": ("servers_are_kept", [ADD, listed()]),
+    "a removed server is there": ("servers_are_kept", [ADD, REMOVE, listed("s")]),
+    "a refused removal removed a server": (
+        "servers_are_kept",
+        [ADD, did(Kind.REMOVE_SERVER, FAILED, name="s"), listed()],
+    ),
+    "a server was added though it was refused": (
+        "servers_were_added",
+        [did(Kind.ADD_SERVER, FAILED, name="s"), listed("s")],
+    ),
 }
 
 
@@ -129,6 +154,14 @@ def test_what_is_broken(name: str) -> None:
     """The rule that is broken is named."""
     rule, done = BROKEN[name]
     assert rule in {line.split(":")[0] for line in check(history(*done))}
+
+
+def test_a_node_without_its_database_answers_for_some_time_only() -> None:
+    """The time counts from the end of the retirement to the beginning of the read."""
+    done = history(CREATE, RETIRE, ALONE)
+    assert check(done, alone=9) == []
+    (line,) = check(done, alone=8)
+    assert line.startswith("unreadable_while_retired")
 
 
 def test_every_rule_is_broken_by_some_history() -> None:
@@ -155,3 +188,14 @@ def test_recording() -> None:
     ]
     assert first.material == b"m"
     assert told(recorded.operations).splitlines()[2] == "[5-6] read 'n' k: unknown"
+
+
+def test_recording_of_what_may_happen_late() -> None:
+    """What nobody was told has not ended, and the numbers are the caller's."""
+    times = iter((1.5, 2.5, 3.5))
+    recorded = History(lambda: next(times), late=True)
+    with recorded.operation(Kind.CREATE, "n") as known:
+        known.failed()
+    with recorded.operation(Kind.RETIRE, "n", "k"):
+        pass
+    assert [(each.began, each.ended) for each in recorded.operations] == [(1.5, 2.5), (3.5, NEVER)]

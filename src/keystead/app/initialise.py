@@ -59,11 +59,11 @@ def initialise(settings: Settings, password_file: bytes | None, *, terminal: boo
     lines = [f"data directory {settings.data}"]
     try:
         settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with _locked(settings.data):
+        with locked(settings.data):
             _check_not_lost(settings)
-            lines += [upgrade(settings), *_root_key(settings), *_certificate(settings.data, host)]
+            lines += [upgrade(settings), *_root_key(settings), *certificate_of(settings.data, host)]
             lines += asyncio.run(_rows(settings, given, terminal=terminal))
-            lines += [_egress(settings)]
+            lines += [egress_line(settings)]
     except (SealError, StoreError) as error:
         raise CannotStart(str(error)) from None
     except OSError as error:
@@ -72,7 +72,7 @@ def initialise(settings: Settings, password_file: bytes | None, *, terminal: boo
 
 
 @contextmanager
-def _locked(data: Path) -> Iterator[None]:
+def locked(data: Path) -> Iterator[None]:
     """Lock the data directory. A second init waits here, and then finds everything made."""
     directory = os.open(data, os.O_RDONLY | os.O_DIRECTORY)
     try:
@@ -187,17 +187,17 @@ async def _has_data_keys(settings: Settings) -> bool:
         await store.close()
 
 
-def _certificate(data: Path, host: str) -> list[str]:
+def certificate_of(data: Path, host: str) -> list[str]:
     """Make the listener's certificate unless there is one. Return the line to show."""
     certificate, key = data / tls.CERTIFICATE_FILE, data / tls.KEY_FILE
     if not (certificate.exists() and key.exists()):
         made, private = listener.make_certificate(host, datetime.now(UTC))
-        _write_new(key, private, 0o400)
-        _write_new(certificate, made, 0o444)
+        write_new(key, private, 0o400)
+        write_new(certificate, made, 0o444)
     return [f"TLS certificate {certificate}, SHA-256 {listener.fingerprint(certificate.read_bytes())}"]
 
 
-def _write_new(path: Path, content: bytes, mode: int) -> None:
+def write_new(path: Path, content: bytes, mode: int) -> None:
     """Write a file, which gets its name when it is complete and on disk. Call it only while the directory is locked."""
     temporary = path.with_name(f".{path.name}.new")
     temporary.unlink(missing_ok=True)  # left by an init that was killed
@@ -210,7 +210,7 @@ def _write_new(path: Path, content: bytes, mode: int) -> None:
     temporary.replace(path)
 
 
-def _egress(settings: Settings) -> str:
+def egress_line(settings: Settings) -> str:
     """Return the line that says whether key servers may be on this host."""
     if settings.egress_allow:
         return f"key servers may also be in {','.join(settings.egress_allow)}: setting egress_allow"
@@ -222,7 +222,7 @@ async def _rows(settings: Settings, given: Secret | None, *, terminal: bool) -> 
     store = opened(settings)
     try:
         keyring = await _keyring(store, settings)
-        await store.write(lambda tx: _cluster_and_node(tx, settings.data, keyring))
+        await store.write(lambda tx: add_node(tx, settings.data, keyring))
         public = (await signer(store, keyring)).public
         admin = await _admin(store, settings.data, given, terminal=terminal)
         return [f"key that signs reports, public part {one_line(public)}", *admin]
@@ -247,22 +247,25 @@ async def _keyring(store: SqlStore, settings: Settings) -> Keyring:
     return await store.write(make)
 
 
-def _cluster_and_node(tx: Transaction, data: Path, keyring: Keyring) -> None:
+def add_node(tx: Transaction, data: Path, keyring: Keyring) -> Node:
+    """Make the node of a data directory, and the cluster if there is none. Return the node. Raises CannotStart."""
     cluster = tx.cluster()
     if cluster is None:
         cluster = Cluster(str(uuid4()), "keystead")
         tx.put_cluster(cluster)
     file = data / NODE_FILE
     if not file.exists():
-        _write_new(file, f"{uuid4()}\n".encode(), 0o444)
+        write_new(file, f"{uuid4()}\n".encode(), 0o444)
     uuid = file.read_text().strip()
     known = {node.uuid: node for node in tx.nodes()}
     name = known[uuid].name if uuid in known else f"{cluster.name}-{len(known) + 1:02}"
     if uuid not in known and tx.audit_head(uuid) is not None:
         raise CannotStart(REMOVED)
-    tx.put_node(Node(uuid, name, ONTAP_LEVEL))
+    node = Node(uuid, name, ONTAP_LEVEL)
+    tx.put_node(node)
     if uuid not in known:  # because a known node without records has lost them, and verify must say so
         audit.begin(tx, keyring, SystemClock(), uuid)
+    return node
 
 
 async def _admin(store: SqlStore, data: Path, given: Secret | None, *, terminal: bool) -> list[str]:
@@ -276,7 +279,7 @@ async def _admin(store: SqlStore, data: Path, given: Secret | None, *, terminal:
         hasher.close()
     file = data / PASSWORD_FILE
     if not (given or terminal):
-        _write_new(file, password.reveal() + b"\n", 0o400)  # before the account, so that a kill here loses nothing
+        write_new(file, password.reveal() + b"\n", 0o400)  # before the account, so that a kill here loses nothing
     await store.write(lambda tx: tx.put_account(Account(ADMIN, Role.ADMIN, hashed)))
     if given:
         return [f"account {ADMIN} made, with the password given"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import sys
 from contextlib import contextmanager
@@ -12,11 +13,13 @@ import click
 from click.core import ParameterSource
 
 from keystead.cli.commands import Command, Group
-from keystead.cli.login import secret_bytes
+from keystead.cli.login import SECRET_LIMIT, hidden, secret_bytes
 from keystead.settings import Settings, SettingsError, has_password, load
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from keystead.core.secret import Secret
 
 _FLAGS = [
     click.option("--data", type=click.Path(path_type=Path), help=Settings.help("data")),
@@ -59,17 +62,66 @@ def refusals() -> Iterator[None]:
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="Read the password of the account admin from this file (one trailing newline is ignored).",
 )
-def init(admin_password_file: Path | None, **flags: Any) -> None:
+@click.option(
+    "--join",
+    metavar="URL",
+    help="Join the cluster of a node that runs `keystead node invite`, at the URL that it shows. The command asks for"
+    " the token, and shows the fingerprint that the operator there must compare.",
+)
+@click.option(
+    "--token-file",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False, allow_dash=True),
+    help='With --join: read the token from this file; "-" is standard input.',
+)
+def init(admin_password_file: Path | None, join: str | None, token_file: Path | None, **flags: Any) -> None:
     """Create a data directory: root key, database, TLS certificate, account admin. The command is safe to repeat.
 
     Example: keystead init --data keystead-data
     """
+    if token_file and not join:
+        raise click.UsageError("--token-file needs --join")
+    if join and admin_password_file:
+        raise click.UsageError("--join makes no account, so it takes no --admin-password-file")
+    if join:
+        _join(join, token_file, flags)
+        return
     with refusals():
         from keystead.app.initialise import initialise
 
         password = secret_bytes(admin_password_file, "--admin-password-file") if admin_password_file else None
         for line in initialise(load(flags), password, terminal=sys.stdout.isatty()):
             click.echo(line)
+
+
+def _join(url: str, token_file: Path | None, flags: dict[str, Any]) -> None:
+    """Make a data directory by an invitation."""
+
+    def show(fingerprint: str) -> None:
+        click.echo(
+            f"fingerprint of this node's key, for the operator of the inviting node to compare:\n  {fingerprint}"
+        )
+        click.echo("waiting for the operator ...")
+
+    with refusals():
+        from keystead.app.join import join
+        from keystead.app.join_messages import Invited
+
+        settings = load(flags)
+        Invited.parse(url)  # before the token is asked for
+        for line in join(settings, url, _token(token_file), show):
+            click.echo(line)
+
+
+def _token(file: Path | None) -> Secret:
+    """Return the token of an invitation, from a file, standard input or the terminal."""
+    from keystead.core.secret import Secret
+
+    if file == Path("-"):
+        return Secret(sys.stdin.buffer.readline(SECRET_LIMIT))
+    if file:
+        return Secret(secret_bytes(file, "--token-file"))
+    with hidden("token", "give --token-file, or use a terminal"):
+        return Secret(getpass.getpass("Token of the invitation: "))
 
 
 @click.command(cls=Command)

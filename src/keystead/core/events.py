@@ -168,6 +168,12 @@ NODE_COPIED: Final = EventKind(
     ("node",),
     'A second process was about to serve as node "{node}", with a copy of its data directory. It was refused.',
 )
+INVITATION: Final = EventKind(
+    "km.node.invitation",
+    "alert",
+    ("node", "outcome"),
+    'An invitation of node "{node}" to join the cluster {outcome}.',
+)
 PASSWORD_RESET: Final = EventKind(
     "km.account.passwordreset",
     "alert",
@@ -219,6 +225,7 @@ KINDS: Final[Mapping[str, EventKind]] = {
         DESTRUCTION_HELD,
         DESTRUCTION_RELEASED,
         NODE_COPIED,
+        INVITATION,
         PASSWORD_RESET,
         RECOVERY_DAYS_CHANGED,
         KEY_READER_GRANTED,

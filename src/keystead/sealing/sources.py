@@ -25,7 +25,13 @@ CREDENTIAL = 0o440
 
 def create_root_key(path: Path) -> Secret:
     """Write a new root key to a file (mode 0400) that must not exist. Raises SealError, FileExistsError."""
-    key = os.urandom(KEY_BYTES)
+    key = Secret(os.urandom(KEY_BYTES))
+    write_root_key(path, key)
+    return key
+
+
+def write_root_key(path: Path, key: Secret) -> None:
+    """Write a root key to a file (mode 0400) that must not exist. Raises SealError, FileExistsError."""
     whole = unfinished(path)  # so that a kill leaves no half key under the name
     try:
         whole.unlink(missing_ok=True)
@@ -33,7 +39,7 @@ def create_root_key(path: Path) -> Secret:
         try:
             with os.fdopen(descriptor, "wb") as file:
                 os.fchmod(descriptor, 0o400)  # whatever the umask
-                file.write(key)
+                file.write(key.reveal())
                 file.flush()
                 os.fsync(file.fileno())
             path.hardlink_to(whole)
@@ -44,7 +50,6 @@ def create_root_key(path: Path) -> Secret:
         raise
     except OSError as error:
         raise SealError(f"the root key {path} cannot be written: {error.strerror}") from None
-    return Secret(key)
 
 
 def unfinished(path: Path) -> Path:

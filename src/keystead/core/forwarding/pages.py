@@ -36,6 +36,7 @@ _OF_KINDS: Final[Mapping[str, Callable[[str, Mapping[str, str]], str] | str]] = 
     events.NO_SOLE_COPIES.name: _survival,
     events.LISTENER_UNUSABLE.name: paths.HEALTH,
     events.NODE_COPIED.name: paths.HEALTH,
+    events.INVITATION.name: paths.HEALTH,
     events.DESTRUCTION_HELD.name: paths.RECOVERY,
     events.DESTRUCTION_RELEASED.name: paths.RECOVERY,
     events.PASSWORD_RESET.name: paths.ACCOUNTS,

@@ -22,7 +22,7 @@ from keystead.core import events
 from keystead.core.availability import SILENT_AFTER, silent_nodes
 from keystead.service.announcing import add_events
 from keystead.service.cluster.jobs import end_lost_jobs
-from keystead.service.ports.cluster import EventRows, JobRows, NodeRows
+from keystead.service.ports.cluster import AuditRows, EventRows, JobRows, NodeRows
 from keystead.service.ports.store import NotAMember, StoreError
 
 if TYPE_CHECKING:
@@ -51,12 +51,13 @@ WATCHED_S: Final = 1.5 * BEAT_S
 """Seconds for which a node that was heard lately is watched before another process may serve as it."""
 
 REMOVED: Final = "this node was removed from the cluster: it needs a new data directory to join again"
+UNFINISHED: Final = "this node is not in the database yet: run `keystead init` again, which makes the rest"
 REPLACED: Final = "another process serves as this node"
 
 Sleep = Callable[[float], Awaitable[object]]
 
 
-class Rows(NodeRows, JobRows, EventRows, Protocol):
+class Rows(NodeRows, JobRows, EventRows, AuditRows, Protocol):
     """The rows that this module reads and writes."""
 
 
@@ -101,7 +102,7 @@ class Membership:
         def read(tx: Rows) -> tuple[Node, datetime]:
             node = next((node for node in tx.nodes() if node.uuid == self._node), None)
             if node is None:
-                raise NotAMember(REMOVED)
+                raise NotAMember(REMOVED if tx.audit_head(self._node) else UNFINISHED)
             return node, tx.now()
 
         return await self._store.read(read)

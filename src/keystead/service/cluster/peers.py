@@ -51,7 +51,7 @@ FAILED_S: Final = 10.0
 """Seconds after a failure in which no caller waits for that node, so that many deletions are not slow."""
 
 LEARN_S: Final = 1.0
-"""Least seconds between two reads of the nodes because of a sender that is not known, and most seconds of one."""
+"""Most seconds that a read of the nodes may take, and least seconds between two because of an unknown sender."""
 
 WINDOW: Final = 1000
 """By how much the number of a message may be lower than the highest one of its sender."""
@@ -126,21 +126,24 @@ class Peers:
     async def withdraw(self, what: Withdrawn) -> list[str]:
         """Tell all other nodes. Return a sentence for each that may still use what it remembers, and did not confirm.
 
-        Called after the change was committed. It waits for :data:`WAIT_S` at most, and never fails.
+        Called after the change was committed. It waits for :data:`WAIT_S` at most, besides :data:`LEARN_S` for the
+        database, and never fails.
         """
         nodes, now = await self._nodes()
-        pushes = {node.uuid: self._begin(node, what) for node in nodes if node.uuid != self._node and not node.has_left}
-        may_read = [node for node in nodes if node.uuid in pushes and _may_read(node, now)]
-        awaited = [pushes[node.uuid] for node in may_read if not self._has_failed(node)]
-        if awaited:
+        others = [node for node in nodes if node.uuid != self._node and not node.has_left]
+        may_read = [node for node in others if _may_read(node, now)]
+        answers = [node for node in others if not self._has_failed(node)]
+        pushes = {node.uuid: self._begin(node, what) for node in others if node in may_read or node in answers}
+        if awaited := [pushes[node.uuid] for node in may_read if node in answers]:
             await asyncio.wait(awaited, timeout=WAIT_S)
         return [unconfirmed(node, what, why) for node in may_read if (why := self._why(node, pushes[node.uuid]))]
 
     async def _nodes(self) -> tuple[tuple[Node, ...], datetime | None]:
         """Return the registered nodes and the database's time; as they were read last if the database is away."""
         try:
-            return await self._store.read(lambda tx: (tx.nodes(), tx.now()))
-        except StoreError:
+            async with asyncio.timeout(LEARN_S):
+                return await self._store.read(lambda tx: (tx.nodes(), tx.now()))
+        except (StoreError, TimeoutError):
             return self._offline.nodes, None
 
     def _has_failed(self, node: Node) -> bool:
