@@ -126,7 +126,7 @@ def test_frequent_statements_use_indexes(opened: tuple[Connection, Transaction])
     assert whole == []
 
 
-OF_KEYS = ("find a key", "create a key", "walk over keys", "keep copies", "look for overdue attempts")
+OF_KEYS = ("find a key", "create a key", "walk over keys", "keep copies")
 
 
 def test_statements_about_keys_use_indexes_in_sqlite(sqlite_url: str) -> None:
