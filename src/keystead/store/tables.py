@@ -696,6 +696,16 @@ detached_key_servers = Table(
     Column("detached", UtcTimestamp, nullable=False),
 )
 
+# What a change proves of keys goes on after a pause: a later call or process relies on the proofs since `began`.
+proving_attempts = Table(
+    "proving_attempts",
+    metadata,
+    _text("what", primary_key=True),
+    _text("key_manager", ForeignKey("key_managers.uuid", ondelete="CASCADE"), index=True),
+    Column("began", UtcTimestamp, nullable=False),
+    Column("touched", UtcTimestamp, nullable=False),
+)
+
 leases = Table(
     "leases",
     metadata,
