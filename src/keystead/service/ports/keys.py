@@ -69,6 +69,13 @@ class KeyRows(Protocol):
         """Count a key manager's keys by state, ``within`` an SVM or all; states without keys are left out."""
         ...
 
+    def keys_lacking(self, key_manager: str, domains: Collection[Collection[str]]) -> tuple[str, ...]:
+        """Return the keys (uuids, in order) that may lack a present copy on all servers of one of the ``domains``.
+
+        All kept keys that lack one are among them. Others are there because they have copies of aborted attempts.
+        """
+        ...
+
     def keys_of_svm(self, svm_uuid: str, states: Collection[KeyState]) -> int:
         """Count an SVM's keys in some states, whatever key manager they are in."""
         ...
