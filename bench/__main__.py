@@ -35,6 +35,7 @@ MODULES = (
     "bench.console",
     "bench.monitor",
     "bench.process",
+    "bench.nodes",
 )
 LIMIT_S = 540
 

@@ -17,10 +17,11 @@ from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import uvloop
+from sqlalchemy import insert
 
 from bench.row import Row
 from keystead.app import logs
@@ -31,7 +32,6 @@ from keystead.core.certificates.certificates import NewCertificate
 from keystead.core.keys import digests, names
 from keystead.core.keys.creating import NewKey
 from keystead.core.keys.model import (
-    Attempt,
     AttemptState,
     Copy,
     Key,
@@ -55,11 +55,17 @@ from keystead.service.keys.reading.cache import KeyCache
 from keystead.service.keys.reading.restore import Filters
 from keystead.service.keys.topology import digest_key_context
 from keystead.settings import Settings
+from keystead.store import tables
+from keystead.store.keys import as_text, row_of
+from keystead.store.repository import SqlTransaction
+from keystead.store.statements import columns_of, owner_of
 from tests.peers import canned, keystead, pykmip
 from tests.peers.certificates import Authority, Credentials, client, client_context
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+
+    from sqlalchemy import Table
 
     from keystead.core.errors import OntapError
     from keystead.service.ports.store import Transaction
@@ -72,6 +78,7 @@ KEYS = 10_000
 MANY_KEYS = 100_000
 CLIENTS = 32
 ROUNDS = 60
+STEP = 5_000  # keys whose rows are written at a time
 ANSWER_S, SLOW_ANSWER_S = 0.010, 0.025
 """How long key servers take for an answer where each stands for one on a machine of its own, near or far."""
 
@@ -91,7 +98,10 @@ class Home:
     @property
     def settings(self) -> Settings:
         """Those of a node in this process."""
-        return Settings(data=self.installation.data, egress_allow=("127.0.0.0/8",), log_level="error")
+        installation = self.installation
+        return Settings(
+            data=installation.data, database=installation.database, egress_allow=("127.0.0.0/8",), log_level="error"
+        )
 
     @contextlib.asynccontextmanager
     async def node(self) -> AsyncIterator[Running]:
@@ -102,7 +112,9 @@ class Home:
 
 
 @contextlib.contextmanager
-def home(keys: int, servers: int, start: Callable[..., Program] = canned.start) -> Iterator[Home]:
+def home(
+    keys: int, servers: int, start: Callable[..., Program] = canned.start, *, database: str = ""
+) -> Iterator[Home]:
     """Make an installation which has so many keys, by its rows alone, on key servers that answer.
 
     Servers of canned answers are known already; other servers are learned with the first key.
@@ -117,7 +129,9 @@ def home(keys: int, servers: int, start: Callable[..., Program] = canned.start) 
         for server in started:
             stack.callback(server.stop)
             server.wait_until_ready()
-        made = Home(keystead.Installation(folder / "data").init(), str(uuid4()), [], started, folder, own, server_ca)
+        made = Home(
+            keystead.Installation(folder / "data", database).init(), str(uuid4()), [], started, folder, own, server_ca
+        )
         uvloop.run(_prepare(made, keys, learned=start is not pykmip.start))
         yield made
 
@@ -159,15 +173,32 @@ def _store(
         profile = ServerProfile(server.uuid, KeyForm.SECRET_DATA, name, (server.uuid,), digest, now)
         tx.put_profile(replace(profile, batches=True, locate_by_name=True))
     keys = [key(manager.uuid, secret) for _ in range(count)]
-    for made in keys:
-        tx.add_key(made)
-        attempt = Attempt(made.uuid, 1, Purpose.CREATE, incarnation.uuid, "", "", AttemptState.COMMITTED, now, now)
-        tx.add_attempt(attempt)
-        copy = partial(Copy, made.uuid, 1, presence=Presence.PRESENT, unique_identifiers=(made.uuid,))
-        tx.put_copies(
-            [copy(server.uuid, object_state="Active", written=now, proven=now) for server in servers], new=True
-        )
+    assert isinstance(tx, SqlTransaction)
+    add_rows(tx, keys, [server.uuid for server in servers], incarnation.uuid)
     return [made.key_id for made in keys]
+
+
+def add_rows(tx: SqlTransaction, keys: Sequence[Key], servers: Sequence[str], incarnation: str) -> None:
+    """Add keys with one proven, active and described copy on each server, many rows at a time."""
+    now = SystemClock().now()
+    for start in range(0, len(keys), STEP):
+        some = keys[start : start + STEP]
+        rows: dict[Table, list[dict[str, Any]]] = {
+            tables.keys: [columns_of(tables.keys, each) | owner_of(each.svm) | as_text(each) for each in some],
+            tables.key_attempts: [
+                dict.fromkeys(("token", "node", "adopted"), "")
+                | {"key": each.uuid, "number": 1, "purpose": Purpose.CREATE.value, "incarnation": incarnation}
+                | {"state": AttemptState.COMMITTED.value, "began": now, "expires": now}
+                for each in some
+            ],
+            tables.key_copies: [
+                row_of(Copy(each.uuid, 1, server, Presence.PRESENT, "", (each.uuid,), "Active", "1", now, now))
+                for each in some
+                for server in servers
+            ],
+        }
+        for table, added in rows.items():
+            tx.change(insert(table), added)
 
 
 def key(manager: str, secret: Secret) -> Key:

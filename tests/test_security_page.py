@@ -247,6 +247,8 @@ SHOWN: dict[str, tuple[str, ...]] = {
     ),
     "by another node counts at once if": (
         "app/test_withdrawals.py::test_a_node_that_is_cut_off_serves_nothing_that_was_withdrawn",
+    ),
+    "Else no key is read any more": (
         "app/test_withdrawals.py::test_a_node_that_is_cut_off_from_the_others_too_serves_until_the_limit",
     ),
     # --- Between nodes ---

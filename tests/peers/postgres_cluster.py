@@ -49,6 +49,8 @@ class Cluster:
     def make(self) -> None:
         """Make an empty cluster, with the checksums that pg_rewind needs."""
         self._do("initdb", "-D", "data", "-U", USER, "-A", "trust", "--locale=C", "-E", "UTF8", "--no-sync", "-k")
+        with (self._data / "postgresql.conf").open("a") as file:  # for pg_rewind, too, which takes no options
+            file.writelines(f"{name} = {value}\n" for name, value in SETTINGS.items())
 
     def copy(self, primary: Cluster) -> None:
         """Make a standby of a cluster that runs."""
@@ -57,7 +59,7 @@ class Cluster:
     def start(self) -> None:
         """Start it, and wait until it takes connections."""
         options = {"port": self.port, "listen_addresses": "127.0.0.1", "unix_socket_directories": self.folder}
-        texts = [f"-c {name}={value}" for name, value in (SETTINGS | options).items()]
+        texts = [f"-c {name}={value}" for name, value in options.items()]
         self._do("pg_ctl", "-D", "data", "-w", "-l", "log", "-o", " ".join(texts), "start")
 
     def stop(self, mode: str = "fast") -> None:

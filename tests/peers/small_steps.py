@@ -11,6 +11,7 @@ from datetime import timedelta
 
 from keystead.cli.main import main
 from keystead.service.cluster.leases import Leases
+from keystead.service.keys.guarding import pages
 from keystead.service.keys.reporting.jobs import VerificationJobs
 
 if __name__ == "__main__":
@@ -18,4 +19,5 @@ if __name__ == "__main__":
     if lease_s:
         Leases.__init__.__defaults__ = (timedelta(seconds=lease_s),)
     VerificationJobs.__init__.__kwdefaults__ = {"keys_per_read": 1}
+    pages.PAGE = 1  # type: ignore[misc]
     main()

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from keystead.core.keys.guarding import Period, fresh_period
 from keystead.core.keys.model import AttemptState, KeyState, Presence
+from keystead.core.keys.proving import NEVER, NeededProofs, Period, ProvingAttempt, needed_proofs
 from tests.store import samples
 from tests.store.keys import attempt, copy, key
 from tests.store.samples import NOON, OTHER_SVM
@@ -46,9 +46,8 @@ async def store_key(
 
 async def at_stake(store: SqlStore, key_manager: str = "km-1", after: str = "", limit: int = 9) -> tuple[str, ...]:
     """Return the keys at stake when A goes, and B and C stay, with proofs of the last 30 seconds."""
-    return await store.read(
-        lambda tx: tx.keys_at_risk(key_manager, ["a"], ["b", "c"], fresh_period(NOON), after, limit)
-    )
+    needed = NeededProofs(needed_proofs(NOON, NOON).fresh, NEVER)
+    return await store.read(lambda tx: tx.keys_at_risk(key_manager, ["a"], [["b", "c"]], needed, after, limit))
 
 
 @pytest.mark.parametrize(
@@ -127,9 +126,9 @@ async def test_proofs_of_another_place(filled: SqlStore) -> None:
 async def test_what_was_proven_elsewhere_in_a_longer_time(filled: SqlStore) -> None:
     """A move accepts proofs elsewhere from a longer time."""
     await store_key(filled, present("a"), present("b", 3600))
-    period = Period(NOON - timedelta(hours=2), NOON)
+    needed = NeededProofs(Period(NOON - timedelta(hours=2), NOON), NEVER)
     for stay, found in (("b", ()), ("c", ("key-1",))):
-        assert await filled.read(lambda tx: tx.keys_at_risk("km-1", ["a"], [stay], period, "", 9)) == found  # noqa: B023
+        assert await filled.read(lambda tx: tx.keys_at_risk("km-1", ["a"], [[stay]], needed, "", 9)) == found  # noqa: B023
 
 
 async def test_copies_that_are_proven(filled: SqlStore) -> None:
@@ -148,3 +147,39 @@ async def test_copies_that_are_proven(filled: SqlStore) -> None:
     assert await filled.read(lambda tx: tx.copies_proven("km-1", NOON)) == (present("a"),)
     since = NOON - timedelta(seconds=60)
     assert await filled.read(lambda tx: tx.copies_proven("km-1", since)) == (present("a"), present("b", 60))
+
+
+@pytest.mark.parametrize(
+    ("copies", "stay", "safe"),
+    [
+        ([present("b", 3000), present("c", 3000)], [["b"], ["c"]], True),
+        ([present("b", 3000), present("c", 3000)], [["b", "c"]], False),
+        ([present("b", 3000), present("c", 3000)], [["b"]], False),
+        ([present("b", 3000), present("c", 3631)], [["b"], ["c"]], False),
+        ([present("b", 3000), present("c", -1)], [["b"], ["c"]], False),
+        ([present("b", 3000), present("c", 3000, host="h")], [["b"], ["c"]], False),
+        ([present("b", 3000), present("c", 3000, attempt=2)], [["b"], ["c"]], False),
+        ([present("b", 3000), present("b", 3000, attempt=2), present("c", 20)], [["b"], ["c"]], True),
+    ],
+)
+async def test_two_older_proofs_in_different_domains(
+    filled: SqlStore, copies: list[Copy], stay: list[list[str]], *, safe: bool
+) -> None:
+    """Two proofs of one attempt are enough if they are in different domains; and what is found is what is counted."""
+    await store_key(filled, present("a"), *copies, second=AttemptState.ABORTED)
+    needed = needed_proofs(NOON - timedelta(hours=1), NOON)
+    assert await filled.read(lambda tx: tx.keys_at_risk("km-1", ["a"], stay, needed, "", 9)) == ("key-1",) * (not safe)
+    assert await filled.read(lambda tx: tx.count_at_risk("km-1", ["a"], stay, needed)) == (not safe)
+
+
+async def test_a_proving_attempt_goes_on_for_an_hour(filled: SqlStore) -> None:
+    """An attempt is stored over its former state, and is forgotten after an hour without a proof."""
+    first = ProvingAttempt("remove a", "km-1", NOON, NOON)
+    later = replace(first, touched=NOON + timedelta(minutes=59))
+    other = ProvingAttempt("remove b", "km-1", NOON, NOON + timedelta(minutes=119))
+    await filled.write(lambda tx: tx.put_proving_attempt(first))
+    await filled.write(lambda tx: tx.put_proving_attempt(later))
+    assert await filled.read(lambda tx: tx.proving_attempt("remove a")) == later
+    await filled.write(lambda tx: tx.put_proving_attempt(other))
+    found = await filled.read(lambda tx: (tx.proving_attempt("remove a"), tx.proving_attempt("remove b")))
+    assert found == (None, other)

@@ -8,10 +8,10 @@ from __future__ import annotations
 import contextlib
 import re
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 
 from keystead.core.keys.model import KeyState
 from keystead.core.model import Account, Role
@@ -99,6 +99,11 @@ CALLS: dict[str, Callable[[Transaction], object]] = {
     ),
     "find an SVM's key manager": lambda tx: tx.enabled_key_managers(["svm-1"]),
     "adopt an orphan": lambda tx: tx.keys_adopting("name 7"),
+    "walk over keys": lambda tx: tx.keys_in("km-1", [KeyState.COMMITTED, KeyState.RETIRED], "", 10),
+    "keep copies": lambda tx: (
+        tx.open_copies("server-1", "", 10, inactive=True, undescribed=True),
+        tx.aborted_copies("km-1", "inc-1", "", 10),
+    ),
     "look for overdue attempts": lambda tx: tx.expired_attempts(samples.NOON, samples.NOON, 10),
 }
 
@@ -119,3 +124,30 @@ def test_frequent_statements_use_indexes(opened: tuple[Connection, Transaction])
             plan = "\n".join(connection.execute(text(f"EXPLAIN EXECUTE {name}{values}")).scalars())
             whole += [f"{statement}\n{plan}" for table in MORE if f"Seq Scan on {table}" in plan]
     assert whole == []
+
+
+OF_KEYS = ("find a key", "create a key", "walk over keys", "keep copies")
+
+
+def test_statements_about_keys_use_indexes_in_sqlite(sqlite_url: str) -> None:
+    """None scans a table."""
+    database = open_database(sqlite_url)
+    plans: list[str] = []
+
+    def explain(_: Connection, cursor: Any, statement: str, parameters: Any, *_more: object) -> None:
+        if statement.startswith("SELECT"):
+            rows = cursor.connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters).fetchall()
+            plans.extend(f"{row[3]} in {statement}" for row in rows)
+
+    with contextlib.ExitStack() as stack:
+        stack.callback(database.dispose)
+        with database.writer.connect() as connection:
+            tx = SqlTransaction(connection, database.classify, database.now, row_locks=False)
+            fill(tx)
+            event.listen(database.writer, "before_cursor_execute", explain)
+            for name in OF_KEYS:
+                CALLS[name](tx)
+            tx.keys_lacking("km-1", [["server-1"], ["server-2"]])
+            connection.rollback()
+    assert plans
+    assert [plan for plan in plans if plan.startswith("SCAN key")] == []

@@ -69,10 +69,13 @@ def changing(resource: Resource, show: ReadOne, patch: Patch) -> WriteRecord:
 
 
 def removing(delete: Delete) -> WriteRecord:
-    """Return the function that writes one record of a DELETE. There is no rollback."""
+    """Return the function that writes one record of a DELETE. There is no rollback.
+
+    A record does not become a job of its own: the job of all records waits for it.
+    """
 
     async def write(request: Request, record: Record, query: WriteQuery) -> Written:
-        await delete(request, record.key, query)
+        await delete(request, record.key, replace(query, return_timeout=None))
         return Written()
 
     return write

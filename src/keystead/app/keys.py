@@ -16,7 +16,6 @@ from keystead.monitor.key_counts import KeyCounts
 from keystead.monitor.schedule import Pace
 from keystead.service.audit.reads import ReadAudit
 from keystead.service.audit.spool import ReadSpool
-from keystead.service.cluster.job_runner import JobRunner
 from keystead.service.cluster.leases import Leases
 from keystead.service.cluster.trusted_clock import TrustedClock
 from keystead.service.configuration.detached_servers import DetachedKeyServers
@@ -105,7 +104,6 @@ class KeyServices:
     counts: KeyCounts
     reports: KeyReports
     prover: VerificationJobs
-    runner: JobRunner
     keeper: Keeper
 
     def start(self) -> None:
@@ -201,6 +199,5 @@ def key_work(world: Dependencies, rules: EgressRules, settings: Settings) -> Key
         counts=KeyCounts(survival, keeper.holds, world.metrics),
         reports=reports,
         prover=prover,
-        runner=JobRunner(store, audit, clock, node, Leases(store, clock, node), prover.works),
         keeper=keeper,
     )

@@ -51,6 +51,7 @@ from keystead.service.cluster.events import Events
 from keystead.service.cluster.health import Health
 from keystead.service.cluster.incarnations import Incarnations
 from keystead.service.cluster.info import ClusterInfo
+from keystead.service.cluster.job_runner import JobRunner
 from keystead.service.cluster.jobs import Jobs
 from keystead.service.cluster.leases import Leases
 from keystead.service.cluster.listener_certificate import ListenerCertificate
@@ -83,9 +84,10 @@ from keystead.service.services import Services
 from keystead.settings import SettingsError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
 
     from keystead.app.keys import KeyServices
+    from keystead.service.cluster.job_runner import StepWork
     from keystead.service.ports.sealing import Sealer
     from keystead.settings import Settings
     from keystead.store import SqlStore
@@ -123,7 +125,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
     rules, node = egress_rules(settings), node_uuid(settings.data)
     store = opened(settings)
     store.on_events = logs.log_events
-    hasher, key_maker, clock = Argon2Hasher(), ThreadedKeyMaker(), SystemClock()
+    hasher, key_maker, clock, metrics = Argon2Hasher(), ThreadedKeyMaker(), SystemClock(), Metrics()
     try:
         try:
             keyring = Keyring.open(read_root_key(settings.root_key_file), await store.read(lambda tx: tx.data_keys()))
@@ -141,7 +143,6 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         gateway = Gateway(rules)
         observing = Observations(clock, node)
         prover = ServerProber(gateway, keyring, queue, observing)
-        metrics = Metrics()
         incarnations = Incarnations(store, DataDirectory(settings.data, store), audit, clock, node)
         store.admit, store.on_appended = membership.check, incarnations.acknowledged.note
         keys = key_work(
@@ -163,6 +164,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         retention = Retention(settings.audit_keep_days, settings.audit_keep_records)
         logins = Logins(store, hasher, clock, audit, keys.offline)
         certificate_logins = CertificateLogins(store, clock, audit, keys.offline)
+        key_servers = KeyServers(configuration)
         services = Services(
             accounts=Accounts(store, hasher, audit, clock, node, keys.peers.withdraw),
             attention=Attention(store, clock, gateway.refuses, retention),
@@ -182,13 +184,13 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
                 *(store, metrics, conditions.facts, clock, keys.offline), metrics_public=settings.metrics_public
             ),
             incarnations=incarnations,
-            jobs=Jobs(store, audit, clock, node, keys.runner),
+            jobs=_jobs(store, audit, clock, node, keys.prover.works | key_servers.removals.works),
             key_lists=KeyLists(store),
             key_manager_configs=KeyManagerConfigs(store, audit, clock, node),
             key_managers=KeyManagers(configuration),
             detached_key_servers=keys.detached,
             key_server_reports=KeyServerReports(configuration, clock),
-            key_servers=KeyServers(configuration),
+            key_servers=key_servers,
             key_stores=KeyStores(store, prover, audit),
             key_retirement=keys.ending,
             verification_jobs=keys.prover,
@@ -233,6 +235,12 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         hasher.close()
         key_maker.close()
         await store.close()
+
+
+def _jobs(store: SqlStore, audit: AuditLog, clock: SystemClock, node: str, works: Mapping[str, StepWork]) -> Jobs:
+    """Return the jobs of this node, with the works of resumable ones."""
+    runner = JobRunner(store, audit, clock, node, Leases(store, clock, node), works)
+    return Jobs(store, audit, clock, node, runner)
 
 
 def _monitor(

@@ -110,12 +110,19 @@ class JobStillRunning(click.ClickException):
 
 
 def run_job(service: Api, path: str, body: dict[str, Any], say: Callable[[str], object]) -> dict[str, Any]:
-    """Begin a job, wait for its end and return the job. Raise Refused if the job fails.
+    """Begin a job, wait for its end and return the job. Raises as :func:`follow_job`."""
+    return follow_job(service, service.call("POST", path, body), say)
 
-    ``say`` is called with the job's message while it runs: how many of how many are done. Raise JobStillRunning if
-    Ctrl-C stops waiting.
+
+def follow_job(service: Api, answer: dict[str, Any], say: Callable[[str], object]) -> dict[str, Any]:
+    """Wait for the end of the job that an answer names, and return the job. Raise Refused if the job fails.
+
+    An answer without a job is returned as it is. ``say`` is called with the job's message while it runs: how many of
+    how many are done. Raise JobStillRunning if Ctrl-C stops waiting.
     """
-    uuid = service.call("POST", path, body)["job"]["uuid"]
+    if "job" not in answer:
+        return answer
+    uuid = answer["job"]["uuid"]
     try:
         while (job := service.call("GET", f"/cluster/jobs/{uuid}"))["state"] in RUNNING:
             say(job.get("message", ""))

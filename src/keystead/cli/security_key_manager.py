@@ -12,7 +12,7 @@ import click
 from keystead.cli.commands import MayBeEmpty
 from keystead.cli.completing import names_from
 from keystead.cli.findings import print_findings
-from keystead.cli.key_managers import key_servers, own_key_manager_path
+from keystead.cli.key_managers import follow_job, key_servers, own_key_manager_path
 from keystead.cli.lazy import LazyGroup
 from keystead.cli.login import kmip_password
 from keystead.cli.output import counted, print_below, print_records
@@ -241,17 +241,18 @@ def remove_servers(
 ) -> None:
     """Remove primary key servers with their secondaries, one after the other.
 
-    First print how many keys would have a proven copy in only one replication domain.
+    First print how many keys would have a proven copy in only one replication domain. With many keys, wait for a job.
 
     Example: keystead security key-manager external remove-servers --vserver vs0 --key-servers ks3
     """
-    query = {"force": "true"} if force else {}
+    query = {"return_timeout": "30", **({"force": "true"} if force else {})}
     with api(flags) as service:
         manager = own_key_manager_path(service, vserver)
         _warn_of_sole_copies(service.call("GET", f"{manager}/key-survival"), key_servers)
         confirm(f"Remove {', '.join(key_servers)} from the key servers of {owner_in_words(vserver)}", yes=yes)
         for server in key_servers:
-            service.call("DELETE", _server_path(manager, server), **query)
+            with progress("proving keys elsewhere") as say:
+                follow_job(service, service.call("DELETE", _server_path(manager, server), **query), say)
             click.echo(f"removed {server}", err=True)
 
 

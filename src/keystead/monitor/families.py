@@ -168,6 +168,8 @@ PUSHES: Final = Family(
 )
 QUEUE: Final = _gauge("keystead_probe_queue", "Calls that probe key servers, or wait for their turn to.")
 JOBS: Final = _gauge("keystead_jobs_running", "Jobs that this node runs.")
+JOB_DONE: Final = _gauge("keystead_job_done", "How much a resumable job of this node has done.", "kind", "job")
+JOB_TOTAL: Final = _gauge("keystead_job_total", "How much a resumable job of this node has to do.", "kind", "job")
 
 FAMILIES: Final = tuple(value for value in globals().values() if isinstance(value, Family))
 """All of them, in the order above."""

@@ -118,6 +118,8 @@ def in_work(queue: ProbeQueue, jobs: Jobs) -> Iterable[Samples]:
     """Yield how many calls and jobs this node works on."""
     yield (families.QUEUE, [((), queue.calls)])
     yield (families.JOBS, [((), jobs.running)])
+    yield (families.JOB_DONE, [((work.kind, job), work.done) for job, work in jobs.progress])
+    yield (families.JOB_TOTAL, [((work.kind, job), work.total) for job, work in jobs.progress])
 
 
 def forwarding(waiting: Iterable[tuple[tuple[str, str], float]]) -> Iterable[Samples]:

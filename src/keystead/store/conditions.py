@@ -29,7 +29,7 @@ from keystead.core.query.where import Condition, Op
 from keystead.store.tables import LITERAL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from sqlalchemy import ColumnElement, Table
     from sqlalchemy.engine import Dialect
@@ -145,6 +145,11 @@ def fixed(value: str | int) -> ColumnElement[Any]:
     PostgreSQL plans a prepared statement without its values, and then uses no index of a part of a table.
     """
     return literal_column(str(value) if isinstance(value, int) else f"'{value}'")
+
+
+def among(column: ColumnElement[str], values: Iterable[str]) -> ColumnElement[bool]:
+    """Return the condition that a column has one of these constants, as a part of the statement's text."""
+    return column.in_([fixed(value) for value in values])
 
 
 def _literal(column: Column[Any], value: Any) -> ColumnElement[Any]:

@@ -5,20 +5,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import bindparam, exists, select, update
+from sqlalchemy import bindparam, case, delete, distinct, exists, func, or_, select, update
 
+from keystead.core.key_servers import MAX_PRIMARIES
 from keystead.core.keys.keeping import KEPT_STATES
 from keystead.core.keys.model import AttemptState, Presence
+from keystead.core.keys.proving import ENOUGH, PROOF_AGE, ProvingAttempt
 from keystead.store import tables
 from keystead.store.keys import copy_of, row_of
-from keystead.store.statements import Statements
+from keystead.store.statements import Statements, columns_of, storing
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
     from datetime import datetime
 
-    from keystead.core.keys.guarding import Period
     from keystead.core.keys.model import Copy
+    from keystead.core.keys.proving import NeededProofs
+    from keystead.store.statements import Parameters
 
 _keys = tables.keys.c
 _attempts = tables.key_attempts.c
@@ -34,33 +37,51 @@ _ATTEMPT_NOT_ABORTED = (
     )
     .correlate(tables.key_copies)
 )
-_KEYS_AT_RISK = (
-    select(_keys.uuid)
-    .where(
-        _keys.key_manager == bindparam("k"),
-        _IS_KEPT,
-        _keys.uuid > bindparam("after"),
-        exists()
-        .where(
-            _copies.key == _keys.uuid,
-            _copies.key_server.in_(bindparam("going", expanding=True)),
-            _copies.presence != Presence.DESTROYED.value,
-        )
-        .correlate(tables.keys),
-        ~exists()
-        .where(
-            _copies.key == _keys.uuid,
-            _copies.key_server.in_(bindparam("stay", expanding=True)),
-            _copies.host == "",
-            _copies.presence == Presence.PRESENT.value,
-            _copies.proven.between(bindparam("since"), bindparam("until")),
-            _ATTEMPT_NOT_ABORTED,
-        )
-        .correlate(tables.keys),
-    )
-    .order_by(_keys.uuid)
-    .limit(bindparam("limit"))
+_PROVEN_ELSEWHERE = (
+    _copies.key == _keys.uuid,
+    _copies.host == "",
+    _copies.presence == Presence.PRESENT.value,
+    _ATTEMPT_NOT_ABORTED,
 )
+_STAY = [_copies.key_server.in_(bindparam(f"stay_{number}", expanding=True)) for number in range(MAX_PRIMARIES)]
+_IN_DOMAIN = case(*((servers, number) for number, servers in enumerate(_STAY)))
+_DOMAINS_PROVEN = (
+    select(func.count(distinct(_IN_DOMAIN)))
+    .where(
+        *_PROVEN_ELSEWHERE,
+        or_(*_STAY),
+        _copies.proven.between(bindparam("attempt_since"), bindparam("attempt_until")),
+    )
+    .correlate(tables.keys)
+    .scalar_subquery()
+)
+_AT_RISK = (
+    _keys.key_manager == bindparam("k"),
+    _IS_KEPT,
+    exists()
+    .where(
+        _copies.key == _keys.uuid,
+        _copies.key_server.in_(bindparam("going", expanding=True)),
+        _copies.presence != Presence.DESTROYED.value,
+    )
+    .correlate(tables.keys),
+    ~exists()
+    .where(
+        *_PROVEN_ELSEWHERE,
+        or_(*_STAY),
+        _copies.proven.between(bindparam("fresh_since"), bindparam("fresh_until")),
+    )
+    .correlate(tables.keys),
+    _DOMAINS_PROVEN < ENOUGH,
+)
+_KEYS_AT_RISK = (
+    select(_keys.uuid).where(*_AT_RISK, _keys.uuid > bindparam("after")).order_by(_keys.uuid).limit(bindparam("limit"))
+)
+_COUNT_AT_RISK = select(func.count().label("number")).select_from(tables.keys).where(*_AT_RISK)
+_attempt = tables.proving_attempts.c
+_PROVING_ATTEMPT = select(tables.proving_attempts).where(_attempt.what == bindparam("w"))
+_PUT_PROVING_ATTEMPT = storing(tables.proving_attempts, "what")
+_FORGET_PROVING_ATTEMPTS = delete(tables.proving_attempts).where(_attempt.touched <= bindparam("before"))
 _PROVEN_COPIES = (
     select(tables.key_copies)
     .join(tables.keys, _keys.uuid == _copies.key)
@@ -102,14 +123,30 @@ class KeyRemovalRows(Statements):
         self,
         key_manager: str,
         going: Collection[str],
-        stay: Collection[str],
-        period: Period,
+        stay: Sequence[Collection[str]],
+        needed: NeededProofs,
         after: str,
         limit: int,
     ) -> tuple[str, ...]:
-        servers = {"going": list(going), "stay": list(stay)}
-        bound = servers | {"k": key_manager, "since": period.since, "until": period.until}
-        return self.all(_KEYS_AT_RISK, bound | {"after": after, "limit": limit}, lambda row: str(row.uuid))
+        bound = _at_risk(key_manager, going, stay, needed) | {"after": after, "limit": limit}
+        return self.all(_KEYS_AT_RISK, bound, lambda row: str(row.uuid))
+
+    def count_at_risk(
+        self, key_manager: str, going: Collection[str], stay: Sequence[Collection[str]], needed: NeededProofs
+    ) -> int:
+        bound = _at_risk(key_manager, going, stay, needed)
+        return self.one(_COUNT_AT_RISK, bound, lambda row: int(row.number)) or 0
+
+    def proving_attempt(self, what: str) -> ProvingAttempt | None:
+        return self.one(
+            _PROVING_ATTEMPT,
+            {"w": what},
+            lambda row: ProvingAttempt(row.what, row.key_manager, row.began, row.touched),
+        )
+
+    def put_proving_attempt(self, attempt: ProvingAttempt) -> None:
+        self.change(_FORGET_PROVING_ATTEMPTS, {"before": attempt.touched - PROOF_AGE})
+        self.store(_PUT_PROVING_ATTEMPT, columns_of(tables.proving_attempts, attempt))
 
     def note_proven(self, copies: Sequence[Copy], time: datetime) -> None:
         rows = [
@@ -133,3 +170,20 @@ class KeyRemovalRows(Statements):
 
     def copies_proven(self, key_manager: str, since: datetime) -> tuple[Copy, ...]:
         return self.all(_PROVEN_COPIES, {"k": key_manager, "since": since}, copy_of)
+
+
+def _at_risk(
+    key_manager: str, going: Collection[str], stay: Sequence[Collection[str]], needed: NeededProofs
+) -> Parameters:
+    """Return what the statements about keys at risk are asked with."""
+    domains = [*map(list, stay), *([[]] * MAX_PRIMARIES)]
+    fresh, attempt = needed.fresh, needed.attempt
+    return {
+        **{f"stay_{number}": domains[number] for number in range(MAX_PRIMARIES)},
+        "k": key_manager,
+        "going": list(going),
+        "fresh_since": fresh.since,
+        "fresh_until": fresh.until,
+        "attempt_since": attempt.since,
+        "attempt_until": attempt.until,
+    }

@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, delete, exists, func, insert, or_, select, update
+from sqlalchemy import bindparam, delete, exists, insert, select, update
 
 from keystead.core.keys.model import (
     HOLD_NAMES,
@@ -20,8 +20,7 @@ from keystead.core.keys.model import (
     Standing,
 )
 from keystead.store import tables
-from keystead.store.conditions import fixed
-from keystead.store.conditions import within as within_svm
+from keystead.store.conditions import among, fixed
 from keystead.store.kinds import KEY
 from keystead.store.statements import Parameters, Statements, columns_of, locking, owner_of
 
@@ -45,34 +44,20 @@ _KEYS = KEY.everything.where(_keys.uuid.in_(bindparam("us", expanding=True))).or
 _STANDINGS = select(_keys.key_id, _keys.version, _keys.state, _keys.svm_uuid).where(
     _keys.key_id.in_(bindparam("ids", expanding=True))
 )
-_KEY_NAMED = KEY.where(key_manager="k", name="n").where(_keys.state.in_([fixed(state.value) for state in HOLD_NAMES]))
+_KEY_NAMED = KEY.where(key_manager="k", name="n").where(among(_keys.state, HOLD_NAMES))
 _AMONG_STATES = _keys.state.in_(bindparam("states", expanding=True))
-_KEYS_IN = (
-    KEY.within(key_manager="k")
-    .where(_AMONG_STATES, _keys.uuid > bindparam("after"))
-    .order_by(None)
-    .order_by(_keys.uuid)
-    .limit(bindparam("limit"))
-)
-_COUNTS = (
-    select(_keys.state, func.count().label("number"))
-    .where(_keys.key_manager == bindparam("k"), within_svm(tables.keys))
-    .group_by(_keys.state)
-)
-_OF_SVM = select(func.count().label("number")).where(_keys.svm_uuid == bindparam("s"), _AMONG_STATES)
-_LEFT = (
-    select(func.count(_keys.uuid.distinct()).label("number"))
-    .select_from(tables.key_copies)
-    .join(tables.key_attempts, (_attempts.key == _copies.key) & (_attempts.number == _copies.attempt))
-    .join(tables.keys, _keys.uuid == _copies.key)
-    .where(
-        _keys.state.in_([KeyState.ABORTED.value, KeyState.PURGED.value]),
-        _copies.presence != Presence.DESTROYED.value,
-        (_attempts.state != AttemptState.ABORTED.value) | (_attempts.incarnation == bindparam("i")),
+_KEYS_IN = {
+    state: (
+        KEY.within(key_manager="k")
+        .where(_keys.state == fixed(state.value), _keys.uuid > bindparam("after"))
+        .where(*[_keys.state != fixed(KeyState.COMMITTED.value)] * (state is not KeyState.COMMITTED))
+        .order_by(None)
+        .order_by(_keys.uuid)
+        .limit(bindparam("limit"))
     )
-)
-_KEYS_LEFT = _LEFT.where(_keys.key_manager == bindparam("k"))
-_KEYS_LEFT_OF_SVM = _LEFT.where(_keys.svm_uuid == bindparam("s"))
+    for state in KeyState
+}
+"""The next keys in one state. A statement for several states could not follow an index."""
 _ADOPTERS = (
     KEY.everything.where(
         _keys.uuid.in_(
@@ -152,35 +137,37 @@ _ABORTED_COPIES = (
     .join(tables.keys, _keys.uuid == _copies.key)
     .where(
         _keys.key_manager == bindparam("k"),
-        _attempts.state == AttemptState.ABORTED.value,
+        _attempts.state == fixed(AttemptState.ABORTED.value),
         _attempts.incarnation == bindparam("i"),
+        _attempts.key > bindparam("after"),
         _copies.presence != Presence.DESTROYED.value,
-        _copies.key > bindparam("after"),
     )
-    .order_by(*_IN_ORDER)
+    .order_by(_attempts.key, _attempts.number, _copies.key_server, _copies.host)
     .limit(bindparam("limit"))
 )
-_UNSETTLED = _copies.presence.in_([Presence.SENT.value, Presence.UNKNOWN.value])
-_INACTIVE = (_copies.presence == Presence.PRESENT.value) & _copies.object_state.in_(["", "Pre-Active"])
-_UNDESCRIBED = (_copies.presence == Presence.PRESENT.value) & (_copies.descriptor == "")
+_IS_PRESENT = _copies.presence == fixed(Presence.PRESENT.value)
 _OPEN_COPIES = {
-    (inactive, undescribed): (
+    what: (
         select(tables.key_copies)
         .join(tables.key_attempts, (_attempts.key == _copies.key) & (_attempts.number == _copies.attempt))
         .join(tables.keys, _keys.uuid == _copies.key)
         .where(
             _copies.key_server == bindparam("s"),
             _copies.key > bindparam("after"),
-            or_(_UNSETTLED, *[_INACTIVE] * inactive, *[_UNDESCRIBED] * undescribed),
+            condition,
             _attempts.state == AttemptState.COMMITTED.value,
             _keys.state.in_([KeyState.COMMITTED.value, KeyState.RETIRED.value]),
         )
         .order_by(*_IN_ORDER)
         .limit(bindparam("limit"))
     )
-    for inactive in (False, True)
-    for undescribed in (False, True)
+    for what, condition in {
+        "unsettled": among(_copies.presence, [Presence.SENT, Presence.UNKNOWN]),
+        "inactive": _IS_PRESENT & among(_copies.object_state, ["", "Pre-Active"]),
+        "undescribed": _IS_PRESENT & (_copies.descriptor == fixed("")),
+    }.items()
 }
+"""The next copies that are open for one reason. Each statement follows an index of its own."""
 _NEXT_KEYS_ON = (
     select(_copies.key)
     .where(_copies.key_server == bindparam("s"), _copies.key > bindparam("after"))
@@ -269,24 +256,12 @@ class KeyRows(Statements):
     def keys_in(
         self, key_manager: str, states: Collection[KeyState], after: str, limit: int, *, within: str | None = None
     ) -> tuple[Key, ...]:
-        bound = {"k": key_manager, "states": _values(states), "after": after, "limit": limit, "w": within}
-        return self.values_of(KEY, _KEYS_IN, bound)
-
-    def key_counts(self, key_manager: str, *, within: str | None = None) -> Mapping[KeyState, int]:
-        bound = {"k": key_manager, "w": within}
-        return dict(self.all(_COUNTS, bound, lambda row: (KeyState(row.state), int(row.number))))
-
-    def keys_of_svm(self, svm_uuid: str, states: Collection[KeyState]) -> int:
-        return self.all(_OF_SVM, {"s": svm_uuid, "states": _values(states)}, lambda row: int(row.number))[0]
-
-    def keys_left(self, key_manager: str, incarnation: str) -> int:
-        return self.all(_KEYS_LEFT, {"k": key_manager, "i": incarnation}, lambda row: int(row.number))[0]
-
-    def keys_left_of_svm(self, svm_uuid: str, incarnation: str) -> int:
-        return self.all(_KEYS_LEFT_OF_SVM, {"s": svm_uuid, "i": incarnation}, lambda row: int(row.number))[0]
+        bound = {"k": key_manager, "after": after, "limit": limit, "w": within}
+        found = [key for state in states for key in self.values_of(KEY, _KEYS_IN[state], bound)]
+        return tuple(sorted(found, key=lambda key: key.uuid)[:limit])
 
     def add_key(self, key: Key) -> None:
-        self.change(insert(tables.keys), columns_of(tables.keys, key) | owner_of(key.svm) | _as_text(key))
+        self.change(insert(tables.keys), columns_of(tables.keys, key) | owner_of(key.svm) | as_text(key))
 
     def change_key(self, key: Key, was: KeyState) -> bool:
         new = {f"new_{name}": getattr(key, name) for name in _CHANGED} | {"new_state": key.state.value}
@@ -333,7 +308,9 @@ class KeyRows(Statements):
         self, key_server: str, after: str, limit: int, *, inactive: bool, undescribed: bool
     ) -> tuple[Copy, ...]:
         bound = {"s": key_server, "after": after, "limit": limit}
-        return self.all(_OPEN_COPIES[inactive, undescribed], bound, copy_of)
+        wanted = ["unsettled", *["inactive"] * inactive, *["undescribed"] * undescribed]
+        found = {copy for what in wanted for copy in self.all(_OPEN_COPIES[what], bound, copy_of)}
+        return tuple(sorted(found, key=_place)[:limit])
 
     def copies(self, keys: Collection[str]) -> tuple[Copy, ...]:
         return self.all(_COPIES, {"keys": list(keys)}, copy_of)
@@ -370,11 +347,16 @@ class KeyRows(Statements):
         return self.all(_RECEIPTS, {"keys": list(keys)}, lambda row: Receipt(**row._mapping))  # noqa: SLF001 - public
 
 
+def _place(copy: Copy) -> tuple[str, int, str, str]:
+    return copy.key, copy.attempt, copy.key_server, copy.host
+
+
 def _values(states: Collection[KeyState]) -> list[str]:
     return [state.value for state in states]
 
 
-def _as_text(key: Key) -> Parameters:
+def as_text(key: Key) -> Parameters:
+    """Return the columns of a key that hold a word or a flag."""
     return {"key_type": key.key_type.value, "state": key.state.value, "overdue": int(key.overdue)}
 
 

@@ -9,6 +9,7 @@ from keystead.store.configuration import ConfigurationRows
 from keystead.store.forwarding import ForwardingRows
 from keystead.store.jobs import JobRows
 from keystead.store.keeping import KeepingRows
+from keystead.store.key_counts import KeyCountRows
 from keystead.store.key_guarding import KeyRemovalRows
 from keystead.store.key_proofs import KeyProofRows
 from keystead.store.keys import KeyRows
@@ -24,6 +25,7 @@ class SqlTransaction(
     JobRows,
     ObservedRows,
     KeyRows,
+    KeyCountRows,
     KeepingRows,
     KeyRemovalRows,
     KeyProofRows,

@@ -24,16 +24,18 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    and_,
     text,
 )
 from sqlalchemy.ext.compiler import compiles
 
 if TYPE_CHECKING:
+    from sqlalchemy import ColumnElement
     from sqlalchemy.engine import Dialect
     from sqlalchemy.sql.compiler import DDLCompiler
     from sqlalchemy.sql.schema import SchemaItem
 
-HEAD = "0030"
+HEAD = "0032"
 """The newest revision in migrations/versions. It is kept here so that a normal start does not import Alembic."""
 
 WRITES_MIN = "0024"
@@ -485,7 +487,7 @@ keys = Table(
     metadata,
     _text("uuid", primary_key=True),
     _text("key_id", unique=True),
-    _text("key_manager", ForeignKey("key_managers.uuid"), index=True),
+    _text("key_manager", ForeignKey("key_managers.uuid")),
     *_owned(),
     _text("name"),
     _text("key_tag"),
@@ -500,15 +502,29 @@ keys = Table(
     Column("purge_after", UtcTimestamp, nullable=True),
     _text("retired_in", server_default=text("''")),
     _integer("overdue", server_default="0"),
+    Index(None, "key_manager", "uuid", "state"),
+    Index(None, "key_manager", "key_id"),
+    Index(None, "key_manager", "name", "key_id"),
+    Index(None, "key_manager", "created", "key_id"),
 )
 
-Index(
+
+def _partial_index(name: str, *columns: Column[Any], where: ColumnElement[bool], unique: bool = False) -> None:
+    """Add an index of the rows that meet a condition. Statements use it if they have the same condition as text."""
+    Index(name, *columns, unique=unique, sqlite_where=where, postgresql_where=where)
+
+
+_partial_index(
     "uq_keys_held_name",
-    keys.c.key_manager,
-    keys.c.name,
+    *(keys.c.key_manager, keys.c.name),
+    where=keys.c.state.in_(("pending", "committed", "retired")),
     unique=True,
-    sqlite_where=keys.c.state.in_(("pending", "committed", "retired")),
-    postgresql_where=keys.c.state.in_(("pending", "committed", "retired")),
+)
+# Most keys are committed. With an index of all keys by state, SQLite would sort lists.
+_partial_index(
+    "ix_keys_not_committed",
+    *(keys.c.key_manager, keys.c.state, keys.c.uuid),
+    where=keys.c.state != "committed",
 )
 
 key_attempts = Table(
@@ -527,17 +543,12 @@ key_attempts = Table(
     _integer("expired", server_default="0"),
 )
 
-Index(
-    "ix_key_attempts_adopted",
-    key_attempts.c.adopted,
-    sqlite_where=key_attempts.c.adopted != "",
-    postgresql_where=key_attempts.c.adopted != "",
-)
-Index(
-    "ix_key_attempts_pending",
-    key_attempts.c.expires,
-    sqlite_where=key_attempts.c.state == "pending",
-    postgresql_where=key_attempts.c.state == "pending",
+_partial_index("ix_key_attempts_adopted", key_attempts.c.adopted, where=key_attempts.c.adopted != "")
+_partial_index("ix_key_attempts_pending", key_attempts.c.expires, where=key_attempts.c.state == "pending")
+_partial_index(
+    "ix_key_attempts_aborted",
+    *(key_attempts.c.key, key_attempts.c.number),
+    where=key_attempts.c.state == "aborted",
 )
 
 # `key_server` names a server that may have been removed. `unique_identifiers` is a JSON array.
@@ -560,6 +571,16 @@ key_copies = Table(
     Index(None, "key_server", "key"),
     Index(None, "key_server", "host", "written"),
 )
+
+# Copies that the keeper looks at in each round, and those that it need not look at.
+_PRESENT = key_copies.c.presence == "present"
+for _name, _condition in {
+    "unsettled": key_copies.c.presence.in_(("sent", "unknown")),
+    "inactive": and_(_PRESENT, key_copies.c.object_state.in_(("", "Pre-Active"))),
+    "undescribed": and_(_PRESENT, key_copies.c.descriptor == ""),
+    "present": _PRESENT,
+}.items():
+    _partial_index(f"ix_key_copies_{_name}", key_copies.c.key_server, key_copies.c.key, where=_condition)
 
 # `sees`, `canary`, `operations` and `object_types` are JSON arrays.
 server_profiles = Table(
@@ -673,6 +694,16 @@ detached_key_servers = Table(
     _text("replication_domain"),
     _text("secondaries"),
     Column("detached", UtcTimestamp, nullable=False),
+)
+
+# What a change proves of keys goes on after a pause: a later call or process relies on the proofs since `began`.
+proving_attempts = Table(
+    "proving_attempts",
+    metadata,
+    _text("what", primary_key=True),
+    _text("key_manager", ForeignKey("key_managers.uuid", ondelete="CASCADE"), index=True),
+    Column("began", UtcTimestamp, nullable=False),
+    Column("touched", UtcTimestamp, nullable=False),
 )
 
 leases = Table(

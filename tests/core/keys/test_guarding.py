@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -15,11 +15,10 @@ from keystead.core.keys.guarding import (
     RELOCATION_PROOF_AGE,
     TERMINAL_STATES,
     Departure,
-    Period,
     ReadCopies,
+    Removal,
     check_no_keys,
     check_not_at_cluster,
-    fresh_period,
     is_elsewhere,
     is_on_its_way,
     key_at_risk,
@@ -29,6 +28,14 @@ from keystead.core.keys.guarding import (
     without_aborted,
 )
 from keystead.core.keys.model import Attempt, AttemptState, Copy, Key, KeyState, KeyType, Presence, Purpose, copy_id
+from keystead.core.keys.proving import (
+    NO_PROOFS,
+    Moment,
+    NeededProofs,
+    Period,
+    ProvingAttempt,
+    needed_proofs,
+)
 from tests.core.factories import server
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -38,6 +45,8 @@ OTHERS = {B: server(B), C: server(C, secondaries=("c2",))}
 A_GOES = Departure({A}, OTHERS)
 ALL = {(A, ""), (B, ""), (C, ""), (C, "c1"), (C, "c2")}
 """Every address answers."""
+DOMAINS = {A: "1", B: "2", C: "3", "d:5696": "4"}
+"""Each server is a domain of its own."""
 
 
 def copy(at: str, presence: Presence = Presence.PRESENT, age: int = 0, host: str = "", attempt: int = 1) -> Copy:
@@ -49,6 +58,11 @@ def copy(at: str, presence: Presence = Presence.PRESENT, age: int = 0, host: str
 def attempt(number: int, state: AttemptState) -> Attempt:
     """Return an attempt of the key."""
     return Attempt("key", number, Purpose.COPY, "i", "t", "n", state, NOON, NOON)
+
+
+def lasting(left_s: int, *, began_s: int = 0) -> NeededProofs:
+    """Return which proofs still count so many seconds after noon, of an attempt that began before noon."""
+    return needed_proofs(NOON - timedelta(seconds=began_s), NOON, timedelta(seconds=left_s))
 
 
 # --- a removal ---
@@ -103,16 +117,74 @@ def test_what_saves_a_key(elsewhere: list[Copy], *, safe: bool) -> None:
     """A key is saved by a copy on another configured server that was proven within 30 s."""
     found = key_at_risk(KEY, [copy(A), *elsewhere], A_GOES)
     assert found is not None
-    assert found.is_safe(fresh_period(NOON), ALL) is safe
+    assert found.is_safe(lasting(0), ALL, DOMAINS) is safe
 
 
 def test_what_has_died_since_saves_nothing() -> None:
     """A proof does not count if its endpoint no longer answers, even when another address of the server does."""
     found = key_at_risk(KEY, [copy(A), copy(B, age=1), copy(C, host="c2")], A_GOES)
     assert found is not None
-    assert not found.is_safe(fresh_period(NOON), set())
-    assert not found.is_safe(fresh_period(NOON), {(A, ""), (C, "")})
-    assert found.is_safe(fresh_period(NOON), {(C, "c2")})
+    assert not found.is_safe(lasting(0), set(), DOMAINS)
+    assert not found.is_safe(lasting(0), {(A, ""), (C, "")}, DOMAINS)
+    assert found.is_safe(lasting(0), {(C, "c2")}, DOMAINS)
+
+
+@pytest.mark.parametrize(
+    ("elsewhere", "began_s", "left_s", "safe", "lacks"),
+    [
+        ([copy(B, age=1000), copy(C, age=1000)], 1000, 0, True, False),
+        ([copy(B, age=1000), copy(C, age=1000, host="c2")], 1000, 0, True, False),
+        ([copy(B, age=1000)], 1000, 0, False, False),  # the only one must be fresh, and was read once
+        ([copy(B, age=31), copy(C, age=31)], 0, 0, False, True),  # proven before the attempt
+        ([copy(B, age=30), copy(C, age=30)], 0, 0, True, False),
+        ([copy(B, age=3600), copy(C, age=3600)], 9000, 0, True, False),
+        ([copy(B, age=3600), copy(C, age=3600)], 9000, 1, False, True),  # they do not last
+        ([copy(B, age=-1), copy(C, age=1000)], 1000, 0, False, True),  # a clock is ahead
+        ([copy(C, age=1000), copy(C, age=1000, host="c2")], 1000, 0, False, False),  # one domain
+        ([], 1000, 0, False, True),
+    ],
+)
+def test_two_older_proofs_save_a_key(
+    elsewhere: list[Copy], began_s: int, left_s: int, *, safe: bool, lacks: bool
+) -> None:
+    """Two proofs of one attempt, in two domains, may be an hour old; each key is proven in as many as it can be."""
+    found = key_at_risk(KEY, [copy(A), *elsewhere], A_GOES)
+    assert found is not None
+    needed = lasting(left_s, began_s=began_s)
+    assert found.is_safe(needed, ALL, DOMAINS) is safe
+    assert found.lacks_proofs(needed.attempt, DOMAINS) is lacks
+    assert not found.is_safe(needed, {(B, "")}, DOMAINS) or left_s == began_s == 0
+    assert not found.is_safe(NO_PROOFS, ALL, DOMAINS)
+
+
+@pytest.mark.parametrize(
+    ("began_s", "touched_s", "goes_on"),
+    [(0, 0, True), (7200, 3599, True), (7200, 3600, False), (-1, -1, False), (7200, -1, False)],
+)
+def test_a_proving_attempt_that_goes_on(began_s: int, touched_s: int, *, goes_on: bool) -> None:
+    """An attempt goes on unless it was left alone for an hour, or a clock jumped back."""
+    began, touched = (NOON - timedelta(seconds=each) for each in (began_s, touched_s))
+    assert ProvingAttempt("remove a", "km", began, touched).goes_on(NOON) is goes_on
+
+
+@pytest.mark.parametrize(
+    ("passed_s", "seconds", "agrees", "fresh"),
+    [(0, 0, True, True), (30, 30, True, True), (31, 31, True, False), (31, 0, False, False), (-1, 0, True, False)],
+)
+def test_two_clocks(passed_s: int, seconds: float, *, agrees: bool, fresh: bool) -> None:
+    """A jump of the clock is seen by the other one; neither may say that a moment is long ago."""
+    later = Moment(NOON + timedelta(seconds=passed_s), 100 + seconds)
+    assert Moment(NOON, 100).agrees(later) is agrees
+    assert Moment(NOON, 100).is_fresh(later) is fresh
+
+
+def test_the_name_of_a_proving_attempt() -> None:
+    """A removal has its own attempt, and so has each way to take secondaries away."""
+    names = [
+        Removal(cast("Any", None), OTHERS[C], after).what
+        for after in (None, replace(OTHERS[C], secondary_key_servers=()), OTHERS[C])
+    ]
+    assert names == ["remove c:5696", "remove c:5696 but primary", "remove c:5696 but c2"]
 
 
 def test_the_addresses_that_stay() -> None:
@@ -124,15 +196,15 @@ def test_a_proof_that_must_last() -> None:
     """A proof that must last longer has to be newer by the same time."""
     found = key_at_risk(KEY, [copy(A), copy(B, age=6)], A_GOES)
     assert found is not None
-    assert found.is_safe(fresh_period(NOON, timedelta(seconds=24)), ALL)
-    assert not found.is_safe(fresh_period(NOON, timedelta(seconds=25)), ALL)
+    assert found.is_safe(lasting(24), ALL, DOMAINS)
+    assert not found.is_safe(lasting(25), ALL, DOMAINS)
 
 
 def test_a_replica_saves_nothing() -> None:
     """A copy in the same domain does not save a key, because a loss may be replicated."""
     found = key_at_risk(KEY, [copy(A), copy(B)], Departure({A, B}, {C: OTHERS[C]}))
     assert found is not None
-    assert not found.is_safe(fresh_period(NOON), ALL)
+    assert not found.is_safe(lasting(0), ALL, DOMAINS)
 
 
 def test_a_secondary_goes() -> None:
@@ -144,10 +216,10 @@ def test_a_secondary_goes() -> None:
     assert key_at_risk(KEY, [copy(C), copy(C, host="c2")], departure) is None
     lost = key_at_risk(KEY, [copy(C, host="c1")], departure)
     assert lost is not None
-    assert not lost.is_safe(fresh_period(NOON), ALL)
+    assert not lost.is_safe(lasting(0), ALL, DOMAINS)
     kept = key_at_risk(KEY, [copy(C, host="c1"), copy(C)], departure)
     assert kept is not None
-    assert kept.is_safe(fresh_period(NOON), ALL)
+    assert kept.is_safe(lasting(0), ALL, DOMAINS)
 
 
 @pytest.mark.parametrize("presence", [Presence.UNKNOWN, Presence.MISSING, Presence.DIFFERENT])

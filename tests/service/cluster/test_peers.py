@@ -278,12 +278,12 @@ async def test_a_caller_waits_a_short_time_for_each_fault(
         began = loop.time()
         (warning,) = await one.peers.withdraw(KEY)
         assert re.search(f"\\(.*({why})", warning)
-        assert loop.time() - began < 5
+        assert loop.time() - began < 30
         assert three.has(KEY)
         monkeypatch.setattr(module, "WAIT_S", 60)
         (warning,) = await one.peers.withdraw(ACCOUNT)
         assert re.search(f"\\(.*({why})", warning)
-        assert loop.time() - began < 5
+        assert loop.time() - began < 30
         clock.advance(FAILED_S)
         monkeypatch.setattr(module, "WAIT_S", 0.5)
         assert len(await one.peers.withdraw(KEY)) == 1

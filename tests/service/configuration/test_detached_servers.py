@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -22,10 +22,9 @@ from tests.service.worlds.keys import CALL, KeyWorld, nothing_was_ended
 from tests.service.worlds.learning import on_sqlite
 
 if TYPE_CHECKING:
-    from keystead.core.keys.guarding import Removal, RemovalFindings
+    from keystead.core.keys.guarding import RemovalFindings
     from keystead.core.keys.model import Key
     from keystead.kmip.testing.server import KeyServer as KmipServer
-    from keystead.service.context import Call
 
 
 async def give_up(kept: Keeping, server: KmipServer, guard: type[RemovalGuard] = RemovalGuard) -> None:
@@ -173,8 +172,8 @@ async def test_proofs_that_are_too_old_are_made_again(key_world: KeyWorld, monke
     class HeldUp(RemovalGuard):
         """Its process is held up after the first proof."""
 
-        async def prove(self, call: Call, removal: Removal, ends: float) -> RemovalFindings:
-            found = await super().prove(call, removal, ends)
+        async def prove(self, *args: Any) -> RemovalFindings:
+            found = await super().prove(*args)
             key_world.clock.advance(delays.pop())
             return found
 
@@ -182,7 +181,7 @@ async def test_proofs_that_are_too_old_are_made_again(key_world: KeyWorld, monke
     monkeypatch.setattr(giving_up, "GIVE_UP_S", -1.0)
     with pytest.raises(OntapError) as raised:
         await give_up(kept, servers[0], HeldUp)
-    assert raised.value.kind is errors.TOO_BUSY
+    assert raised.value.kind is errors.KEYS_UNPROVEN
     delays = [0.0, 60.0]
     monkeypatch.undo()
     await give_up(kept, servers[0], HeldUp)

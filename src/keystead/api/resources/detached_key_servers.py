@@ -93,6 +93,6 @@ PATHS: Paths = {
     COLLECTION: {"GET": listing(DETACHED, _page)},
     f"{COLLECTION}/{{server}}": {
         "GET": showing(DETACHED, _show),
-        "DELETE": deleting(DETACHED, _give_up, codes=(errors.SOLE_COPY,)),
+        "DELETE": deleting(DETACHED, _give_up, codes=(errors.SOLE_COPY, errors.KEYS_UNPROVEN)),
     },
 }

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+from keystead.api.accepted import job_reply
 from keystead.api.checking import RECORDS
 from keystead.api.codes import CREDENTIAL, MULTITENANT, NEW_SERVERS, PROBING, SECONDARIES
 from keystead.api.collections import Collection
@@ -68,6 +69,10 @@ _FORCE = {
         " never removed.",
     )
 }
+
+
+AT_ONCE_S: Final = 2.0
+"""Seconds after which a removal becomes a job, unless ``return_timeout`` is longer."""
 
 
 def key_server_link(server: KeyServer) -> str:
@@ -235,9 +240,24 @@ async def _patch(request: Request, address: ServerAddress, values: dict[str, Any
 
 
 async def _delete(request: Request, address: ServerAddress, query: WriteQuery) -> Reply | None:
+    """Remove a key server. With ``return_timeout``, what takes longer goes on as a job."""
+    call, key_servers, jobs = request.call, request.services.key_servers, request.services.jobs
     state, force = await _state(request), bool(query.own.get("force"))
     with about_svm(state.key_manager.svm):
-        await request.while_connected(request.services.key_servers.remove(request.call, state, address, force=force))
+        if query.return_timeout is None:
+            await request.while_connected(key_servers.remove(call, state, address, force=force))
+            return None
+        job = await key_servers.removals.job(state, address, force=force)
+        if await jobs.is_running(job):
+            return job_reply(await jobs.run_in_steps(call, job, return_timeout=query.return_timeout))
+        try:
+            within_s = max(query.return_timeout, AT_ONCE_S)
+            removing = key_servers.remove(call, state, address, force=force, within_s=within_s)
+            await request.while_connected(removing)
+        except OntapError as error:
+            if error.kind is not errors.KEYS_UNPROVEN:
+                raise
+            return job_reply(await jobs.run_in_steps(call, job))
     return None
 
 
@@ -272,12 +292,12 @@ _CODES = {
     "POST": (errors.NOT_ENABLED, errors.OUT_OF_QUORUM, *NEW_SERVERS),
     "PATCH": (
         *(errors.NOT_ENABLED, errors.KEY_SERVER_NOT_CONFIGURED, errors.PORT_RELEASE, errors.KEY_SERVER_EXISTS),
-        *(errors.CERTIFICATE_NOT_INSTALLED, errors.SOLE_COPY, errors.KEY_SERVERS_UNREADABLE),
+        *(errors.CERTIFICATE_NOT_INSTALLED, errors.SOLE_COPY, errors.KEYS_UNPROVEN, errors.KEY_SERVERS_UNREADABLE),
         *(errors.OUT_OF_QUORUM, *MULTITENANT, *SECONDARIES, *CREDENTIAL, *PROBING),
     ),
     "DELETE": (
-        *(errors.NOT_ENABLED, errors.KEY_SERVER_NOT_CONFIGURED, errors.SOLE_COPY, errors.KEY_SERVERS_UNREADABLE),
-        *(errors.OUT_OF_QUORUM, *MULTITENANT),
+        *(errors.NOT_ENABLED, errors.KEY_SERVER_NOT_CONFIGURED, errors.SOLE_COPY, errors.KEYS_UNPROVEN),
+        *(errors.KEY_SERVERS_UNREADABLE, errors.OUT_OF_QUORUM, errors.TOO_BUSY, *MULTITENANT),
     ),
 }
 _WRITES = Collection(
@@ -298,3 +318,4 @@ PATHS[COLLECTION]["POST"] = Operation(
 )
 # Only PATCH of one object has a dry run, because a PATCH of several could not answer the findings.
 PATHS[_ONE]["PATCH"] = replace(patching(KEY_SERVERS, _patch, _DRY_RUN, _CODES["PATCH"]), tried=DRY_RUNS)
+PATHS[_ONE]["DELETE"] = replace(PATHS[_ONE]["DELETE"], job=True)

@@ -98,6 +98,8 @@ ADVICE: Final[Mapping[ErrorKind, str]] = {
     kept.NO_KEY_SERVERS: "Add key servers first.",
     kept.NOT_PUSHED: "Repair the key servers that the arguments name, then send the same call again.",
     kept.AUTH_KEY_NOT_RESTORED: "`key-survival` of the key manager shows which servers should have it.",
+    kept.KEYS_UNPROVEN: "Send the same call again with `return_timeout`: it becomes a job without a time limit. If the"
+    " reason is `last_reading_too_long`, add another key server first, and wait until it has copies of the keys.",
     kept.SOLE_COPY: "Bring the other key servers back, or add a key server and wait until it has a copy of the key. If"
     " the server is dead and had the only copy, how-to/keys.md says what is left to do.",
     kept.VOLUME_KEY_NOT_RESTORED: "`key-survival` of the key manager shows which servers should have it.",

@@ -16,6 +16,15 @@ KEY_NOT_READ = row(
     " not show its canary, returned other bytes, or could not be asked. For accounts of the cluster, the arguments name"
     " each server and the reason.",
 )
+KEYS_UNPROVEN = row(
+    262145,
+    503,
+    "The keys could not be proven on the other key servers in time. Repeat the request: it goes on from there.",
+    "A key server or a secondary was to be removed, and reading the copies elsewhere took too long. The arguments hold"
+    " `keys`, how many keys must be proven, `proven`, how many were, and `reason`: `not_proven_in_time`, because the"
+    " call ended, or `last_reading_too_long`, because too many keys have only one other copy. These must be read within"
+    " 25 seconds.",
+)
 AUTH_KEY_LIMIT = row(
     65536048,
     400,

@@ -1,8 +1,8 @@
 """The rules that protect keys when servers change: may a server be removed, and what must be proven before. Pure.
 
-A key is safe from a removal when a server that stays configured has a copy that was proven less than :data:`FRESH` ago.
-That server must also still answer, because it may have failed since. A server that replicates with the removed one
-counts, because its domain stays. Otherwise no member of a replicated cluster could ever be replaced.
+A key is safe from a removal when servers that stay configured have copies with enough proofs: see proving.py. They must
+also still answer, because they may have failed since. A server that replicates with the removed one counts, because its
+domain stays. Otherwise no member of a replicated cluster could ever be replaced.
 """
 
 from __future__ import annotations
@@ -19,40 +19,15 @@ from keystead.core import errors
 from keystead.core.errors import OntapError
 from keystead.core.keys.attempts import is_expired
 from keystead.core.keys.model import AddressId, AttemptState, Copy, CopyId, Key, KeyState, Presence, copy_id
+from keystead.core.keys.proving import ENOUGH
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
     from datetime import datetime
 
     from keystead.core.keys.model import Attempt
+    from keystead.core.keys.proving import Moment, NeededProofs, Period
     from keystead.core.model import KeyManager, KeyServer
-
-
-FRESH: Final = timedelta(seconds=30)
-"""The greatest age of a proof that a removal relies on."""
-
-
-@dataclass(frozen=True, slots=True)
-class Period:
-    """The period in which a proof must have been made to count.
-
-    A proof from the future does not count. The clock that made it is ahead, so the age of the proof is unknown.
-    """
-
-    since: datetime
-    until: datetime
-
-    def has(self, proven: datetime | None) -> bool:
-        """Return True if the proof was made in this period. ``proven`` is its time. None, for no proof, gives False."""
-        return proven is not None and self.since <= proven <= self.until
-
-
-def fresh_period(now: datetime, left: timedelta = timedelta()) -> Period:
-    """Return the period of the proofs that are fresh now and stay fresh for the time ``left``.
-
-    ``left`` is zero in the transaction that removes a server. Before, it is the time that proving may still take.
-    """
-    return Period(now + left - FRESH, now)
 
 
 RELOCATION_PROOF_AGE: Final = timedelta(hours=2)
@@ -112,6 +87,12 @@ class Removal:
     server: KeyServer
     after: KeyServer | None = None
 
+    @property
+    def what(self) -> str:
+        """The name of the change, for its proving attempt."""
+        stay = "" if self.after is None else f" but {','.join(sorted(self.after.secondary_key_servers)) or 'primary'}"
+        return f"remove {self.server.uuid}{stay}"
+
 
 @dataclass(frozen=True, slots=True)
 class KeyAtRisk:
@@ -124,12 +105,31 @@ class KeyAtRisk:
     departing: tuple[Copy, ...]
     elsewhere: tuple[Copy, ...]
 
-    def is_safe(self, period: Period, answering: Collection[AddressId]) -> bool:
-        """Return True if a copy elsewhere was proven in the period, at an address that answers.
+    def is_safe(self, needed: NeededProofs, answering: Collection[AddressId], domain_of: Mapping[str, str]) -> bool:
+        """Return True if the proofs elsewhere are enough, of copies at addresses that answer.
 
         Then the removal does not lose the key. Called for each key at risk, before and in the transaction that removes.
+        ``domain_of`` has the replication domain of each server.
         """
-        return any(period.has(copy.proven) and (copy.key_server, copy.host) in answering for copy in self.elsewhere)
+        there = [copy for copy in self.elsewhere if (copy.key_server, copy.host) in answering]
+        fresh = any(needed.fresh.has(copy.proven) for copy in there)
+        return fresh or len(_proven_domains(there, needed.attempt, domain_of)) >= ENOUGH
+
+    def proven_domains(self, attempt: Period, domain_of: Mapping[str, str]) -> set[str]:
+        """Return the replication domains in which the key has a proof of this period, at whatever address."""
+        return _proven_domains(self.elsewhere, attempt, domain_of)
+
+    def lacks_proofs(self, attempt: Period, domain_of: Mapping[str, str]) -> bool:
+        """Return True if the key has copies in replication domains that could still prove it, and needs them.
+
+        Called when every key is read once, before the last reading.
+        """
+        domains = {domain_of[copy.key_server] for copy in self.elsewhere}
+        return len(self.proven_domains(attempt, domain_of)) < min(ENOUGH, max(len(domains), 1))
+
+
+def _proven_domains(copies: Iterable[Copy], period: Period, domain_of: Mapping[str, str]) -> set[str]:
+    return {domain_of[copy.key_server] for copy in copies if period.has(copy.proven)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,9 +180,12 @@ class Departure:
 class RemovalFindings:
     """What was found out for one removal so far.
 
-    ``answering`` are addresses that answered. ``denied`` are copies that all removed addresses denied.
+    ``began`` is when its proving attempt began, and ``moment`` when its last reading did; None if nothing was read.
+    ``answering`` are addresses that answered since. ``denied`` are copies that all removed addresses denied.
     """
 
+    began: datetime | None = None
+    moment: Moment | None = None
     answering: set[AddressId] = field(default_factory=set)
     denied: set[CopyId] = field(default_factory=set)
 

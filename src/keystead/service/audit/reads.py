@@ -103,7 +103,7 @@ class ReadAudit:
         self._audit = audit
         self._spool = spool
         self._clock = clock
-        self._node = node
+        self.node = node
         self._waiting: list[_Waiting] = []
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -224,7 +224,7 @@ class ReadAudit:
         now = tx.key_standings({each.key.key_id for each in group})
         unchanged = [now.get(each.key.key_id) == each.key.standing for each in group]
         reads = [each for each, same in zip(group, unchanged, strict=True) if same]
-        announced = first_reads(tx, [each.record for each in reads if each.first], self._node, self._clock.now())
+        announced = first_reads(tx, [each.record for each in reads if each.first], self.node, self._clock.now())
         if reads:
             self._audit.append(tx, *(each.record for each in reads))
         add_events(tx, announced)
@@ -262,7 +262,7 @@ class ReadAudit:
             self._merge_from = self._clock.monotonic() + self._limits.away_s
 
     def _append_unrecorded(self, tx: Rows, piece: Piece) -> None:
-        announced = first_reads(tx, piece.records, self._node, self._clock.now())
+        announced = first_reads(tx, piece.records, self.node, self._clock.now())
         if records := self._audit.unrecorded(tx, piece.records):
             self._audit.append(tx, *records)
         add_events(tx, announced)

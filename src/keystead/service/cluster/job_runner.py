@@ -123,10 +123,10 @@ class JobSteps:
         return job
 
 
-StepWork = Callable[[JobSteps], Awaitable[Also]]
+StepWork = Callable[[JobSteps], Awaitable[Also | None]]
 """The work of a resumable job, from its cursor on. It stores its steps, and returns what the job's end stores.
 
-An OntapError that it raises is the job's failure.
+None means that the work has stored the end itself. An OntapError that it raises is the job's failure.
 """
 
 
@@ -150,8 +150,8 @@ class JobRunner:
         self.leases = leases
         self.closed = False
         """True once the process stops."""
-        self.running = 0
-        """The number of jobs that this process works on."""
+        self.steps: dict[str, JobSteps] = {}
+        """The jobs that this process works on, by uuid."""
         self._node = node
         self._audit = audit
         self._kinds = kinds
@@ -220,11 +220,11 @@ class JobRunner:
         return None if job is None else JobSteps(self, holding, job)
 
     async def _work(self, steps: JobSteps) -> JobAnswer | None:
-        self.running += 1
+        self.steps[steps.job.uuid] = steps
         try:
             error = await self._worked(steps)
         finally:
-            self.running -= 1
+            del self.steps[steps.job.uuid]
         return JobAnswer(steps.job, error)
 
     async def _worked(self, steps: JobSteps) -> OntapError | None:
@@ -232,7 +232,9 @@ class JobRunner:
         try:
             if self.closed:
                 raise Stopped
-            await steps.end(JobOutcome(), await self._kinds[steps.kind](steps))
+            also = await self._kinds[steps.kind](steps)
+            if also is not None:
+                await steps.end(JobOutcome(), also)
         except (StoreError, LeaseLost):
             raise
         except (Stopped, asyncio.CancelledError):

@@ -91,7 +91,13 @@ class Jobs:
     @property
     def running(self) -> int:
         """The number of jobs that run on this node."""
-        return len(self._running) + self._runner.running
+        return len(self._running) + len(self._runner.steps)
+
+    @property
+    def progress(self) -> tuple[tuple[str, Resumable], ...]:
+        """How far the resumable jobs are that run on this node: the uuid of each, and its work."""
+        jobs_here = (each.job for each in self._runner.steps.values())
+        return tuple((job.uuid, job.resumable) for job in jobs_here if job.resumable is not None)
 
     async def start(self) -> None:
         """Mark the jobs as failed that an earlier process of this node left unfinished. Go on with resumable ones."""
@@ -120,19 +126,30 @@ class Jobs:
     async def run_in_steps(self, call: Call, request: StepRequest, *, return_timeout: int = 0) -> JobAnswer:
         """Store a resumable job, begin its work, and wait until it ends or pauses, up to ``return_timeout`` seconds.
 
-        Raises as :meth:`run`.
+        A request that ``joins`` waits for the same job if that runs already. Raises as :meth:`run`.
         """
-        steps = Resumable(request.kind, json.dumps(request.parameters), origin_of(call), total=request.total)
-        job = replace(self._new(call, request.svm), resumable=steps)
+        steps = Resumable(request.kind, request.text, origin_of(call), total=request.total)
+        new = replace(self._new(call, request.svm), resumable=steps)
 
-        def add(tx: Rows) -> HeldLease:
-            self._add(tx, job)
-            return self._runner.leases.begin(tx, lease_of(job.uuid))
+        def begin(tx: Rows) -> tuple[Job, HeldLease | None]:
+            same = request.running(tx)
+            if same is not None:
+                return same, None
+            self._add(tx, new)
+            return new, self._runner.leases.begin(tx, lease_of(new.uuid))
 
         async with self._place(call.caller.account):
-            task = self._runner.run(job.uuid, await self._store.write(add))
+            job, held = await self._store.write(begin)
+            task = self._runner.run(job.uuid, held)
+        if job is new:
             task.add_done_callback(lambda _: self._leave(job.account))
+        else:
+            self._leave(call.caller.account)
         return await _waited(job, task, return_timeout)
+
+    async def is_running(self, request: StepRequest) -> bool:
+        """Return True if a job runs that the request would join."""
+        return await self._store.read(request.running) is not None
 
     async def ask(self, call: Call, uuid: str, action: jobs.Action) -> None:
         """Pause, resume or cancel a job. A running job obeys at the end of its step. The call is recorded.
@@ -293,13 +310,27 @@ def _outcome(job: Job, working: asyncio.Task[JobOutcome | None]) -> JobOutcome:
 class StepRequest(NamedTuple):
     """Arguments of :meth:`Jobs.run_in_steps`: the kind of the work, its parameters without secrets, and the owner.
 
-    ``total`` is how much there is to do, as the work counts.
+    ``total`` is how much there is to do, as the work counts. ``joins``: a job that does the same is not begun twice.
     """
 
     kind: str
     parameters: Mapping[str, Any]
     svm: Svm | None
     total: int
+    joins: bool = False
+
+    @property
+    def text(self) -> str:
+        """The parameters as they are stored."""
+        return json.dumps(self.parameters)
+
+    def running(self, tx: JobRows) -> Job | None:
+        """Return the job that does the same already, if the request joins it."""
+        found = tx.resumable_jobs() if self.joins else ()
+        same = (self.kind, self.text)
+        return next(
+            (job for job in found if job.resumable and (job.resumable.kind, job.resumable.parameters) == same), None
+        )
 
 
 class JobRequest(NamedTuple):

@@ -6,30 +6,27 @@ transaction. A modification has the same flow.
 
 from __future__ import annotations
 
-from functools import partial
+import asyncio
 from typing import TYPE_CHECKING, Protocol
 
 from keystead.core import errors
 from keystead.core.errors import OntapError
-from keystead.core.key_servers import AddRequest, plan_probe, plan_remove
-from keystead.core.keys.guarding import Removal
+from keystead.core.key_servers import AddRequest, plan_probe
 from keystead.core.model import KeyServer
 from keystead.service.configuration.key_server_changes import KeyServerChanges
 from keystead.service.configuration.key_server_plans import addition, modification
-from keystead.service.configuration.key_server_rows import named
+from keystead.service.configuration.key_server_removal import KeyServerRemovals
 from keystead.service.configuration.key_server_views import key_server_views
 from keystead.service.loading import require_key_manager
 from keystead.service.ports.cluster import AuditRows, ClusterRows, EventRows, NodeRows, ObservationRows
 from keystead.service.ports.configuration import KeyManagerRows, ListRows
 from keystead.service.ports.keys import AttemptRows, CopyRows, DetachedRows, KeyRows, RemovalRows, TopologyRows
 from keystead.service.ports.store import StoreError
-from keystead.service.probing.queue import check_left
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from keystead.core.key_servers import ModifyRequest, ServersState
-    from keystead.core.keys.guarding import RemovalFindings
     from keystead.core.keys.model import Detached
     from keystead.core.model import KeyManager
     from keystead.core.probing import ProbeResult
@@ -67,6 +64,7 @@ class KeyServers:
     def __init__(self, context: ConfigurationContext) -> None:
         self._context = context
         self._changes = KeyServerChanges(context)
+        self.removals = KeyServerRemovals(context)
 
     async def state(self, call: Call, key_manager: str) -> ServersState:
         """Return the state that a change begins with, or raise 4 (404) with target ``uuid``: no such key manager."""
@@ -81,33 +79,22 @@ class KeyServers:
         (row,) = await self._changes.make(call, state, modification(self._context.sealer, request))
         return row
 
-    async def remove(self, call: Call, state: ServersState, address: ServerAddress, *, force: bool = False) -> None:
-        """Remove one server with its secondaries, or raise 65536843. Raises 65536700 if keys would be lost with it.
+    async def remove(
+        self,
+        call: Call,
+        state: ServersState,
+        address: ServerAddress,
+        *,
+        force: bool = False,
+        within_s: float | None = None,
+    ) -> None:
+        """Remove one server with its secondaries: see :meth:`KeyServerRemovals.remove`.
 
-        Raises 65536600 unless ``force``, if the setting is on and a node is silent.
+        The call takes at most ``within_s`` seconds, or as long as any call may.
         """
-        ends = self._context.prover.deadline()
-        while True:
-            server = plan_remove(state, address, force=force)
-            found = await self._context.removal_guard.prove(call, Removal(state.key_manager, server), ends)
-            if await self._context.store.write(
-                partial(self._remove, call=call, server=server, found=found, force=force)
-            ):
-                return
-            check_left(ends)
-            state = await self.state(call, state.key_manager.uuid)
-
-    def _remove(self, tx: Rows, call: Call, server: KeyServer, found: RemovalFindings, *, force: bool) -> bool:
-        """Remove a server. Return False if the server, or the proof for its removal, has changed."""
-        now = self._context.load(tx, call, server.key_manager, lock=True)
-        if plan_remove(now, server.address, force=force) != server:
-            return False
-        if not self._context.removal_guard.check(tx, Removal(now.key_manager, server), found):
-            return False
-        self._context.removal_guard.detach(tx, server)
-        tx.delete_key_server(server.uuid)
-        self._context.audit.succeed(tx, call, named("removed", [server]), svm=now.key_manager.svm)
-        return True
+        now = asyncio.get_running_loop().time()
+        ends = self._context.prover.deadline() if within_s is None else now + within_s
+        await self.removals.remove(call, state, address, ends, force=force)
 
     async def dry_run(
         self, call: Call, state: ServersState, request: AddRequest | ModifyRequest

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from keystead.service.keys.topology import load_topology
 from keystead.service.ports.configuration import KeyManagerRows
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from keystead.service.ports.process import Clock
     from keystead.service.ports.store import Store, Transaction
 
+T = TypeVar("T")
 
 COPIES_PER_READ: Final = 256
 """How many rows one read from the database returns at most."""
@@ -109,7 +110,7 @@ def by_host(rows: Iterable[Tracked]) -> dict[str, list[Tracked]]:
     return found
 
 
-def slices(rows: Sequence[Tracked], size: int) -> Iterator[Sequence[Tracked]]:
+def slices(rows: Sequence[T], size: int) -> Iterator[Sequence[T]]:
     """Yield the rows in slices of at most ``size``. Called to ask a server about a limited number at a time."""
     for start in range(0, len(rows), size):
         yield rows[start : start + size]

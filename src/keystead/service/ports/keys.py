@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from keystead.core.keys.epoch_markers import EpochMarker
-    from keystead.core.keys.guarding import Period
     from keystead.core.keys.model import (
         Attempt,
         AttemptState,
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
         ServerProfile,
         Standing,
     )
+    from keystead.core.keys.proving import NeededProofs, ProvingAttempt
     from keystead.core.keys.report import KeyReport
     from keystead.core.keys.survival import KeyGroup
     from keystead.core.server_costs import ObjectCounts
@@ -67,6 +67,13 @@ class KeyRows(Protocol):
 
     def key_counts(self, key_manager: str, *, within: str | None = None) -> Mapping[KeyState, int]:
         """Count a key manager's keys by state, ``within`` an SVM or all; states without keys are left out."""
+        ...
+
+    def keys_lacking(self, key_manager: str, domains: Collection[Collection[str]]) -> tuple[str, ...]:
+        """Return the keys (uuids, in order) that may lack a present copy on all servers of one of the ``domains``.
+
+        All kept keys that lack one are among them. Others are there because they have copies of aborted attempts.
+        """
         ...
 
     def keys_of_svm(self, svm_uuid: str, states: Collection[KeyState]) -> int:
@@ -203,14 +210,34 @@ class RemovalRows(Protocol):
     """Keys that a removal or a relocation puts at risk, and proofs of their copies."""
 
     def keys_at_risk(
-        self, key_manager: str, going: Collection[str], stay: Collection[str], period: Period, after: str, limit: int
+        self,
+        key_manager: str,
+        going: Collection[str],
+        stay: Sequence[Collection[str]],
+        needed: NeededProofs,
+        after: str,
+        limit: int,
     ) -> tuple[str, ...]:
         """Return committed and retired keys (uuids after ``after``) that the removal of the servers ``going`` may lose.
 
-        These keys have a copy on a server in ``going`` that is not destroyed. None of their copies on a primary in
-        ``stay`` was proven in the period. Copies of aborted attempts do not count as proven. The answer may have keys
-        that are safe, but lacks no key that is at risk.
+        These keys have a copy on a server in ``going`` that is not destroyed. Their copies on primaries in ``stay``
+        have too few of the needed proofs. ``stay`` has the servers of each replication domain. Copies of aborted
+        attempts do not count as proven. The answer may have keys that are safe, but lacks no key that is at risk.
         """
+        ...
+
+    def count_at_risk(
+        self, key_manager: str, going: Collection[str], stay: Sequence[Collection[str]], needed: NeededProofs
+    ) -> int:
+        """Count the keys that :meth:`keys_at_risk` returns, page by page."""
+        ...
+
+    def proving_attempt(self, what: str) -> ProvingAttempt | None:
+        """Return the proving attempt for a change."""
+        ...
+
+    def put_proving_attempt(self, attempt: ProvingAttempt) -> None:
+        """Store a proving attempt, and forget all to which no proof counts any more."""
         ...
 
     def note_proven(self, copies: Sequence[Copy], time: datetime) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from keystead.core import errors
 from keystead.core.errors import OntapError
-from keystead.service.keys.guarding import removal as key_guard
+from keystead.service.keys.guarding import pages as key_pages
 from tests.service.keys.guarding.certificates import IDENTITIES
 from tests.service.keys.guarding.moves import MOVES
 from tests.service.keys.guarding.removals import REMOVALS
@@ -32,7 +32,7 @@ CASES = [
 @pytest.mark.parametrize(("database_url", "case"), CASES, indirect=["database_url"])
 async def test_guards(key_world: KeyWorld, monkeypatch: pytest.MonkeyPatch, case: Case) -> None:
     """Keys are readable as before, or nothing changes: one row of the tables, step by step."""
-    monkeypatch.setattr(key_guard, "PAGE", case.before.page)
+    monkeypatch.setattr(key_pages, "PAGE", case.before.page)
     guards = await built(key_world, case.before)
     for number, each in enumerate(case.steps, 1):
         try:

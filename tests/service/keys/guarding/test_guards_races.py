@@ -21,7 +21,7 @@ from keystead.kmip.server.responder import Responder
 from keystead.kmip.testing.server import delay, first
 from keystead.kmip.testing.server import held as answered_after
 from keystead.kmip.ttlv.enums import Operation, ResultReason
-from keystead.service.keys.guarding import removal as key_guard
+from keystead.service.keys.guarding import pages as key_pages
 from keystead.service.keys.guarding.relocation import RelocationGuard
 from keystead.service.keys.guarding.removal import RemovalGuard
 from keystead.service.keys.keeping.settle import AttemptSettlement
@@ -346,7 +346,7 @@ async def test_what_changes_while_a_removal_is_proven(key_world: KeyWorld) -> No
 
 async def test_keys_that_come_meanwhile_are_read_as_well(key_world: KeyWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     """Prove what was committed after the proof before the certificate is taken; read the rest only once."""
-    monkeypatch.setattr(key_guard, "PAGE", 2)
+    monkeypatch.setattr(key_pages, "PAGE", 2)
     servers = await key_world.start(1)
     changing = await changer(key_world, *servers)
     for number in range(3):

@@ -16,7 +16,7 @@ from keystead.core.keys.model import KeyState, KeyType
 from keystead.kmip.testing.server import held, silence
 from keystead.kmip.ttlv.enums import Operation
 from keystead.service.audit import reads as module
-from keystead.service.ports.store import StorageError, StoreError
+from keystead.service.ports.store import OutcomeUnknown, StorageError, StoreError
 from tests.service.worlds.keys import KeyWorld, asked
 from tests.service.worlds.reading import MATERIAL, READER, ReadingNode, reader_of, reading
 
@@ -402,3 +402,18 @@ async def test_a_key_that_now_is_another_svms(key_world: KeyWorld, node: Reading
         connection.execute(moved, {"svm": now.uuid, "key": key.uuid})
     assert (await refused(node, key, reader_of(was))).kind is errors.ENTRY_NOT_FOUND
     assert await node.read(key, reader_of(now)) == MATERIAL
+
+
+async def test_a_database_that_does_not_commit_does_not_say_that_a_key_is_not_there(
+    key_world: KeyWorld, node: ReadingNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be a former primary that is cut off, and lack the key."""
+    (server,) = await key_world.start(1)
+    key = replace(await node.create(await key_world.key_manager(server)), key_id="0" * 96)
+
+    async def hang(*_: object) -> None:
+        raise OutcomeUnknown("no standby confirmed it")
+
+    monkeypatch.setattr(node.reader._store, "write", hang)
+    with pytest.raises(StorageError):
+        await node.read(key)

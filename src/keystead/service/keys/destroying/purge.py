@@ -147,7 +147,7 @@ class KeyPurge:
     async def _begin_purges(self, holding: Holding, key_manager: str, now: datetime, unmarked: Collection[str]) -> None:
         """Begin the purge of each retired key whose recovery window has ended: see :meth:`_begin_purge`."""
         store = self._context.store
-        for uuid in await store.read(lambda tx: _keys_in(tx, key_manager, KeyState.RETIRED)):
+        for uuid in await store.read(lambda tx: _keys_in(tx, key_manager, KeyState.RETIRED, due=now)):
             await store.write(lambda tx: self._begin_purge(tx, holding, uuid, now, unmarked))  # noqa: B023 - awaited
 
     async def _destroy_batches(
@@ -287,11 +287,16 @@ class KeyPurge:
 # --- transactions ---
 
 
-def _keys_in(tx: KeyRows, key_manager: str, state: KeyState) -> list[str]:
-    """Return all keys (uuids) of a key manager in this state. They are read page by page."""
+def _keys_in(tx: Rows, key_manager: str, state: KeyState, *, due: datetime | None = None) -> list[str]:
+    """Return all keys (uuids) of a key manager in this state. They are read page by page.
+
+    With ``due``, return only those whose recovery window has ended at this time.
+    """
     found: list[str] = []
-    while some := tx.keys_in(key_manager, (state,), found[-1] if found else "", COPIES_PER_READ):
-        found += [key.uuid for key in some]
+    incarnation, after = incarnation_of(tx), ""
+    while some := tx.keys_in(key_manager, (state,), after, COPIES_PER_READ):
+        after = some[-1].uuid
+        found += [key.uuid for key in some if due is None or is_due(key, incarnation, due)]
     return found
 
 

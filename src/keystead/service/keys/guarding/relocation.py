@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from keystead.core.keys.guarding import (
     RELOCATION_PROOF_AGE,
-    Period,
     ReadCopies,
     Relocation,
     is_configured,
@@ -29,15 +28,10 @@ from keystead.core.keys.guarding import (
     to_be_read_after_move,
 )
 from keystead.core.keys.model import Presence, copy_id
+from keystead.core.keys.proving import NEVER, NeededProofs, Period
 from keystead.service.keys.attempts import EXPIRES
-from keystead.service.keys.guarding.removal import (
-    LOOKING_S,
-    PAGE,
-    blocking_keys,
-    blocking_keys_page,
-    copies_on,
-    with_copies,
-)
+from keystead.service.keys.guarding.pages import PAGE, blocking_keys, blocking_keys_page, copies_on, with_copies
+from keystead.service.keys.guarding.removal import LOOKING_S
 from keystead.service.keys.guarding.showing import SERVER, RelocationCheck, Routes, raise_first
 from keystead.service.keys.looking.verify import NO_CANARY, CopyVerifier
 from keystead.service.keys.topology import PRIMARY, load_topology
@@ -308,9 +302,9 @@ class RelocationGuard:
 
         The second value is the cursor of the next page; None at the end.
         """
-        server, others = moving.server, _still_configured(topology, moving)
-        primaries = {uuid for uuid, host in others if not host}
-        uuids = tx.keys_at_risk(server.key_manager, [server.uuid], primaries, self._proof_period(moving), after, PAGE)
+        server, needed = moving.server, NeededProofs(self._proof_period(moving), NEVER)
+        primaries = {uuid for uuid, host in _still_configured(topology, moving) if not host}
+        uuids = tx.keys_at_risk(server.key_manager, [server.uuid], [primaries], needed, after, PAGE)
         return self._required_of_keys(tx, topology, moving, uuids), uuids[-1] if len(uuids) == PAGE else None
 
     def _required_since(self, tx: Rows, topology: ServerTopology, moving: Relocation) -> list[tuple[Key, Copy]]:

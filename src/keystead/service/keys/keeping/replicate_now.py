@@ -83,7 +83,7 @@ class KeyReplicator:
             await progress(OntapError(errors.RECORDS_DONE, done=done, all=max(done, total)))
 
         self._keeping.try_again()
-        return await self._keeping.fill(key_manager, said)
+        return await self._keeping.fill_all(key_manager, said)
 
     async def _ask_addresses(self, key_manager: str) -> dict[str, str]:
         """Ask every address of the key servers. Return, by server (uuid), the reason why its primary failed.

@@ -16,7 +16,6 @@ import structlog
 from keystead.core import events
 from keystead.core.errors import OntapError
 from keystead.core.keys import digests
-from keystead.core.keys.guarding import without_aborted
 from keystead.core.keys.keeping import KEPT_STATES, Sweep, Tally, servers_to_fill
 from keystead.core.keys.model import AttemptState, Presence
 from keystead.core.keys.reading import NOT_NEEDED, sources
@@ -25,6 +24,7 @@ from keystead.service.announcing import add_events
 from keystead.service.keys.announcing import different_copy_events, server_event
 from keystead.service.keys.context import by_host, slices, topology_of, tracked
 from keystead.service.keys.keeping.backoff import Pauses
+from keystead.service.keys.keeping.lacking import lacking_keys, page_of
 from keystead.service.keys.looking.changes import changes_of, store_changes
 from keystead.service.keys.looking.look import look_at_many
 from keystead.service.keys.looking.visit import endpoint_of, visit
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from keystead.core.secret import Secret
     from keystead.service.cluster.leases import Holding
     from keystead.service.keys.context import KeeperContext, Tracked
+    from keystead.service.keys.keeping.lacking import Page
     from keystead.service.keys.looking.changes import CopyChange
     from keystead.service.keys.looking.look import CopyObservation
     from keystead.service.keys.looking.visit import Visit
@@ -80,6 +81,10 @@ class Filled:
     copied: int = 0
     failed: int = 0
     down: dict[str, str] = field(default_factory=dict)
+
+
+async def _nobody_listens(_: int) -> None:
+    """Drop what a walk tells about its progress."""
 
 
 class CopySweep:
@@ -219,44 +224,54 @@ class CopySweep:
         """
         self._pauses.clear()
 
-    async def fill(self, key_manager: str, progress: Callable[[int], Awaitable[None]] | None = None) -> Filled:
-        """Walk over all committed and retired keys, count them, and write the missing copies.
+    async def fill(self, key_manager: str) -> Filled:
+        """Count all committed and retired keys, and write the missing copies.
 
-        Called at the end of each round, and by a replication job. ``progress`` gets the number of keys counted, after
-        each page of keys. If the key manager was deleted, nothing more is done. Raises StoreError.
+        Called at the end of each round. The database finds the keys that lack a copy in a domain. Only these are read.
+        If the key manager was deleted, nothing more is done. Raises StoreError.
         """
-        filled, after = Filled(), ""
+        found = await self._context.store.read(lambda tx: lacking_keys(tx, key_manager))
+        if found is None:
+            return await self.fill_all(key_manager)
+        complete, lacking = found
+        filled = Filled(complete)
+        for some in slices(lacking, self._context.copies_per_read):
+            page = await self._context.store.read(lambda tx: page_of(tx, key_manager, tx.keys(some)))  # noqa: B023
+            await self._fill_page(page, filled)
+        self._pauses.walked(self._context.clock.monotonic())
+        return filled
+
+    async def fill_all(self, key_manager: str, progress: Callable[[int], Awaitable[None]] = _nobody_listens) -> Filled:
+        """Walk over all committed and retired keys, count them and their copies, and write the missing copies.
+
+        Called by a replication job, and in a round if the database cannot tell which keys lack copies. ``progress``
+        gets the number of keys counted, after each page of keys. Otherwise as :meth:`fill`.
+        """
+        filled, after, most = Filled(), "", self._context.copies_per_read
         while True:
-            topology, keys = await self._context.store.read(lambda tx: self._page(tx, key_manager, after))  # noqa: B023
-            if topology is None or not keys:
+            page = await self._context.store.read(
+                lambda tx: page_of(tx, key_manager, tx.keys_in(key_manager, KEPT_STATES, after, most))  # noqa: B023
+            )
+            if not page.keys:
                 self._pauses.walked(self._context.clock.monotonic())
                 return filled
-            after = keys[-1][0].uuid
-            wanted = []
-            for key, copies in keys:
-                filled.tally.count(copies, topology.domain_of, topology.servers)
-                fit = [uuid for uuid, profile in topology.profiles.items() if fits(profile.form, key.length)]
-                there = servers_to_fill(copies, fit, topology.domain_of, topology.servers)
-                wanted += [(key, copies, servers) for servers in there]
-            for start in range(0, len(wanted), WRITTEN):
-                some = wanted[start : start + WRITTEN]
-                await asyncio.gather(*(self._write_to_one_of(topology, *each, filled) for each in some))
-            if progress is not None:
-                await progress(filled.tally.keys)
+            after = page.keys[-1][0].uuid
+            await self._fill_page(page, filled)
+            await progress(filled.tally.keys)
 
-    def _page(
-        self, tx: Rows, key_manager: str, after: str
-    ) -> tuple[ServerTopology | None, list[tuple[Key, list[Copy]]]]:
-        """Return the topology, and the next page of committed and retired keys with their copies.
-
-        The topology is None if there is no such key manager. Copies of aborted attempts are left out.
-        """
-        topology = topology_of(tx, key_manager)
-        keys = tx.keys_in(key_manager, KEPT_STATES, after, self._context.copies_per_read)
-        copies: dict[str, list[Copy]] = {key.uuid: [] for key in keys}
-        for copy in without_aborted(tx.copies(copies), tx.attempts(copies)):
-            copies[copy.key].append(copy)
-        return topology, [(key, copies[key.uuid]) for key in keys]
+    async def _fill_page(self, page: Page, filled: Filled) -> None:
+        """Count the keys of a page, and write their missing copies."""
+        topology = page.topology
+        if topology is None:
+            return
+        wanted = []
+        for key, copies in page.keys:
+            filled.tally.count(copies, topology.domain_of, topology.servers)
+            fit = [uuid for uuid, profile in topology.profiles.items() if fits(profile.form, key.length)]
+            there = servers_to_fill(copies, fit, topology.domain_of, topology.servers)
+            wanted += [(key, copies, servers) for servers in there]
+        for some in slices(wanted, WRITTEN):
+            await asyncio.gather(*(self._write_to_one_of(topology, *each, filled) for each in some))
 
     async def _write_to_one_of(
         self, topology: ServerTopology, key: Key, copies: Sequence[Copy], servers: Sequence[str], filled: Filled

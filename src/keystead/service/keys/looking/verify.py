@@ -29,7 +29,7 @@ COPIES_PER_MESSAGE: Final = 32
 """How many copies are requested in one batch."""
 
 SESSIONS: Final = 4
-"""How many connections to one address are used at once."""
+"""How many connections to one address are used at once, unless the caller says otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,16 +79,22 @@ class CopyVerifier:
         self._objects = objects
 
     async def prove(
-        self, endpoint: Endpoint, digest_key: Secret, wanted: Sequence[WantedCopy], until: float
+        self,
+        endpoint: Endpoint,
+        digest_key: Secret,
+        wanted: Sequence[WantedCopy],
+        until: float,
+        *,
+        sessions: int = SESSIONS,
     ) -> list[VerifyResult]:
         """Verify copies at one address; return one result for each, in order. Nothing is stored.
 
-        A copy that is not read by ``until`` (loop time) has the result :data:`NOT_IN_TIME`. A fault of the server is a
-        result, too, and is not raised.
+        ``sessions`` is how many connections are used at once. A copy that is not read by ``until`` (loop time) has the
+        result :data:`NOT_IN_TIME`. A fault of the server is a result, too, and is not raised.
         """
         found = [NOT_IN_TIME] * len(wanted)
         batches = iter(range(0, len(wanted), COPIES_PER_MESSAGE))
-        workers = min(SESSIONS, -(-len(wanted) // COPIES_PER_MESSAGE))
+        workers = min(sessions, -(-len(wanted) // COPIES_PER_MESSAGE))
         try:
             async with asyncio.timeout_at(until), asyncio.TaskGroup() as group:
                 for _ in range(workers):

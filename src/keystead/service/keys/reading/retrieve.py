@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from keystead.core import errors
 from keystead.core.errors import OntapError
@@ -24,15 +24,19 @@ from keystead.core.keys.model import KeyState, KeyType
 from keystead.core.keys.reading import Explanation, check_readable
 from keystead.service.cluster.svms import about_svm
 from keystead.service.failures import retrieve_failure
+from keystead.service.ports.cluster import NodeRows
+from keystead.service.ports.keys import KeyRows
+from keystead.service.ports.store import AWAY, OutcomeUnknown, StorageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from keystead.core.keys.model import Key
     from keystead.core.secret import Secret
     from keystead.service.audit.reads import ReadAudit
     from keystead.service.context import Call
     from keystead.service.keys.reading.cache import KeyCache
     from keystead.service.keys.reading.fetch import Fetched, Fetcher
-    from keystead.service.ports.keys import KeyRows
     from keystead.service.ports.store import Store
 
 TRIES = 3
@@ -50,10 +54,14 @@ class Retrieved:
     explanation: Explanation | None
 
 
+class Rows(KeyRows, NodeRows, Protocol):
+    """The rows that this module reads and writes."""
+
+
 class KeyReader:
     """The reader of keys on one node."""
 
-    def __init__(self, store: Store[KeyRows], fetcher: Fetcher, cache: KeyCache, audit: ReadAudit) -> None:
+    def __init__(self, store: Store[Rows], fetcher: Fetcher, cache: KeyCache, audit: ReadAudit) -> None:
         self._store = store
         self._fetcher = fetcher
         self._cache = cache
@@ -127,10 +135,29 @@ class KeyReader:
 
         Called if no row is cached, or the cached one was outdated.
         """
-        key = await self._store.read_few(lambda tx: tx.key_by_id(key_manager, key_id, within=call.within_svm))
+
+        def look(tx: Rows) -> Key | None:
+            return tx.key_by_id(key_manager, key_id, within=call.within_svm)
+
+        key = await self._store.read_few(look) or await self._look_and_commit(look)
         if key is not None and key.state is not KeyState.COMMITTED:
             self.forget(key)
         return key
+
+    async def _look_and_commit(self, look: Callable[[Rows], Key | None]) -> Key | None:
+        """Look for a key in a transaction that commits. Raise StorageError if it does not.
+
+        A former primary of PostgreSQL that is cut off lacks new keys, and answers reads. It commits nothing.
+        """
+
+        def work(tx: Rows) -> Key | None:
+            tx.touch_node(self._audit.node)
+            return look(tx)
+
+        try:
+            return await self._store.write(work)
+        except OutcomeUnknown as failure:
+            raise StorageError(str(failure), AWAY) from None
 
     # --- its material ---
 
