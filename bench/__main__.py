@@ -31,6 +31,7 @@ MODULES = (
     "bench.lists",
     "bench.audit",
     "bench.keys",
+    "bench.growth",
     "bench.connections",
     "bench.console",
     "bench.monitor",
