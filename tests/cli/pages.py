@@ -40,7 +40,7 @@ until grep -qs '^listening on' serve.out; do kill -0 $! || break; sleep 0.05; do
 _PAUSE = """pause() {
   echo "$1" > pause.new
   mv pause.new pause
-  while [ -e pause ]; do sleep 0.05; done
+  while [ -e pause ] && kill -0 "$PPID"; do sleep 0.05; done
 }
 """
 
