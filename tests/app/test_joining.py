@@ -374,9 +374,9 @@ def test_what_is_no_message_costs_no_try(first: Installation, second: Installati
     """Scanners and silent clients neither end an invitation nor hold it up."""
     with inviting(settings_of(first)) as found, contextlib.ExitStack() as held:
         invited = Invited.parse(found.url)
-        for _ in range(5):
-            silent = held.enter_context(socket.create_connection((invited.host, invited.port)))
-        silent.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        address = invited.host, invited.port
+        silent = [held.enter_context(socket.create_connection(address)) for _ in range(5)]
+        silent[-1].sendall(b"GET / HTTP/1.0\r\n\r\n")
         key = {"key": bytes(32).hex(), "proof": ""}
         for message in (b"", b"{}", b'{"key": "00", "proof": ""}', json.dumps(key | {"proof": "x"}).encode()):
             assert send(invited, message)[0] == 400
