@@ -94,6 +94,7 @@ async def _measured(made: Home) -> dict[str, float]:
     async with made.node() as open_:
         rounds = open_.keys.keeper._rounds
         async with rounds.holding() as holding:
+            assert holding is not None
             works = await _works(made, open_) | {"quiet_round": lambda: rounds.keep(holding, made.manager)}
             return {what: await _least_cpu(work) for what, work in works.items()}
 
