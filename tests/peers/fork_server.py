@@ -205,6 +205,7 @@ def _forked(connection: socket.socket, order: dict[str, Any], files: list[int]) 
         _watch(connection, pid)
     connection.close()
     os.setsid()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # what was started in the background ignores it
     for number, file in enumerate(files):
         os.dup2(file, number)
         os.close(file)
