@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import pytest
 
+from keystead.web.pages import remove_key_server
 from tests.web.commands import body_by_curl, check_commands, words_by_cli
 from tests.web.conftest import SVM
 
@@ -210,6 +212,26 @@ async def test_a_removal(site: Site, browser: Browser, machines: KeyServers) -> 
     page = await browser.submit(path, {"confirmed": "yes"})
     assert page.status == 200
     assert await addresses_of(site, manager) == [machines[1].address]
+
+
+async def test_a_removal_as_a_job(
+    site: Site, browser: Browser, machines: KeyServers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A removal that takes long goes on as a job, whose page comes."""
+    monkeypatch.setattr(remove_key_server, "AT_ONCE_S", 0.0)
+    manager = await site.key_manager_of(machines, 0, 1)
+    await make_key(site, manager, "vol1")
+    path = path_of(manager, machines[0].address, "remove")
+    await browser.log_in(url=path)
+    page = await browser.submit(path, {"confirmed": "yes"})
+    assert page.status == 200
+    assert "Remove a key server" in page.content.decode()
+    (job,) = (await site.admin.get("/api/cluster/jobs?fields=uuid")).body["records"]
+    async with asyncio.timeout(20):
+        while await addresses_of(site, manager) != [machines[1].address]:
+            await asyncio.sleep(0.05)
+    page = await browser.open(f"/jobs/{job['uuid']}")
+    assert "done" in page.content.decode()
 
 
 async def test_what_stands_against_a_removal(site: Site, browser: Browser, machines: KeyServers) -> None:

@@ -209,6 +209,8 @@ async def test_bad_parameters(browser: Browser, query: str) -> None:
         ("POST /api/security/key-managers/u/volume-keys/", "Create keys"),
         ("DELETE /api/security/key-managers/u/auth-keys", "Delete keys"),
         ("POST /api/security/key-managers/u/reboot-drill", "Reboot drill"),
+        ("DELETE /api/security/key-managers/u/key-servers/host", "Remove a key server"),
+        ("POST /key-managers/u/key-servers/host/remove", "Remove a key server"),
         ("POST /api/elsewhere", "POST /api/elsewhere"),
     ],
 )

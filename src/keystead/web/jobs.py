@@ -44,6 +44,8 @@ _WHAT: Final = (
     (r"POST /api/security/key-managers", "Enable a key manager"),
     (r"PATCH /api/security/key-managers/[^/]+", "Change a key manager"),
     (r"DELETE /api/security/key-managers/[^/]+", "Disable a key manager"),
+    (r"DELETE /api/security/key-managers/[^/]+/key-servers/[^/]+", "Remove a key server"),
+    (r"POST /key-managers/[^/]+/key-servers/[^/]+/remove", "Remove a key server"),
     (r"(POST|PATCH|DELETE) /api/security/key-managers/[^/]+/(volume|auth)-keys.*", "Keys"),
     (r"\S+ /api/.*/replicate", "Write missing copies"),
     (r"\S+ /api/.*/prove", "Prove every copy"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from keystead.api.accepted import job_reply
 from keystead.api.checking import RECORDS
@@ -47,6 +47,7 @@ from keystead.core.key_servers import (
 from keystead.core.query.query import Read
 from keystead.core.server_address import ServerAddress, server_name
 from keystead.service.cluster.svms import about_svm
+from keystead.service.configuration.key_server_removal import AT_ONCE_S
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -69,10 +70,6 @@ _FORCE = {
         " never removed.",
     )
 }
-
-
-AT_ONCE_S: Final = 2.0
-"""Seconds after which a removal becomes a job, unless ``return_timeout`` is longer."""
 
 
 def key_server_link(server: KeyServer) -> str:
@@ -248,17 +245,14 @@ async def _delete(request: Request, address: ServerAddress, query: WriteQuery) -
             await request.while_connected(key_servers.remove(call, state, address, force=force))
             return None
         job = await key_servers.removals.job(state, address, force=force)
-        if await jobs.is_running(job):
-            return job_reply(await jobs.run_in_steps(call, job, return_timeout=query.return_timeout))
-        try:
-            within_s = max(query.return_timeout, AT_ONCE_S)
+        within_s = max(query.return_timeout, AT_ONCE_S)
+
+        async def at_once() -> None:
             removing = key_servers.remove(call, state, address, force=force, within_s=within_s)
             await request.while_connected(removing)
-        except OntapError as error:
-            if error.kind is not errors.KEYS_UNPROVEN:
-                raise
-            return job_reply(await jobs.run_in_steps(call, job))
-    return None
+
+        ran = await jobs.run_at_once_or_in_steps(call, job, at_once, return_timeout=query.return_timeout)
+    return job_reply(ran) if ran else None
 
 
 async def _state(request: Request) -> ServersState:

@@ -147,9 +147,23 @@ class Jobs:
             self._leave(call.caller.account)
         return await _waited(job, task, return_timeout)
 
-    async def is_running(self, request: StepRequest) -> bool:
-        """Return True if a job runs that the request would join."""
-        return await self._store.read(request.running) is not None
+    async def run_at_once_or_in_steps(
+        self, call: Call, request: StepRequest, at_once: Callable[[], Awaitable[object]], *, return_timeout: int = 0
+    ) -> JobAnswer | None:
+        """Do the work of a job at once and return None. If its time runs out, begin the job.
+
+        ``at_once`` raises 262145 (503) of kind KEYS_UNPROVEN when its time is over. If the same job runs already, wait
+        for its end up to ``return_timeout`` seconds instead. Raises what ``at_once`` and :meth:`run_in_steps` raise.
+        """
+        if await self._store.read(request.running) is not None:
+            return await self.run_in_steps(call, request, return_timeout=return_timeout)
+        try:
+            await at_once()
+        except OntapError as error:
+            if error.kind is not errors.KEYS_UNPROVEN:
+                raise
+            return await self.run_in_steps(call, request)
+        return None
 
     async def ask(self, call: Call, uuid: str, action: jobs.Action) -> None:
         """Pause, resume or cancel a job. A running job obeys at the end of its step. The call is recorded.

@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 KIND: Final = "remove_key_server"
 """The kind of the job."""
 
+AT_ONCE_S: Final = 2.0
+"""Seconds after which a removal becomes a job, unless its caller waits longer."""
+
 STEP_S: Final = 86_400.0
 """Seconds after which a job ends that does not come to its end."""
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from keystead.core.console_paths import KEY_SERVERS
 from keystead.core.errors import OntapError
 from keystead.core.key_servers import MAX_PRIMARIES
 from keystead.service.cluster.svms import about_svm
+from keystead.service.configuration.key_server_removal import AT_ONCE_S
 from keystead.web.declaration import Page
+from keystead.web.jobs import job_path
 from keystead.web.links import add_path
 from keystead.web.lists import invalid
 from keystead.web.pages.key_servers import API, API_SERVER, EXTERNAL, ONE, about, of_path, stored
@@ -37,16 +40,19 @@ async def remove_form(request: PageRequest) -> Response:
 
 
 async def remove(request: PageRequest) -> Response:
-    """Remove the key server and show the others; or say what holds it up."""
+    """Remove the key server and show the others; or show the job that removes it, or what holds it up."""
     state, server = await stored(request)
+    key_servers = request.services.key_servers
     try:
         if request.form.get("confirmed") != CONFIRMED:
             raise invalid("confirmed", "say that you mean it")
         with about_svm(state.key_manager.svm):
-            await request.services.key_servers.remove(request.call, state, server.address)
+            job = await key_servers.removals.job(state, server.address)
+            at_once = partial(key_servers.remove, request.call, state, server.address, within_s=AT_ONCE_S)
+            ran = await request.services.jobs.run_at_once_or_in_steps(request.call, job, at_once)
     except OntapError as error:
         return await _form(request, error)
-    return redirect(KEY_SERVERS)
+    return redirect(job_path(ran.job.uuid) if ran else KEY_SERVERS)
 
 
 async def _outlook(request: PageRequest) -> tuple[Outlook, KeyServer]:
