@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from keystead.service.periodic import Periodic
 from keystead.service.ports.store import AWAY, StorageError
+from keystead.service.proven_reads import read_proven
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -107,14 +108,9 @@ class OfflineReads:
 
         Raises StoreError.
         """
-        if not self.is_withdrawn(*things):
-            return await self._store.read_few(work)
-
-        def proven(tx: Transaction) -> T:
-            tx.touch_node(self._node)
-            return work(tx)
-
-        return await self._store.write(proven)
+        if self.is_withdrawn(*things):
+            return await read_proven(self._store, self._node, work)
+        return await self._store.read_few(work)
 
     # --- comparisons ---
 

@@ -17,6 +17,7 @@ from keystead.service.loading import incarnation_of, require_key_manager
 from keystead.service.ports.cluster import IncarnationRows, NodeRows, ObservationRows
 from keystead.service.ports.configuration import KeyManagerRows, KeyServerRows, ListRows
 from keystead.service.ports.keys import AttemptRows, CopyRows, DetachedRows, KeyRows, ReceiptRows
+from keystead.service.proven_reads import read_proven
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -146,17 +147,21 @@ class Keys:
         """Return one key of this type and in one of these states.
 
         Raises 4 (404) if there is none: the target is ``uuid`` for the key manager, ``key_id`` for the key. Called to
-        show a key, and to check that a key exists before it is recovered or retired.
+        show a key, and to check that a key exists before it is recovered or retired. A commit proves that there is
+        none.
         """
 
-        def read(tx: Rows) -> KeyView:
+        def read(tx: Rows) -> KeyView | None:
             manager = require_manager_of_keys(tx, call, key_manager)
             key = tx.key_by_id(key_manager, key_id, within=call.within_svm)
             if key is None or key.key_type is not key_type or key.state not in states:
-                raise OntapError(errors.ENTRY_NOT_FOUND, target="key_id")
+                return None
             return views(tx, call, manager, (key,), wanted)[0]
 
-        return await self._store.read(read)
+        found = await self._store.read(read) or await read_proven(self._store, self._node, read)
+        if found is None:
+            raise OntapError(errors.ENTRY_NOT_FOUND, target="key_id")
+        return found
 
     async def node_keys(self, call: Call, key_manager: str, node: str, page: Page) -> tuple[NodeKeyView, ...]:
         """Return a page of a key manager's committed keys of all types, by key id: for each, if a node can read it.

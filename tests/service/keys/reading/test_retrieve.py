@@ -16,6 +16,7 @@ from keystead.core.keys.model import KeyState, KeyType
 from keystead.kmip.testing.server import held, silence
 from keystead.kmip.ttlv.enums import Operation
 from keystead.service.audit import reads as module
+from keystead.service.keys.catalogue import Keys
 from keystead.service.ports.store import OutcomeUnknown, StorageError, StoreError
 from tests.service.worlds.keys import KeyWorld, asked
 from tests.service.worlds.reading import MATERIAL, READER, ReadingNode, reader_of, reading
@@ -404,12 +405,17 @@ async def test_a_key_that_now_is_another_svms(key_world: KeyWorld, node: Reading
     assert await node.read(key, reader_of(now)) == MATERIAL
 
 
-async def test_a_database_that_does_not_commit_does_not_say_that_a_key_is_not_there(
-    key_world: KeyWorld, node: ReadingNode, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("state", [None, KeyState.PENDING, KeyState.ABORTED, KeyState.RETIRED])
+async def test_a_database_that_does_not_commit_refuses_no_read(
+    key_world: KeyWorld, node: ReadingNode, monkeypatch: pytest.MonkeyPatch, state: KeyState | None
 ) -> None:
-    """It may be a former primary that is cut off, and lack the key."""
+    """It may be a former primary that is cut off: it lacks the key, or has an old row of it."""
     (server,) = await key_world.start(1)
-    key = replace(await node.create(await key_world.key_manager(server)), key_id="0" * 96)
+    key = await node.create(await key_world.key_manager(server))
+    if state is None:
+        key = replace(key, key_id="0" * 96)
+    else:
+        await change(key_world, key, state)
 
     async def hang(*_: object) -> None:
         raise OutcomeUnknown("no standby confirmed it")
@@ -417,3 +423,6 @@ async def test_a_database_that_does_not_commit_does_not_say_that_a_key_is_not_th
     monkeypatch.setattr(node.reader._store, "write", hang)
     with pytest.raises(StorageError):
         await node.read(key)
+    catalogue = Keys(node.reader._store, node.reader.held, "node")
+    with pytest.raises(StorageError):
+        await catalogue.get(READER, key.key_manager, key.key_id, KeyType.VEK, states={KeyState.COMMITTED})

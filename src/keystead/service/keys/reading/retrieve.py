@@ -26,11 +26,9 @@ from keystead.service.cluster.svms import about_svm
 from keystead.service.failures import retrieve_failure
 from keystead.service.ports.cluster import NodeRows
 from keystead.service.ports.keys import KeyRows
-from keystead.service.ports.store import AWAY, OutcomeUnknown, StorageError
+from keystead.service.proven_reads import read_proven
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from keystead.core.keys.model import Key
     from keystead.core.secret import Secret
     from keystead.service.audit.reads import ReadAudit
@@ -133,31 +131,19 @@ class KeyReader:
     async def _row(self, call: Call, key_manager: str, key_id: str) -> Key | None:
         """Return the key's current row, or None. Drop the material of a key that is not committed.
 
-        Called if no row is cached, or the cached one was outdated.
+        Before a read is refused, a commit proves what the row says. Raises StoreError. Called if no row is cached, or
+        the cached one was outdated.
         """
 
         def look(tx: Rows) -> Key | None:
             return tx.key_by_id(key_manager, key_id, within=call.within_svm)
 
-        key = await self._store.read_few(look) or await self._look_and_commit(look)
+        key = await self._store.read_few(look)
+        if key is None or key.state is not KeyState.COMMITTED:
+            key = await read_proven(self._store, self._audit.node, look)
         if key is not None and key.state is not KeyState.COMMITTED:
             self.forget(key)
         return key
-
-    async def _look_and_commit(self, look: Callable[[Rows], Key | None]) -> Key | None:
-        """Look for a key in a transaction that commits. Raise StorageError if it does not.
-
-        A former primary of PostgreSQL that is cut off lacks new keys, and answers reads. It commits nothing.
-        """
-
-        def work(tx: Rows) -> Key | None:
-            tx.touch_node(self._audit.node)
-            return look(tx)
-
-        try:
-            return await self._store.write(work)
-        except OutcomeUnknown as failure:
-            raise StorageError(str(failure), AWAY) from None
 
     # --- its material ---
 
