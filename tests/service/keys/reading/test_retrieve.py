@@ -420,9 +420,9 @@ async def test_a_database_that_does_not_commit_refuses_no_read(
     async def hang(*_: object) -> None:
         raise OutcomeUnknown("no standby confirmed it")
 
-    monkeypatch.setattr(node.reader._store, "write", hang)
+    monkeypatch.setattr(node.of.store, "write", hang)
     with pytest.raises(StorageError):
         await node.read(key)
-    catalogue = Keys(node.reader._store, node.reader.held, "node")
+    catalogue = Keys(node.of.store, node.reader.held, "node")
     with pytest.raises(StorageError):
         await catalogue.get(READER, key.key_manager, key.key_id, KeyType.VEK, states={KeyState.COMMITTED})
