@@ -126,6 +126,7 @@ def test_an_upgrade_that_fails_leaves_nothing(database_url: str) -> None:
     with database.writer.begin() as connection:
         connection.execute(text("DROP TABLE alembic_version"))
         connection.execute(text("DROP TABLE sessions"))
+        connection.execute(text("DROP TABLE application_accounts"))
         connection.execute(
             text("DROP TABLE accounts")
         )  # made again before the revision meets the tables that are there

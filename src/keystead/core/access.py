@@ -94,11 +94,12 @@ PRIVILEGES = {
         *(Privilege("/api/cluster/nodes", Access.NONE), Privilege("/api/security/login/whoami", Access.READONLY)),
         *(Privilege("/api/security/key-managers", Access.READONLY), Privilege(RETRIEVE, Access.READ_CREATE)),
     ),
+    Role.KMIP_CLIENT: _table(Privilege("/api", Access.NONE)),
 }
 """The table of all roles. An SVM role grants access on the account's own SVM only; other SVMs look absent."""
 
 CLUSTER_ROLES = (Role.ADMIN, Role.READONLY, Role.KEY_READER)
-SVM_ROLES = (Role.VSADMIN, Role.VSADMIN_READONLY, Role.KEY_READER)
+SVM_ROLES = (Role.VSADMIN, Role.VSADMIN_READONLY, Role.KEY_READER, Role.KMIP_CLIENT)
 
 
 ROOT = Privilege("", Access.NONE)

@@ -157,7 +157,7 @@ def key_reading_granted(before: Account | None, after: Account) -> str:
 
     ``before`` is None for a new account.
     """
-    if after.role is not Role.KEY_READER:
+    if after.role not in {Role.KEY_READER, Role.KMIP_CLIENT}:
         return ""
     if before is None:
         return "created"

@@ -281,13 +281,17 @@ class Job:
 
 
 class Role(StrEnum):
-    """Built-in roles: two for cluster accounts, two for SVM accounts, and the key reader's for both."""
+    """Built-in roles: two for cluster accounts, two for SVM accounts, the key reader's for both.
+
+    ``kmip-client`` is the role of an SVM's application: it uses objects over KMIP, and nothing over REST.
+    """
 
     ADMIN = "admin"
     READONLY = "readonly"
     VSADMIN = "vsadmin"
     VSADMIN_READONLY = "vsadmin-readonly"
     KEY_READER = "key-reader"
+    KMIP_CLIENT = "kmip-client"
 
 
 class Access(StrEnum):

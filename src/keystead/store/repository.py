@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from keystead.store.administration import AdministrationRows
+from keystead.store.applications import ApplicationRows
 from keystead.store.auditing import AuditRows
 from keystead.store.change_marks import ChangeMarkRows
 from keystead.store.configuration import ConfigurationRows
@@ -33,5 +34,6 @@ class SqlTransaction(
     ForwardingRows,
     SessionRows,
     ChangeMarkRows,
+    ApplicationRows,
 ):
     """An implementation of :class:`keystead.service.ports.store.Transaction` on a connection."""

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from sqlalchemy.sql.compiler import DDLCompiler
     from sqlalchemy.sql.schema import SchemaItem
 
-HEAD = "0032"
+HEAD = "0033"
 """The newest revision in migrations/versions. It is kept here so that a normal start does not import Alembic."""
 
 WRITES_MIN = "0024"
@@ -525,6 +525,47 @@ _partial_index(
     "ix_keys_not_committed",
     *(keys.c.key_manager, keys.c.state, keys.c.uuid),
     where=keys.c.state != "committed",
+)
+
+applications = Table(
+    "applications",
+    metadata,
+    _text("uuid", primary_key=True),
+    _text("svm_uuid", ForeignKey("svms.uuid", ondelete="CASCADE")),
+    _text("name"),
+    Column("created", UtcTimestamp, nullable=False),
+    UniqueConstraint("svm_uuid", "name"),
+)
+
+application_accounts = Table(
+    "application_accounts",
+    metadata,
+    _text("account", ForeignKey("accounts.name", ondelete="CASCADE"), primary_key=True),
+    _text("application", ForeignKey("applications.uuid", ondelete="CASCADE"), index=True),
+)
+
+# The objects that applications keep over KMIP. `content` is a JSON object: form, dates and attributes.
+application_objects = Table(
+    "application_objects",
+    metadata,
+    _text("key", ForeignKey("keys.uuid", ondelete="CASCADE"), primary_key=True),
+    _text("application", ForeignKey("applications.uuid", ondelete="CASCADE")),
+    Column("created", UtcTimestamp, nullable=False),
+    _integer("object_type"),
+    _text("state"),
+    _text("content"),
+    _integer("version"),
+    Index(None, "application", "created", "key"),
+)
+
+# The names of objects, to find them by. A name of a destroyed object is free.
+application_object_names = Table(
+    "application_object_names",
+    metadata,
+    _text("key", ForeignKey("application_objects.key", ondelete="CASCADE"), primary_key=True),
+    _text("name", primary_key=True),
+    _text("application"),
+    Index(None, "application", "name"),
 )
 
 key_attempts = Table(

@@ -29,6 +29,9 @@ AUTH_KEY_LIMIT = 128
 LENGTH = {KeyType.VEK: 64, KeyType.NSE_AK: 32}
 """The number of bytes of generated material: two AES-256 keys for XTS, or an authentication key."""
 
+KMIP_LIMIT = 16 * 1024
+"""Most bytes of material of an application's object."""
+
 _PASSPHRASE = range(20, 33)  # bytes
 _VISIBLE_ASCII = range(0x20, 0x7F)
 
@@ -40,8 +43,8 @@ class NewKey:
     ``name`` has 1 to 255 printable characters, composed (NFC), and no blank at either end. An authentication key
     without a name gets its key id as its name. ``svm`` is the owner. None leaves the owner to the key manager, or else
     to the call. On the cluster's key manager, in a call that is confined to no SVM, None makes a key of the cluster.
-    ``material`` is imported: 64 bytes with different halves, or the passphrase of an authentication key. None has the
-    material generated.
+    ``material`` is imported: 64 bytes with different halves, the passphrase of an authentication key, or the material
+    of an application's object. None has the material generated, but not for an object.
     """
 
     name: str
@@ -111,10 +114,11 @@ def plan_create(state: CreateState, request: NewKey, uuid: str, now: datetime) -
     name = request.name or (id_ if request.key_type is KeyType.NSE_AK else "")
     _check_name(name)
     check_tag(request.key_tag)
-    length = LENGTH[request.key_type]
     if request.material is not None:
         check_material(request.key_type, request.material)
         length = len(request.material.reveal())
+    else:
+        length = LENGTH[request.key_type]
     if request.key_type is KeyType.NSE_AK and state.authentication_keys >= AUTH_KEY_LIMIT:
         raise OntapError(errors.AUTH_KEY_LIMIT)
     if state.named is not None:
@@ -153,6 +157,10 @@ def check_material(key_type: KeyType, material: Secret) -> None:
     if key_type is KeyType.NSE_AK:
         if len(value) not in _PASSPHRASE or not all(byte in _VISIBLE_ASCII for byte in value):
             raise OntapError(errors.PASSPHRASE_LENGTH, target="passphrase")
+        return
+    if key_type is KeyType.KMIP:
+        if not 0 < len(value) <= KMIP_LIMIT:
+            raise _invalid("material", f"an object has 1 to {KMIP_LIMIT} bytes of material.")
         return
     if len(value) != LENGTH[key_type]:
         raise OntapError(errors.KEY_LENGTH, target="material")

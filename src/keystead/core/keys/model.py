@@ -19,10 +19,14 @@ if TYPE_CHECKING:
 
 
 class KeyType(StrEnum):
-    """What a key is for, in ONTAP's words: for a volume (``vek``) or for a self-encrypting drive (``nse_ak``)."""
+    """What a key is for: in ONTAP's words a volume (``vek``) or a self-encrypting drive (``nse_ak``).
+
+    ``kmip`` is the material of an object that an application keeps over KMIP.
+    """
 
     VEK = "vek"
     NSE_AK = "nse_ak"
+    KMIP = "kmip"
 
 
 class KeyState(StrEnum):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
+from keystead.service.ports.applications import ApplicationObjectRows, ApplicationRows
 from keystead.service.ports.cluster import (
     AccountRows,
     AuditRows,
@@ -113,6 +114,8 @@ class Transaction(
     DestinationRows,
     LogRows,
     ChangeMarkRows,
+    ApplicationRows,
+    ApplicationObjectRows,
     Protocol,
 ):
     """One database transaction, used inside the function given to :meth:`Store.read` or :meth:`Store.write`.

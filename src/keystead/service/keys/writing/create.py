@@ -11,7 +11,7 @@ import asyncio
 import os
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from uuid import uuid4
 
 from keystead.core import errors
@@ -82,7 +82,8 @@ class Ending(Enum):
 class _Request:
     """A request to create a key: the call, the new key, and the generated uuid and material.
 
-    ``until`` is the loop time at which the copying must end. ``learning_tried`` is True once this request has tried to
+    ``also`` is called in the transaction that stores the intent. ``until`` is the loop time at which the copying must
+    end. ``learning_tried`` is True once this request has tried to
     learn the servers. From then on nothing is sent to servers that still have no profile.
     """
 
@@ -92,6 +93,7 @@ class _Request:
     uuid: str
     material: Secret
     until: float
+    also: Callable[[Any, Key], None]
     learning_tried: bool = False
 
 
@@ -121,7 +123,9 @@ class KeyWriter:
         self._all_learned: set[str] = set()  # key managers whose servers all had a profile when they were last read
         self._work = AttemptRunner(context, describe)
 
-    async def create(self, call: Call, key_manager: str, new: NewKey) -> Key:
+    async def create(
+        self, call: Call, key_manager: str, new: NewKey, *, also: Callable[[Any, Key], None] = lambda *_: None
+    ) -> Key:
         """Create a key and return it once it is committed; otherwise raise OntapError, and the key does not exist.
 
         Called when an API caller creates or imports a key. 65536076: no server stored the key. 65536987: too few
@@ -129,11 +133,11 @@ class KeyWriter:
 
         The call waits for all servers. Once enough domains hold a copy, it waits only ``grace_s`` seconds more. If the
         caller is cancelled, the attempt still runs to its end: the key is committed or aborted. After a StoreError the
-        key may exist or not.
+        key may exist or not. ``also`` stores what belongs to the pending key, in its transaction; it may raise.
         """
         until = asyncio.get_running_loop().time() + COPYING_S
         material = new.material or made_material(new.key_type)
-        request = _Request(call, key_manager, new, str(uuid4()), material, until)
+        request = _Request(call, key_manager, new, str(uuid4()), material, until, also)
         while True:
             if key_manager not in self._all_learned:
                 request = await self._learn_servers(request)
@@ -248,6 +252,7 @@ class KeyWriter:
         digest_key = self._context.endpoints.digest_key(topology)
         key = replace(key, digest=digest(digest_key, key.uuid, request.material))
         tx.add_key(key)
+        request.also(tx, key)
         return self._work.begin(tx, key, 1, Purpose.CREATE, request.material, topology, targets)
 
     def _unusable(self, topology: ServerTopology, length: int) -> dict[str, str]:

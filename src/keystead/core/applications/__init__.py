@@ -1,0 +1,1 @@
+"""Rules of the objects that applications keep over KMIP."""

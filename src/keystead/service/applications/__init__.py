@@ -1,0 +1,1 @@
+"""Use cases of applications and of the objects that they keep over KMIP."""
