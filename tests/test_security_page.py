@@ -171,6 +171,10 @@ SHOWN: dict[str, tuple[str, ...]] = {
     "see everything (GET), except key material": ("api/test_access_matrix.py::test_every_cell",),
     "key stores, certificates and signing requests of its": ("api/test_access_matrix.py::test_every_cell",),
     "read the same": ("api/test_access_matrix.py::test_every_cell",),
+    "use the objects of its application over KMIP": (
+        "kmip_api/test_operations.py::test_applications_do_not_see_each_other",
+        "api/test_access_matrix.py::test_every_cell",
+    ),
     "no other role may read key material": (
         "core/test_access.py::test_one_role_alone_reads_keys",
         "api/test_retrieve.py::test_nobody_else_gets_it",

@@ -58,6 +58,11 @@ class Settings:
         " `0.0.0.0` or `[::]`.",
         "",
     )
+    kmip_listen: str = _setting(
+        "Address and port of the KMIP listener for applications, such as `0.0.0.0:5696`. Empty: there is none.",
+        "",
+        flag=True,
+    )
     console: bool = _setting(
         "Serve the console, pages for browsers, on the HTTPS listener (`true`, `false`).", default=True
     )

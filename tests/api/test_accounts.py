@@ -387,13 +387,13 @@ def test_every_role_is_described(text: str) -> None:
 
 
 async def test_roles_are_listed_owner_by_owner(owners: Owners) -> None:
-    """The cluster's, then three of each SVM; pages follow each other; filters and counts are as everywhere."""
+    """The cluster's, then four of each SVM; pages follow each other; filters and counts are as everywhere."""
     get = owners.api.admin.get
     first, second = sorted((owners.vs1, owners.vs2), key=lambda svm: svm.uuid)
     expected = [(owner.name, role) for owner, roles in (
         (owners.cluster, ("admin", "key-reader", "readonly")),
-        (first, ("key-reader", "vsadmin", "vsadmin-readonly")),
-        (second, ("key-reader", "vsadmin", "vsadmin-readonly")),
+        (first, ("key-reader", "kmip-client", "vsadmin", "vsadmin-readonly")),
+        (second, ("key-reader", "kmip-client", "vsadmin", "vsadmin-readonly")),
     ) for role in roles]  # fmt: skip
     answer = (await get(ROLES)).body
     assert [(item["owner"]["name"], item["name"]) for item in answer["records"]] == expected
@@ -407,8 +407,8 @@ async def test_roles_are_listed_owner_by_owner(owners: Owners) -> None:
         assert found == expected, size
     filtered = (await get(f"{ROLES}?name=vsadmin&owner.name=vs2&fields=scope,builtin")).body["records"]
     assert [(item["scope"], item["builtin"]) for item in filtered] == [("svm", True)]
-    assert (await get(f"{ROLES}?return_records=false")).body["num_records"] == 9
-    assert (await get(f"{ROLES}?offset=4")).body["num_records"] == 5
+    assert (await get(f"{ROLES}?return_records=false")).body["num_records"] == 11
+    assert (await get(f"{ROLES}?offset=4")).body["num_records"] == 7
 
 
 async def test_a_role_shows_the_table_that_decides(owners: Owners) -> None:
@@ -440,6 +440,7 @@ async def test_an_svm_account_sees_its_own_roles(owners: Owners) -> None:
     records = (await owners.vsadmin.get(ROLES)).body["records"]
     assert [(item["owner"]["name"], item["name"]) for item in records] == [
         ("vs1", "key-reader"),
+        ("vs1", "kmip-client"),
         ("vs1", "vsadmin"),
         ("vs1", "vsadmin-readonly"),
     ]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from keystead.app.listener import Server
+from keystead.app.acceptor import Acceptor
 from keystead.app.protocol import HttpProtocol
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 HEADER_S = 0.6
 SMALL = f"""
-from keystead.app import listener, protocol
-protocol.HttpProtocol.header_s = listener.Server.handshake_s = {HEADER_S}
+from keystead.app import acceptor, protocol
+protocol.HttpProtocol.header_s = acceptor.Acceptor.handshake_s = {HEADER_S}
 from keystead.cli.main import main
 main()
 """
@@ -183,7 +183,7 @@ def test_a_kept_connection_that_sends_half_a_request_is_left(service: Service, p
 
 def test_the_times_that_clients_have() -> None:
     """Fifteen seconds for the handshake, and as many for the headers, where nobody sets others."""
-    assert (Server.handshake_s, HttpProtocol.header_s) == (15, 15)
+    assert (Acceptor.handshake_s, HttpProtocol.header_s) == (15, 15)
 
 
 def test_without_tls_nothing_is_answered(service: Service) -> None:

@@ -23,8 +23,8 @@ CONNECTIONS, SHARE = 40, 10
 SHUT_OUT = {"connections": str(CONNECTIONS), "connections_per_address": "25", "connections_reserved": "50"}
 IDLE, IDLE_TLS, MORE_IDLE, OTHER, UNKNOWN, PROXY = (f"127.0.0.{number}" for number in (11, 12, 13, 2, 3, 21))
 PATIENT = """
-from keystead.app import listener, protocol
-protocol.HttpProtocol.header_s = listener.Server.handshake_s = listener.Server.proxy_header_s = 600
+from keystead.app import acceptor, protocol
+protocol.HttpProtocol.header_s = acceptor.Acceptor.handshake_s = acceptor.Acceptor.proxy_header_s = 600
 from keystead.cli.main import main
 main()
 """

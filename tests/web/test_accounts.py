@@ -326,12 +326,13 @@ def test_role_names_are_those_of_the_owner() -> None:
     second = replace(SVM, uuid="2", name="vs2")
     views = [RoleView(cluster, Role.ADMIN), *(RoleView(svm, role) for svm in (SVM, second) for role in SVM_ROLES)]
     assert role_names(views, None) == ["admin"]
-    assert role_names(views, SVM) == ["vsadmin", "vsadmin-readonly", "key-reader"]
+    assert role_names(views, SVM) == ["vsadmin", "vsadmin-readonly", "key-reader", "kmip-client"]
     assert [(name, owner) for name, owner, _ in shown_roles(views)] == [
         ("admin", "the cluster"),
         ("vsadmin", "every SVM"),
         ("vsadmin-readonly", "every SVM"),
         ("key-reader", "every SVM"),
+        ("kmip-client", "every SVM"),
     ]
 
 

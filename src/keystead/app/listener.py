@@ -6,7 +6,6 @@ It knows nothing of the app's answers.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import datetime as dt
 import ipaddress
 import os
@@ -23,9 +22,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from keystead.app.connections import PROXY_HEADER
+from keystead.app.acceptor import Acceptor, cancel
 from keystead.app.protocol import HttpProtocol
-from keystead.app.proxy_protocol import START_BYTES, ProxyHeaderError, client_named, rest_bytes
 from keystead.app.supervisor import Supervisor
 from keystead.settings import SettingsError
 
@@ -34,9 +32,7 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp
 
-    from keystead.app.connections import Connections, Place, TrustedProxies
-    from keystead.app.proxy_protocol import Client
-    from keystead.app.tls import TlsContexts
+    from keystead.app.acceptor import Door
 
 log = structlog.get_logger(__name__)
 
@@ -103,13 +99,13 @@ def fingerprint(certificate_pem: bytes) -> str:
     return x509.load_pem_x509_certificate(certificate_pem).fingerprint(hashes.SHA256()).hex(":").upper()
 
 
-def parse_listen(listen: str) -> tuple[str, int]:
-    """Return host and port of ``host:port`` or ``[v6]:port``. Raises SettingsError."""
+def parse_listen(listen: str, setting: str = "listen") -> tuple[str, int]:
+    """Return host and port of ``host:port`` or ``[v6]:port``. Raises SettingsError, which names the setting."""
     host, _, port = listen.rpartition(":")
     bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
     sound = _is_ipv6(bare) if bare != host else is_host_name(host)
     if not (sound and re.fullmatch(r"[0-9]{1,5}", port) and int(port) <= 65535):
-        raise SettingsError(f"setting 'listen': HOST:PORT is expected, not {listen[:80]!r}")
+        raise SettingsError(f"setting {setting!r}: HOST:PORT is expected, not {listen[:80]!r}")
     return bare, int(port)
 
 
@@ -136,43 +132,33 @@ def bind(address: tuple[str, int]) -> socket.socket:
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server with a bound on connections. It writes a ready line, and tells the services of a stop at once.
+    """uvicorn's server behind an acceptor. It writes a ready line, and tells the services of a stop at once.
 
     The supervisor is told both, too.
-
-    It accepts connections itself, because a loop's own server cannot count the connections that are in their handshake,
-    and does not read what a proxy sends before it.
     """
-
-    handshake_s = 15.0
-    proxy_header_s = 5.0
-    close_s = 5.0
-    """Seconds for the peer to agree to the end of its connection (TLS close_notify)."""
 
     def __init__(
         self,
         config: uvicorn.Config,
-        contexts: TlsContexts,
-        connections: Connections,
-        proxies: TrustedProxies,
+        door: Door,
         on_stop: Callable[[], None],
         on_unusable: Callable[[str], Awaitable[None]],
     ) -> None:
         super().__init__(config)
         self._on_unusable = on_unusable
-        self._contexts = contexts
-        self._connections = connections
-        self._proxies = proxies
+        self._contexts = door.contexts
         self._on_stop = on_stop
         self._supervisor = Supervisor()
-        self._handshakes: set[asyncio.Task[None]] = set()
+        self._acceptor = Acceptor(
+            door, lambda client, leave: HttpProtocol(config, self.server_state, self.lifespan.state, client, leave)
+        )
         self._loops: list[asyncio.Task[None]] = []
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start to listen, then write the ready line, plain and alone, to standard output."""
         await super().startup([])
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._contexts.look_now)
-        loops = [self._accept(listening) for listening in sockets or []]
+        loops = [self._acceptor.accept(listening) for listening in sockets or []]
         loops += [self._contexts.follow(self._on_unusable), self._supervisor.feed()]
         self._loops = [asyncio.create_task(loop) for loop in loops]
         for listening in sockets or []:
@@ -188,65 +174,12 @@ class Server(uvicorn.Server):
         """Stop as after SIGTERM. Any thread may call this."""
         self.should_exit = True
 
-    async def _accept(self, listening: socket.socket) -> None:
-        """Accept connections for ever. Connections beyond a limit are closed before they cost a handshake."""
-        loop = asyncio.get_running_loop()
-        while True:
-            try:
-                accepted, peer = await loop.sock_accept(listening)
-            except OSError as error:  # because the peer has gone, or no descriptor is left
-                log.warning("a connection cannot be accepted", reason=error.strerror)
-                await asyncio.sleep(0.1)
-                continue
-            by_proxy = peer[0] in self._proxies
-            place = (self._connections.enter_by_proxy if by_proxy else self._connections.enter)(peer[0])
-            if place is None:
-                accepted.close()
-                continue
-            handshake = loop.create_task(
-                (self._ask_proxy if by_proxy else self._shake_hands)(accepted, peer[:2], place)
-            )
-            self._handshakes.add(handshake)
-            handshake.add_done_callback(self._handshakes.discard)
-
-    async def _ask_proxy(self, accepted: socket.socket, proxy: Client, unnamed: Place) -> None:
-        """Read whose connection it is, and count it as the client's before its handshake."""
-        client = await self._client_named(accepted, proxy)
-        unnamed.leave()
-        place = self._connections.enter(client[0]) if client else None
-        if client and place:
-            await self._shake_hands(accepted, client, place)
-        else:
-            accepted.close()
-
-    async def _client_named(self, accepted: socket.socket, proxy: Client) -> Client | None:
-        """Return the client that a proxy names, or the proxy itself; None if its header is not sound or late."""
-        try:
-            async with asyncio.timeout(self.proxy_header_s):
-                return await _read_client(accepted) or proxy
-        except (ProxyHeaderError, OSError) as error:  # also TimeoutError
-            self._connections.refuse(proxy[0], PROXY_HEADER, why=str(error) or "timed out")
-            return None
-
-    async def _shake_hands(self, accepted: socket.socket, client: Client, place: Place) -> None:
-        """Do the TLS handshake, and give the connection to a protocol of its own."""
-        with contextlib.suppress(OSError), contextlib.ExitStack() as failed:
-            failed.callback(place.leave)
-            await asyncio.get_running_loop().connect_accepted_socket(
-                lambda: HttpProtocol(self.config, self.server_state, self.lifespan.state, client, place.leave),
-                accepted,
-                ssl=await self._contexts.newest(),
-                ssl_handshake_timeout=self.handshake_s,
-                ssl_shutdown_timeout=self.close_s,
-            )
-            failed.pop_all()  # because the protocol leaves the place
-
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End services that could hold a request for long, then let uvicorn finish the rest."""
         _end_within(STOP_S)
         self._supervisor.stopping()
         self._on_stop()
-        await _cancel([*self._loops, *self._handshakes])
+        await cancel([*self._loops, *self._acceptor.handshakes])
         asyncio.get_running_loop().call_later(IDLE_S, self._drop_idle)
         await super().shutdown(sockets)
         if self.server_state.tasks:
@@ -258,29 +191,6 @@ class Server(uvicorn.Server):
         for connection in list(self.server_state.connections):
             if connection.transport.is_closing():
                 connection.transport.abort()
-
-
-async def _read_client(accepted: socket.socket) -> Client | None:
-    """Read a proxy's header, and not a byte more, because TLS follows it. Raises ProxyHeaderError, OSError.
-
-    Return the client that it names, or None if the connection is the proxy's own.
-    """
-    start = await _received(accepted, START_BYTES)
-    return client_named(start, await _received(accepted, rest_bytes(start)))
-
-
-async def _received(accepted: socket.socket, count: int) -> bytes:
-    """Return so many bytes, or fewer if the peer sends no more."""
-    loop, received = asyncio.get_running_loop(), b""
-    while len(received) < count and (part := await loop.sock_recv(accepted, count - len(received))):
-        received += part
-    return received
-
-
-async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _end_within(seconds: float) -> None:
@@ -297,9 +207,7 @@ def _leave() -> None:
 
 def server(
     app: ASGIApp,
-    contexts: TlsContexts,
-    connections: Connections,
-    proxies: TrustedProxies,
+    door: Door,
     on_stop: Callable[[], None],
     on_unusable: Callable[[str], Awaitable[None]],
 ) -> Server:
@@ -318,4 +226,4 @@ def server(
         timeout_keep_alive=75,
     )
     config.load()
-    return Server(config, contexts, connections, proxies, on_stop, on_unusable)
+    return Server(config, door, on_stop, on_unusable)

@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING
 
 from keystead.api.resources import PATHS
 from keystead.app import core_dumps, listener, logs
+from keystead.app.acceptor import Door
 from keystead.app.clock import SystemClock
 from keystead.app.conditions import NodeConditions
 from keystead.app.connections import Connections, Limits, TrustedProxies
 from keystead.app.incarnation import DataDirectory
 from keystead.app.keys import Dependencies, key_work
+from keystead.app.kmip_listener import KmipListener
 from keystead.app.opening import CannotStart, node_uuid, opened, served_alone, this_process
 from keystead.app.peers import check_address, contact
 from keystead.app.signing import signer
@@ -32,6 +34,7 @@ from keystead.forwarding.sender import NetworkSender
 from keystead.keyservers.egress import EgressRules
 from keystead.keyservers.gateway import Gateway
 from keystead.keyservers.outlets import Outlets
+from keystead.kmip_api.responder import Responder
 from keystead.monitor.loop import Monitor
 from keystead.monitor.metrics import Metrics, forwarding, in_work
 from keystead.monitor.schedule import Intervals
@@ -42,6 +45,8 @@ from keystead.service.accounts.login_messages import LoginMessagesOfOwners
 from keystead.service.accounts.logins import Logins
 from keystead.service.accounts.roles import Roles
 from keystead.service.accounts.sessions import Sessions
+from keystead.service.applications.callers import ApplicationCallers
+from keystead.service.applications.objects import ApplicationObjects
 from keystead.service.attention import Attention
 from keystead.service.audit.chains import AuditChains
 from keystead.service.audit.log import AuditLog
@@ -85,6 +90,7 @@ from keystead.settings import SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
+    from socket import socket
 
     from keystead.app.keys import KeyServices
     from keystead.service.cluster.job_runner import StepWork
@@ -167,6 +173,8 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         key_servers = KeyServers(configuration)
         services = Services(
             accounts=Accounts(store, hasher, audit, clock, node, keys.peers.withdraw),
+            application_callers=ApplicationCallers(store, certificate_logins, logins),
+            application_objects=ApplicationObjects(store, keys.writer, keys.reader, keys.ending, audit, clock, node),
             attention=Attention(store, clock, gateway.refuses, retention),
             audit=audit,
             audit_chains=AuditChains(store, keyring, audit, clock, node),
@@ -297,13 +305,14 @@ def serve(settings: Settings) -> None:
     import uvloop
 
     address = listener.parse_listen(settings.listen)  # first, so that a bad setting is refused at once
+    kmip_address = listener.parse_listen(settings.kmip_listen, "kmip_listen") if settings.kmip_listen else None
     check_address(settings)
     proxies = TrustedProxies.parse(settings.trusted_proxies)
     logs.configure(settings)
     core_dumps.forbid()
     allow_open_files()
     with served_alone(settings.data):
-        uvloop.run(_serve(settings, address, proxies))
+        uvloop.run(_serve(settings, address, kmip_address, proxies))
 
 
 def allow_open_files() -> None:
@@ -313,7 +322,17 @@ def allow_open_files() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, most))
 
 
-async def _serve(settings: Settings, address: tuple[str, int], proxies: TrustedProxies) -> None:
+def bound(text: str, address: tuple[str, int]) -> socket:
+    """Return a listening socket. ``text`` is the setting. Raises CannotStart."""
+    try:
+        return listener.bind(address)
+    except OSError as error:
+        raise CannotStart(f"cannot listen on {text}: {error.strerror}") from None
+
+
+async def _serve(
+    settings: Settings, address: tuple[str, int], kmip_address: tuple[str, int] | None, proxies: TrustedProxies
+) -> None:
     from keystead.api.app import create_app
     from keystead.web.app import with_console
 
@@ -335,12 +354,14 @@ async def _serve(settings: Settings, address: tuple[str, int], proxies: TrustedP
             is_self_made=lambda: listener.is_self_made(contexts.certificate),
         )
         app = create_app(open_.services, connections.logged_in, *((console,) if settings.console else ()))
-        server = listener.server(app, contexts, connections, proxies, open_.stop, own.announce_unusable)
-        try:
-            socket = listener.bind(address)
-        except OSError as error:
-            raise CannotStart(f"cannot listen on {settings.listen}: {error.strerror}") from None
-        port, public_key = socket.getsockname()[1], open_.services.peers.public_key
+        door = Door(contexts, connections, proxies)
+        server = listener.server(app, door, open_.stop, own.announce_unusable)
+        listening = bound(settings.listen, address)
+        kmip = KmipListener(
+            door, Responder(open_.services.application_callers, open_.services.application_objects, SystemClock())
+        )
+        kmip_socket = bound(settings.kmip_listen, kmip_address) if kmip_address else None
+        port, public_key = listening.getsockname()[1], open_.services.peers.public_key
         open_.keys.offline.contact = lambda: contact(settings, port, contexts.certificate, public_key)
         try:
             await open_.keys.offline.compare()
@@ -357,6 +378,9 @@ async def _serve(settings: Settings, address: tuple[str, int], proxies: TrustedP
         open_.keys.keeper.start()
         open_.delivery.start()
         open_.retainer.start()
-        await server.serve([socket])
+        if kmip_socket is not None:
+            kmip.start(kmip_socket)
+        await server.serve([listening])
+        await kmip.close()
         if open_.membership.lost:
             raise CannotStart(open_.membership.lost)

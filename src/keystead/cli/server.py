@@ -127,6 +127,7 @@ def _token(file: Path | None) -> Secret:
 @click.command(cls=Command)
 @directory_options
 @click.option("--listen", metavar="HOST:PORT", help=Settings.help("listen"))
+@click.option("--kmip-listen", metavar="HOST:PORT", help=Settings.help("kmip_listen"))
 def serve(**flags: Any) -> None:
     """Serve the REST API until SIGTERM or Ctrl-C. Prints "listening on https://HOST:PORT" once it answers.
 

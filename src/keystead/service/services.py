@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from keystead.service.accounts.logins import Logins
     from keystead.service.accounts.roles import Roles
     from keystead.service.accounts.sessions import Sessions
+    from keystead.service.applications.callers import ApplicationCallers
+    from keystead.service.applications.objects import ApplicationObjects
     from keystead.service.attention import Attention
     from keystead.service.audit.chains import AuditChains
     from keystead.service.audit.log import AuditLog
@@ -58,6 +60,8 @@ class Services:
     """The use cases, one object per resource. keystead.app.wiring makes them."""
 
     accounts: Accounts
+    application_callers: ApplicationCallers
+    application_objects: ApplicationObjects
     attention: Attention
     audit: AuditLog
     audit_chains: AuditChains

@@ -161,7 +161,7 @@ def _object(row: Row[Any]) -> ApplicationObject:
         object_type=row.object_type,
         form=content["form"],
         stored_state=ObjectState(row.object_state),
-        dates=content["dates"],
+        facts=content["facts"],
         attributes=tuple(
             ObjectAttribute(name, index, bytes.fromhex(value), text)
             for name, index, value, text in content["attributes"]
@@ -173,5 +173,5 @@ def _object(row: Row[Any]) -> ApplicationObject:
 def _changing(of: ApplicationObject) -> Parameters:
     """Return the columns of an object that may change."""
     attributes = [[each.name, each.index, each.value.hex(), each.text] for each in of.attributes]
-    content = {"form": dict(of.form), "dates": dict(of.dates), "attributes": attributes}
+    content = {"form": dict(of.form), "facts": dict(of.facts), "attributes": attributes}
     return {"state": of.stored_state.value, "content": json.dumps(content), "version": of.version}

@@ -91,9 +91,9 @@ async def test_the_life_of_an_object(site: Site) -> None:
     assert (found.object_type, found.form, material.reveal()) == (SECRET_DATA, {"format": 1}, MATERIAL)
     assert (await site.objects.activate(site.one, made.identifier)).state is ObjectState.ACTIVE
     assert await site.refusal(site.objects.destroy(site.one, made.identifier)) is RefusalReason.PERMISSION_DENIED
-    dates = {"Compromise Occurrence Date": 1}
-    revoked = await site.objects.revoke(site.one, made.identifier, compromised=True, dates=dates)
-    assert (revoked.state, revoked.dates["Compromise Occurrence Date"]) == (ObjectState.COMPROMISED, 1)
+    facts = {"Compromise Occurrence Date": 1}
+    revoked = await site.objects.revoke(site.one, made.identifier, compromised=True, facts=facts)
+    assert (revoked.state, revoked.facts["Compromise Occurrence Date"]) == (ObjectState.COMPROMISED, 1)
     destroyed = await site.objects.destroy(site.one, made.identifier)
     assert destroyed.state is ObjectState.DESTROYED_COMPROMISED
     assert await site.refusal(site.objects.get(site.one, made.identifier)) is RefusalReason.OBJECT_DESTROYED
@@ -108,7 +108,7 @@ async def test_applications_do_not_see_each_other(site: Site) -> None:
         site.objects.find(site.other, made.identifier),
         site.objects.get(site.other, made.identifier),
         site.objects.activate(site.other, made.identifier),
-        site.objects.revoke(site.other, made.identifier, compromised=True, dates={}),
+        site.objects.revoke(site.other, made.identifier, compromised=True, facts={}),
         site.objects.destroy(site.other, made.identifier),
         site.objects.change_attributes(site.other, made.identifier, [AttributeChange(Action.ADD, "x-a", value=b"1")]),
     ):

@@ -18,7 +18,7 @@ from keystead.api.resources.svms import svm_link
 from keystead.api.values import BOOLEAN, SECRET, TEXT, UUID, one_of, text
 from keystead.core import errors
 from keystead.core.accounts import CERTIFICATE, PASSWORD, AccountChange, NewAccount, methods_of
-from keystead.core.model import Svm
+from keystead.core.model import Role, Svm
 from keystead.core.query.query import Read
 
 if TYPE_CHECKING:
@@ -109,7 +109,8 @@ ACCOUNTS = Resource(
             name="role.name",
             type=TEXT,
             help="``admin`` (the default), ``readonly`` or ``key-reader`` for the cluster. ``vsadmin`` (the default),"
-            " ``vsadmin-readonly`` or ``key-reader`` for an SVM. Or a custom role of the account's owner.",
+            " ``vsadmin-readonly``, ``key-reader`` or ``kmip-client`` for an SVM. Or a custom role of the account's"
+            " owner.",
             get=lambda view: view.account.role.value,
             post=True,
             patch=True,
@@ -118,9 +119,9 @@ ACCOUNTS = Resource(
         Group(name="applications", help="The ways to log in.", get=lambda view: (view,), many=True),
         Field(
             name="applications.application",
-            type=one_of("http"),
-            help="Always ``http``.",
-            get=always("http"),
+            type=one_of("http", "kmip"),
+            help="``kmip`` for the role ``kmip-client``, else ``http``. The role decides, whatever is sent.",
+            get=lambda view: "kmip" if view.account.role is Role.KMIP_CLIENT else "http",
             post=True,
             patch=True,
         ),

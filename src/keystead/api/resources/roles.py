@@ -91,9 +91,10 @@ def _privilege_fields(group: str, read: Read = Read.NORMAL) -> tuple[Field, ...]
 ROLES = Resource(
     name="role",
     ontap="Role",
-    help="A built-in role (``admin`` and ``readonly`` of the cluster, ``vsadmin`` and ``vsadmin-readonly`` of each SVM,"
-    " and ``key-reader`` of both), or a custom one. A custom role grants what its privileges say and nothing else. It"
-    " never grants more than its maker has, nor than ``vsadmin`` has if it is an SVM's. It never reads key material.",
+    help="A built-in role (``admin`` and ``readonly`` of the cluster; ``vsadmin``, ``vsadmin-readonly`` and"
+    " ``kmip-client`` of each SVM; ``key-reader`` of both), or a custom one. A custom role grants what its privileges"
+    " say and nothing else. It never grants more than its maker has, nor than ``vsadmin`` has if it is an SVM's. It"
+    " never reads key material.",
     declared=(
         Group(
             name="owner", help="The SVM that has the role, or the cluster.", get=attrgetter("owner"), link=owner_link

@@ -76,8 +76,8 @@ class ApplicationObject:
 
     ``key`` is the key that holds its material; the key's uuid is the Unique Identifier. ``object_type`` is KMIP's
     number. ``form`` says how the material becomes the object again. ``stored_state`` is the state without regard to
-    destruction, which is that of the key: see :attr:`state`. ``dates`` are attributes that are times, in seconds since
-    1970, by name. ``version`` grows with each change.
+    destruction, which is that of the key: see :attr:`state`. ``facts`` are attributes that the server sets, by name:
+    times in seconds since 1970, and the code of the Revocation Reason. ``version`` grows with each change.
     """
 
     key: Key
@@ -85,7 +85,7 @@ class ApplicationObject:
     object_type: int
     form: Mapping[str, int]
     stored_state: ObjectState
-    dates: Mapping[str, int]
+    facts: Mapping[str, int]
     attributes: tuple[ObjectAttribute, ...] = ()
     version: int = 1
 

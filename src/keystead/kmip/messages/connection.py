@@ -87,6 +87,11 @@ class _Connection:
         self._length: int | None = None
         self.state = State.IDLE
 
+    @property
+    def is_receiving(self) -> bool:
+        """True if bytes came that were not yet returned as a message."""
+        return bool(self._buffer)
+
     def close(self) -> None:
         """Note that the transport was closed, by either side."""
         self.state = TRANSITIONS[self.state, Event.CLOSE]

@@ -14,15 +14,18 @@ from keystead.kmip.messages.payloads import (
     activate,
     add_attribute,
     create,
+    delete_attribute,
     destroy,
     discover_versions,
     get,
     get_attribute_list,
     get_attributes,
     locate,
+    modify_attribute,
     query,
     register,
     revoke,
+    set_attribute,
 )
 from keystead.kmip.ttlv import enums, schema, tags, ttlv
 from keystead.kmip.ttlv.enums import Operation, ResultStatus
@@ -46,6 +49,15 @@ PAYLOADS: Final[dict[Operation, tuple[type[Structure], type[Structure]]]] = {
         get_attribute_list.GetAttributeListResponsePayload,
     ),
     Operation.ADD_ATTRIBUTE: (add_attribute.AddAttributeRequestPayload, add_attribute.AddAttributeResponsePayload),
+    Operation.MODIFY_ATTRIBUTE: (
+        modify_attribute.ModifyAttributeRequestPayload,
+        modify_attribute.ModifyAttributeResponsePayload,
+    ),
+    Operation.DELETE_ATTRIBUTE: (
+        delete_attribute.DeleteAttributeRequestPayload,
+        delete_attribute.DeleteAttributeResponsePayload,
+    ),
+    Operation.SET_ATTRIBUTE: (set_attribute.SetAttributeRequestPayload, set_attribute.SetAttributeResponsePayload),
     Operation.ACTIVATE: (activate.ActivateRequestPayload, activate.ActivateResponsePayload),
     Operation.REVOKE: (revoke.RevokeRequestPayload, revoke.RevokeResponsePayload),
     Operation.DESTROY: (destroy.DestroyRequestPayload, destroy.DestroyResponsePayload),

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
+from uuid import uuid4
 
 from keystead.core import errors, events
 from keystead.core.accounts import (
@@ -24,6 +25,7 @@ from keystead.core.accounts import (
     plan_change,
     plan_create,
 )
+from keystead.core.applications.model import Application
 from keystead.core.errors import OntapError
 from keystead.core.model import Account, Role
 from keystead.core.withdrawals import Thing, Withdrawn
@@ -33,6 +35,7 @@ from keystead.service.cluster.peers import nobody
 from keystead.service.cluster.svms import about_svm, named_svm
 from keystead.service.context import Call, Caller
 from keystead.service.loading import locked_cluster, require_cluster
+from keystead.service.ports.applications import ApplicationRows
 from keystead.service.ports.cluster import AccountRows, AuditRows, ClusterRows, EventRows, RoleRows
 from keystead.service.ports.configuration import ListRows, SvmRows
 from keystead.service.ports.page import Page
@@ -52,7 +55,7 @@ RESET_CALL: Final = Call(Caller("", Role.ADMIN, ""), "", "keystead account reset
 """The caller for the audit record: nobody logs in to a data directory."""
 
 
-class Rows(SvmRows, ListRows, ClusterRows, AccountRows, RoleRows, AuditRows, EventRows, Protocol):
+class Rows(SvmRows, ListRows, ClusterRows, AccountRows, RoleRows, AuditRows, EventRows, ApplicationRows, Protocol):
     """The rows that this module reads and writes."""
 
 
@@ -111,6 +114,7 @@ class Accounts:
                 if tx.account_alike(new.name) is not None:
                     raise OntapError(errors.DUPLICATE_ENTRY, target="name")
             tx.put_account(account)
+            self._let_in(tx, account)
             self._audit.succeed(tx, call, f"created account {account.name}, role {account.role}", svm=svm)
             add_events(tx, self._granted(cluster, None, account))
             return _view(account, cluster)
@@ -134,6 +138,7 @@ class Accounts:
                 account = _require(tx, call, owner, name).account
                 changed = plan_change(account, change, hashed, _admins(tx), tx.custom_roles([account.svm]))
                 tx.put_account(changed)
+                self._let_in(tx, changed)
                 self._audit.succeed(tx, call, f"changed account {name}", svm=account.svm)
                 add_events(tx, self._granted(cluster, account, changed))
 
@@ -188,6 +193,19 @@ class Accounts:
     async def _tell(self, call: Call, name: str) -> None:
         """Tell the other nodes that an account has changed, so that none lets it read keys by what it remembers."""
         call.warnings.extend(await self._withdraw(Withdrawn(Thing.ACCOUNT, name)))
+
+    def _let_in(self, tx: ApplicationRows, account: Account) -> None:
+        """Let an account with the role of a KMIP client use the application of its own name, which is made if needed.
+
+        An account that uses an application already keeps it.
+        """
+        if account.role is not Role.KMIP_CLIENT or account.svm is None or tx.application_of(account.name):
+            return
+        found = tx.application_named(account.svm.uuid, account.name)
+        if found is None:
+            found = Application(str(uuid4()), account.name, account.svm, self._clock.now())
+            tx.add_application(found)
+        tx.let_into_application(account.name, found.uuid)
 
     def _granted(self, cluster: Cluster, before: Account | None, after: Account) -> list[Event]:
         """Return the event of a change by which an account may read key material, or none."""

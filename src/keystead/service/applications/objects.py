@@ -8,7 +8,7 @@ the key is committed.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 from uuid import uuid4
 
 from keystead.core.applications.attributes import changed
@@ -37,6 +37,10 @@ if TYPE_CHECKING:
     from keystead.service.keys.writing.create import KeyWriter
     from keystead.service.ports.process import Clock
     from keystead.service.ports.store import Store
+
+
+COPYING_S: Final = 5.0
+"""Seconds that all copies of a new object may take. KMIP clients give up after 10 s."""
 
 
 class Rows(ApplicationObjectRows, KeyManagerRows, AuditRows, NodeRows, Protocol):
@@ -73,13 +77,13 @@ class ApplicationObjects:
         application, now = caller.application, self._seconds()
         manager = await self._store.read_few(lambda tx: _serving(tx, application.svm))
         state = ObjectState.ACTIVE if new.active else ObjectState.PRE_ACTIVE
-        dates = {"Initial Date": now, "Last Change Date": now} | ({DATE_OF[state]: now} if new.active else {})
+        facts = {"Initial Date": now, "Last Change Date": now} | ({DATE_OF[state]: now} if new.active else {})
         made: list[ApplicationObject] = []
 
         def also(tx: Rows, key: Key) -> None:
             made[:] = [
                 ApplicationObject(
-                    key, application.uuid, new.object_type, new.form, state, dates, attributes=new.attributes
+                    key, application.uuid, new.object_type, new.form, state, facts, attributes=new.attributes
                 )
             ]
             _check_names(tx, application.uuid, made[0].names)
@@ -87,7 +91,7 @@ class ApplicationObjects:
 
         name = f"{application.name}/{uuid4()}"
         wanted = NewKey(name, svm=application.svm, key_type=KeyType.KMIP, material=new.material)
-        key = await self._writer.create(caller.call, manager, wanted, also=also)
+        key = await self._writer.create(caller.call, manager, wanted, also=also, within_s=COPYING_S)
         return replace(made[0], key=key)
 
     async def find(self, caller: ApplicationCaller, identifier: str) -> ApplicationObject:
@@ -160,9 +164,9 @@ class ApplicationObjects:
         return await self._change(caller, identifier, "activated", activate)
 
     async def revoke(
-        self, caller: ApplicationCaller, identifier: str, *, compromised: bool, dates: Mapping[str, int]
+        self, caller: ApplicationCaller, identifier: str, *, compromised: bool, facts: Mapping[str, int]
     ) -> ApplicationObject:
-        """Deactivate an object, or mark it as compromised. Return it. ``dates`` are stored with it.
+        """Deactivate an object, or mark it as compromised. Return it. ``facts`` are stored with it.
 
         Raises ObjectRefusal.
         """
@@ -170,7 +174,7 @@ class ApplicationObjects:
 
         def revoke(_: Rows, found: ApplicationObject) -> ApplicationObject:
             after = self._in_state(found, following(found.state, asked))
-            return replace(after, dates={**after.dates, **dates})
+            return replace(after, facts={**after.facts, **facts})
 
         return await self._change(caller, identifier, "revoked", revoke)
 
@@ -195,8 +199,8 @@ class ApplicationObjects:
             if found is None:
                 raise not_found()
             after = change(tx, found)
-            dates = {**after.dates, "Last Change Date": self._seconds()}
-            after = replace(after, dates=dates, version=found.version + 1)
+            facts = {**after.facts, "Last Change Date": self._seconds()}
+            after = replace(after, facts=facts, version=found.version + 1)
             tx.change_application_object(after)
             self._audit.succeed(tx, caller.call, f"{done} object {identifier}", svm=caller.application.svm)
             return after
@@ -204,7 +208,7 @@ class ApplicationObjects:
         return await self._store.write(work)
 
     def _in_state(self, found: ApplicationObject, state: ObjectState) -> ApplicationObject:
-        return replace(found, stored_state=state, dates={**found.dates, DATE_OF[state]: self._seconds()})
+        return replace(found, stored_state=state, facts={**found.facts, DATE_OF[state]: self._seconds()})
 
     def _seconds(self) -> int:
         return int(self._clock.now().timestamp())

@@ -124,7 +124,13 @@ class KeyWriter:
         self._work = AttemptRunner(context, describe)
 
     async def create(
-        self, call: Call, key_manager: str, new: NewKey, *, also: Callable[[Any, Key], None] = lambda *_: None
+        self,
+        call: Call,
+        key_manager: str,
+        new: NewKey,
+        *,
+        also: Callable[[Any, Key], None] = lambda *_: None,
+        within_s: float = COPYING_S,
     ) -> Key:
         """Create a key and return it once it is committed; otherwise raise OntapError, and the key does not exist.
 
@@ -133,9 +139,10 @@ class KeyWriter:
 
         The call waits for all servers. Once enough domains hold a copy, it waits only ``grace_s`` seconds more. If the
         caller is cancelled, the attempt still runs to its end: the key is committed or aborted. After a StoreError the
-        key may exist or not. ``also`` stores what belongs to the pending key, in its transaction; it may raise.
+        key may exist or not. ``also`` stores what belongs to the pending key, in its transaction; it may raise. Copies
+        that take longer than ``within_s`` do not count.
         """
-        until = asyncio.get_running_loop().time() + COPYING_S
+        until = asyncio.get_running_loop().time() + within_s
         material = new.material or made_material(new.key_type)
         request = _Request(call, key_manager, new, str(uuid4()), material, until, also)
         while True:

@@ -1,0 +1,1 @@
+"""KMIP server for applications: an adapter of :mod:`keystead.service.applications`."""
