@@ -123,6 +123,15 @@ class Api:
     def __exit__(self, *_: object) -> None:
         self._connection.close()
 
+    @property
+    def address(self) -> tuple[str, int]:
+        """The host and port of the service."""
+        return self._login.address
+
+    def trusted(self) -> str:
+        """Return the certificates (PEM) by which the service is trusted. Empty if they are those of the machine."""
+        return self._login.ca.read_text() if self._login.ca else ""
+
     def confine(self, vserver: str) -> None:
         """Confine the following calls to an SVM, so that only its objects are visible. Source: SVM tunnelling.
 

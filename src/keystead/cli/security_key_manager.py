@@ -80,6 +80,7 @@ _KEEPING = "keystead.cli.security_key_manager_keeping"
     cls=LazyGroup,
     lazy={
         "key": "keystead.cli.security_key_manager_key:key",
+        "application": "keystead.cli.security_key_manager_application:application",
         "unclaimed": f"{_KEEPING}:unclaimed",
         "incarnation": f"{_KEEPING}:incarnation",
         "config": f"{_KEEPING}:config",

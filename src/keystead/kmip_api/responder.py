@@ -90,7 +90,7 @@ class Responder:
         logins = [
             (each.username, Secret((each.password or "").encode()))
             for each in values
-            if isinstance(each, UsernameAndPassword)
+            if isinstance(each, UsernameAndPassword) and each.username  # PyKMIP sends empty ones
         ]
         return await self._callers.identify(chain, location, logins[0] if logins else None)
 

@@ -12,6 +12,7 @@ from keystead.core import errors
 from keystead.core.errors import ErrorKind, OntapError
 from keystead.core.keys.creating import (
     AUTH_KEY_LIMIT,
+    KMIP_LIMIT,
     CreateState,
     NewKey,
     check_material,
@@ -82,6 +83,8 @@ def test_the_length_is_that_of_imported_material() -> None:
     """The length of the key is the length of the imported material, which may be shorter than a generated one."""
     assert planned(OF_CLUSTER, replace(AUTH, material=Secret(PASSPHRASE))).length == len(PASSPHRASE)
     assert planned(OF_SVM, replace(NEW, material=Secret(MATERIAL))).length == 64
+    of_application = replace(NEW, key_type=KeyType.KMIP, material=Secret(bytes(KMIP_LIMIT)))
+    assert planned(OF_SVM, of_application).length == KMIP_LIMIT
 
 
 # --- whose it is ---
@@ -246,6 +249,8 @@ def test_a_name_that_is_taken() -> None:
     [
         (KeyType.VEK, MATERIAL[:-1], errors.KEY_LENGTH, "material"),
         (KeyType.VEK, MATERIAL + b"x", errors.KEY_LENGTH, "material"),
+        (KeyType.KMIP, b"", errors.INVALID_VALUE, "material"),
+        (KeyType.KMIP, bytes(KMIP_LIMIT + 1), errors.INVALID_VALUE, "material"),
         (KeyType.VEK, MATERIAL[:32] * 2, errors.INVALID_VALUE, "material"),
         (KeyType.NSE_AK, PASSPHRASE[:-1], errors.PASSPHRASE_LENGTH, "passphrase"),
         (KeyType.NSE_AK, b"x" * 33, errors.PASSPHRASE_LENGTH, "passphrase"),
