@@ -249,8 +249,6 @@ def test_a_name_that_is_taken() -> None:
     [
         (KeyType.VEK, MATERIAL[:-1], errors.KEY_LENGTH, "material"),
         (KeyType.VEK, MATERIAL + b"x", errors.KEY_LENGTH, "material"),
-        (KeyType.KMIP, b"", errors.INVALID_VALUE, "material"),
-        (KeyType.KMIP, bytes(KMIP_LIMIT + 1), errors.INVALID_VALUE, "material"),
         (KeyType.VEK, MATERIAL[:32] * 2, errors.INVALID_VALUE, "material"),
         (KeyType.NSE_AK, PASSPHRASE[:-1], errors.PASSPHRASE_LENGTH, "passphrase"),
         (KeyType.NSE_AK, b"x" * 33, errors.PASSPHRASE_LENGTH, "passphrase"),
@@ -267,6 +265,14 @@ def test_material_that_is_refused(key_type: KeyType, material: bytes, kind: Erro
     assert not any(text in f"{error!r} {error}" for text in (repr(material), material.hex(), "twenty visible"))
     if kind is errors.INVALID_VALUE:
         assert str(error).endswith(": the two halves must differ: XTS with one key twice protects less.")
+
+
+@pytest.mark.parametrize("length", [0, KMIP_LIMIT + 1])
+def test_the_length_of_an_objects_material(length: int) -> None:
+    """An application's object has any material up to 16 KiB."""
+    with pytest.raises(OntapError) as raised:
+        check_material(KeyType.KMIP, Secret(bytes(length)))
+    assert (raised.value.kind, raised.value.target) == (errors.INVALID_VALUE, "material")
 
 
 @pytest.mark.parametrize("passphrase", [PASSPHRASE, b"~" * 32, b" " * 20])
